@@ -1,0 +1,36 @@
+"""sparklab: Spark's RDD API on a Dask cluster, made to be watched and touched from a notebook."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from sparklab.conf import SparkConf
+    from sparklab.context import SparkContext
+    from sparklab.jupyter import load_ipython_extension, unload_ipython_extension
+    from sparklab.rdd import RDD
+    from sparklab.storage.level import StorageLevel
+
+__all__ = ["RDD", "SparkConf", "SparkContext", "StorageLevel", "load_ipython_extension", "unload_ipython_extension"]
+
+_HOMES = {
+    "SparkContext": "sparklab.context",
+    "SparkConf": "sparklab.conf",
+    "RDD": "sparklab.rdd",
+    "StorageLevel": "sparklab.storage.level",
+    "load_ipython_extension": "sparklab.jupyter",
+    "unload_ipython_extension": "sparklab.jupyter",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that `import sparklab` costs milliseconds and an executor loads only what it runs.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sparklab' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

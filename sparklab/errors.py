@@ -1,0 +1,89 @@
+"""One tree of errors, each in three parts: what was attempted, what was found, what to do."""
+
+from __future__ import annotations
+
+
+class SparklabError(Exception):
+    """An error of sparklab's own, whose text says what was attempted, what was found and what to do.
+
+    Parameters
+    ----------
+    attempted : str
+        What sparklab was doing, with ids ("running task 3 of stage 2 (reduceByKey at In [5]:3)").
+    found : str
+        What stood in the way.
+    do : str
+        What the reader can do about it.
+    """
+
+    def __init__(self, attempted: str, found: str = "", do: str = "") -> None:
+        self.attempted = attempted
+        self.found = found
+        self.do = do
+        super().__init__(attempted, found, do)
+
+    def __str__(self) -> str:
+        parts = [self.attempted]
+        if self.found:
+            parts.append(f"Found: {self.found}")
+        if self.do:
+            parts.append(f"To do: {self.do}")
+        return "\n".join(parts)
+
+
+class JobFailed(SparklabError):
+    """A job ended without a result because tasks failed more often than allowed."""
+
+
+class UserCodeError(JobFailed):
+    """A function given by the user raised inside a task; ``__cause__`` is the user's own exception."""
+
+
+class JobCancelled(SparklabError):
+    """A job was cancelled by a command before it ended."""
+
+
+class JobInterrupted(KeyboardInterrupt):
+    """A job was cancelled because the running cell or program was interrupted (Stop, Ctrl-C)."""
+
+
+class ClosureError(SparklabError):
+    """A function handed to an operator cannot travel to an executor."""
+
+
+class ClusterError(SparklabError):
+    """The cluster could not be started, reached, or has no executor left."""
+
+
+class StorageError(SparklabError):
+    """A block, a shuffle file or an output file could not be written or read back."""
+
+
+class IdentityHashError(SparklabError):
+    """A key is hashed by its address in memory, so no two processes would place it alike."""
+
+
+class FetchFailedError(SparklabError):
+    """A map output that a reduce task needs is gone, unreachable or damaged.
+
+    Raised on an executor; the driver answers by recomputing that map output alone.
+
+    Attributes
+    ----------
+    shuffle_id, map_index, executor, epoch : int
+        Which output of which executor's incarnation could not be read.
+    """
+
+    def __init__(self, shuffle_id: int, map_index: int, executor: int, epoch: int, found: str) -> None:
+        self.shuffle_id = shuffle_id
+        self.map_index = map_index
+        self.executor = executor
+        self.epoch = epoch
+        super().__init__(
+            f"reading map output {map_index} of shuffle {shuffle_id} from executor {executor} (epoch {epoch})",
+            found,
+            "nothing: the lost map output is recomputed from its lineage",
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.shuffle_id, self.map_index, self.executor, self.epoch, self.found))

@@ -1,0 +1,1 @@
+"""What happened: immutable facts, the journal that keeps them, and the views folded from them."""

@@ -1,0 +1,317 @@
+"""The closed vocabulary of facts: what has happened, in the past tense.
+
+A fact holds ids, numbers and bounded labels only (at most 200 characters); values of records never enter one.
+Only the driver numbers facts (:class:`Record`). Every fact is JSON-able, and folding is total: a reader that
+meets a kind it does not know ignores it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, TypeAlias
+
+LABEL_LIMIT: Final = 200
+
+
+def bounded(text: str) -> str:
+    """`text` on one line, cut in the middle to at most 200 characters."""
+    text = " ".join(text.split())
+    if len(text) <= LABEL_LIMIT:
+        return text
+    half = (LABEL_LIMIT - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
+
+
+# --- the context and its executors -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ContextStarted:
+    app: str  # application id, unique per context
+    app_name: str
+    master: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContextStopped:
+    app: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorAdded:
+    executor: int  # small number that people use: "executor 1"; kept when its process is replaced
+    epoch: int  # incarnation: grows each time the process behind this number is replaced
+    host: str
+    pid: int
+    slots: int  # tasks at once
+    memory_bytes: int
+    cache_budget_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorLost:
+    executor: int
+    epoch: int
+    reason: str  # "killed by %sparklab kill-executor", "process ended", ...
+    by_user: bool
+    cached_partitions: int  # blocks of cached RDDs that went with it
+    map_outputs: int  # shuffle map outputs that went with it
+
+
+# --- scopes: the notebook cell (or script) a job belongs to --------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeOpened:
+    scope: str  # unique id
+    label: str  # "In [5]", or the program's name
+    name: str  # --name of the cell, may be ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeClosed:
+    scope: str
+    status: str  # "ok" | "error" | "interrupted"
+
+
+# --- what was asked for ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RddNode:
+    """One RDD in a job's lineage, as it is drawn."""
+
+    rdd: int
+    name: str  # setName, else the operator's name
+    operator: str  # "map", "reduceByKey", ... as the user wrote it
+    call_site: str  # "In [5]:3" or "script.py:12"
+    partitions: int
+    level: str  # "" where not persisted, else "MEMORY_ONLY", ...
+
+
+@dataclass(frozen=True, slots=True)
+class RddEdge:
+    parent: int
+    child: int
+    shuffle: int  # shuffle id, or -1 for a narrow edge
+
+
+@dataclass(frozen=True, slots=True)
+class StageNode:
+    stage: int
+    kind: str  # "map" (writes a shuffle) | "result"
+    shuffle: int  # the shuffle it writes, or -1
+    tasks: int
+    rdds: tuple[int, ...]  # RDDs computed inside this stage, parents before children
+    parents: tuple[int, ...]  # parent stage ids
+    skipped: bool  # its output was there already when the job was planned
+    name: str = ""  # the operator that made the stage's last RDD
+    cut_rdds: tuple[int, ...] = ()  # of `rdds`: those above a fully cached RDD, which need not run
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    job: int
+    scope: str  # id of the scope it belongs to, "" for none
+    action: str  # "count", "collect", ...
+    call_site: str
+    rdd: int
+    pool: str
+    rdds: tuple[RddNode, ...]
+    edges: tuple[RddEdge, ...]
+    stages: tuple[StageNode, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    job: int
+    status: str  # "succeeded" | "failed" | "cancelled"
+    wall_s: float
+    error: str  # first line of the error, "" where none
+    # the stage that failed, or -1
+    stage: int = -1
+
+
+# --- what ran ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    stage: int
+    job: int
+    attempt: int  # 0 first; grows when lost map outputs are recomputed
+    partitions: tuple[int, ...]  # the partitions that this attempt computes
+
+
+@dataclass(frozen=True, slots=True)
+class StageEnded:
+    stage: int
+    job: int
+    attempt: int
+    status: str  # "succeeded" | "failed" | "cancelled"
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    task: int  # unique in the context
+    stage: int
+    partition: int
+    attempt: int  # 0 first, grows with retries of this partition in this stage
+    executor: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnded:
+    task: int
+    stage: int
+    partition: int
+    attempt: int
+    executor: int
+    epoch: int
+    status: str  # "succeeded" | "failed" | "fetch_failed" | "lost" | "cancelled"
+    duration_s: float
+    records_read: int  # of the stage's inputs: files, parallelized data, caches and shuffles
+    bytes_read: int  # of files
+    shuffle_bytes_read: int
+    shuffle_bytes_written: int
+    spilled_bytes: int
+    cache_hits: int  # partitions of cached RDDs found
+    cache_misses: int  # partitions of RDDs marked to be cached that had to be computed
+    recovers: str = ""  # "" or "cache" or "shuffle": this task computes again what had been lost
+    error: str = ""  # first line
+
+
+# --- what is held -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RddPersisted:
+    rdd: int
+    name: str
+    call_site: str
+    level: str
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class RddUnpersisted:
+    rdd: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockStored:
+    rdd: int
+    partition: int
+    executor: int
+    epoch: int
+    tier: str  # "memory" | "disk"
+    bytes: int
+    # it had been held before and was lost or evicted: computed again
+    recomputed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRemoved:
+    rdd: int
+    partition: int
+    executor: int
+    epoch: int
+    reason: str  # "evicted" | "dropped" (by hand) | "executor_lost" | "unpersisted" | "corrupt"
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MapOutputStored:
+    shuffle: int
+    map: int
+    executor: int
+    epoch: int
+    bytes: int
+    records: int
+    recomputed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MapOutputLost:
+    shuffle: int
+    map: int
+    executor: int
+    epoch: int
+    reason: str  # "executor_lost" | "fetch_failed" | "corrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something a user should know that is not an error."""
+
+    subject: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FactsDropped:
+    """An observer was too slow; the journal has everything, the observer's view lacks `count` facts."""
+
+    observer: str
+    count: int
+
+
+Fact: TypeAlias = (
+    ContextStarted | ContextStopped | ExecutorAdded | ExecutorLost | ScopeOpened | ScopeClosed
+    | JobStarted | JobEnded | StageStarted | StageEnded | TaskStarted | TaskEnded
+    | RddPersisted | RddUnpersisted | BlockStored | BlockRemoved | MapOutputStored | MapOutputLost
+    | Warned | FactsDropped
+)  # fmt: skip
+
+KINDS: Final[dict[str, type[Any]]] = {
+    kind.__name__: kind
+    for kind in (
+        ContextStarted, ContextStopped, ExecutorAdded, ExecutorLost, ScopeOpened, ScopeClosed,
+        JobStarted, JobEnded, StageStarted, StageEnded, TaskStarted, TaskEnded,
+        RddPersisted, RddUnpersisted, BlockStored, BlockRemoved, MapOutputStored, MapOutputLost,
+        Warned, FactsDropped,
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A numbered fact: `seq` counts from 1 without gaps, `time_s` is seconds since the context started."""
+
+    seq: int
+    time_s: float
+    fact: Fact
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """`record` as plain JSON data: ``{"seq", "t", "kind", ...fields}``."""
+    return {"seq": record.seq, "t": round(record.time_s, 6), "kind": type(record.fact).__name__, **asdict(record.fact)}
+
+
+_NESTED: Final = {"rdds": RddNode, "edges": RddEdge, "stages": StageNode}
+
+
+def from_json(data: dict[str, Any]) -> Record | None:
+    """The record written as `data`, or None for a kind this version does not know."""
+    kind = KINDS.get(str(data.get("kind")))
+    if kind is None:
+        return None
+    known = {}
+    for field in fields(kind):
+        if field.name not in data:
+            continue
+        value = data[field.name]
+        if kind is JobStarted and field.name in _NESTED:
+            value = tuple(_node(_NESTED[field.name], item) for item in value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        known[field.name] = value
+    return Record(int(data["seq"]), float(data["t"]), kind(**known))
+
+
+def _node(kind: type[Any], item: dict[str, Any]) -> Any:
+    names = {field.name for field in fields(kind)}
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in item.items() if k in names})

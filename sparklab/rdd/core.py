@@ -1,0 +1,155 @@
+"""RDDCore: a node of the lineage. Five hooks that each kind of RDD fills in, and the final accessors around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, final
+
+from sparklab.errors import ClosureError
+from sparklab.rdd.callsite import call_site
+from sparklab.rdd.dependency import Dependency
+from sparklab.storage.level import StorageLevel
+
+if TYPE_CHECKING:
+    from sparklab.rdd.partitioner import Partitioner
+    from sparklab.rdd.task import TaskContext
+
+
+class Partition:
+    """One part of an RDD. Most need no more than their index, which an executor can make for itself."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
+class SourcePartition(Partition):
+    """A partition with data of its own (a slice, a byte range of a file): it travels with the task."""
+
+    __slots__ = ("payload",)
+
+    def __init__(self, index: int, payload: Any) -> None:
+        super().__init__(index)
+        self.payload = payload
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (SourcePartition, (self.index, self.payload))
+
+
+class Driver(Protocol):
+    """What an RDD needs of its context: ids, defaults, and somebody to run jobs."""
+
+    defaultParallelism: int
+
+    def new_rdd_id(self) -> int: ...
+
+    def new_shuffle_id(self) -> int: ...
+
+    def run_job(
+        self,
+        rdd: RDDCore,
+        func: Callable[[int, Iterator[Any]], Any],
+        partitions: Sequence[int] | None = None,
+        action: str = "runJob",
+    ) -> list[Any]:
+        """``func(index, records)`` of each asked partition (all by default), in that order. Blocks."""
+        ...
+
+    def rdd_persisted(self, rdd: RDDCore) -> None: ...
+
+    def rdd_unpersisted(self, rdd: RDDCore, blocking: bool) -> None: ...
+
+
+class RDDCore:
+    """A node of the lineage: what to compute, never when or where.
+
+    A kind of RDD fills in five hooks (NSDI'12, section 4, table 3): ``_partitions``, ``dependencies``, ``compute``,
+    ``partitioner`` and ``preferred_locations``. Everything else goes through the final accessors below, so that the
+    cache is consulted in exactly one place.
+
+    Invariant: defining an RDD runs no user function and starts no job.
+    """
+
+    def __init__(
+        self,
+        context: Driver,
+        dependencies: Sequence[Dependency],
+        operator: str,
+        partitioner: Partitioner | None = None,
+    ) -> None:
+        self.context = context
+        self.dependencies: tuple[Dependency, ...] = tuple(dependencies)
+        self.operator = operator
+        self.partitioner = partitioner
+        self.call_site = call_site()
+        self.storage_level = StorageLevel.NONE
+        self._id = context.new_rdd_id()
+        self._name: str | None = None
+        self._memoised_partitions: Sequence[Partition] | None = None
+
+    # --- the hooks ---------------------------------------------------------------------------------
+
+    def _partitions(self) -> Sequence[Partition]:
+        """The partitions, in order; asked once, on the driver, after the parents' are known. Default: the parent's."""
+        return [Partition(i) for i in range(len(self.dependencies[0].rdd.partitions))]
+
+    def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
+        """Records of `partition`, on an executor. Lazy: pulls from ``parent.iterator(i, task)``."""
+        raise NotImplementedError
+
+    def preferred_locations(self, partition: Partition) -> Sequence[str]:
+        """Hosts on which `partition` is cheap to compute, best first."""
+        return ()
+
+    # --- final accessors -----------------------------------------------------------------------------
+
+    @property
+    @final
+    def partitions(self) -> Sequence[Partition]:
+        """The partitions, memoised. Parents first and iteratively: a lineage 10,000 long is no recursion."""
+        if self._memoised_partitions is None:
+            stack: list[RDDCore] = [self]
+            while stack:
+                rdd = stack[-1]
+                waiting = [d.rdd for d in rdd.dependencies if d.rdd._memoised_partitions is None]
+                if rdd._memoised_partitions is None and not waiting:
+                    rdd._memoised_partitions = rdd._partitions()
+                if waiting:
+                    stack.extend(waiting)
+                else:
+                    stack.pop()
+        assert self._memoised_partitions is not None
+        return self._memoised_partitions
+
+    @final
+    def iterator(self, index: int, task: TaskContext) -> Iterator[Any]:
+        """Records of partition `index`: the cached block where there is one, else computed, and stored if asked."""
+        if self.storage_level == StorageLevel.NONE:
+            return self.compute(self._partition(index, task), task)
+        return task.blocks.get_or_compute(
+            self._id,
+            index,
+            self.storage_level,
+            lambda: self.compute(self._partition(index, task), task),
+            task,
+        )
+
+    @final
+    def _partition(self, index: int, task: TaskContext) -> Partition:
+        return task.shipped.get((self._id, index)) or Partition(index)
+
+    # --- travelling to executors ---------------------------------------------------------------------
+
+    @final
+    def shipped_state(self) -> dict[str, Any]:
+        """What an executor needs of this node: everything but the context, the partitions and the links."""
+        driver_only = ("context", "dependencies", "_memoised_partitions")
+        return {key: value for key, value in self.__dict__.items() if key not in driver_only}
+
+    def __reduce__(self) -> NoReturn:
+        raise ClosureError(
+            f"sending a function to executors that refers to the RDD {self._id} ({self.operator} at {self.call_site})",
+            "RDDs exist on the driver only: a transformation or action cannot be called inside another one",
+            "collect() the inner RDD first, or join the two",
+        )

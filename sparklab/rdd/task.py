@@ -1,0 +1,105 @@
+"""What a running task can reach: handed to every ``compute``, so that no RDD needs a global."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sparklab.shuffle.spec import ShuffleSpec
+from sparklab.storage.level import StorageLevel
+
+
+@dataclass(slots=True)
+class TaskMetrics:
+    """Counters of one attempt; summed into the fact ``TaskEnded``."""
+
+    records_read: int = 0
+    bytes_read: int = 0
+    shuffle_bytes_read: int = 0
+    shuffle_bytes_written: int = 0
+    spilled_bytes: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+
+
+class Source:
+    """Position in the batch that a task is reading, at no cost per record.
+
+    ``flatten(batches)`` chains lists of records; when user code raises, ``record_index()`` says which record of the
+    partition's input was being worked on.
+    """
+
+    __slots__ = ("_base", "_current", "_length")
+
+    def __init__(self) -> None:
+        self._base = 0
+        self._length = 0
+        self._current: Any = None
+
+    def flatten(self, batches: Iterable[list[Any]]) -> Iterator[Any]:
+        from itertools import chain
+
+        return chain.from_iterable(self._iterators(batches))
+
+    def _iterators(self, batches: Iterable[list[Any]]) -> Iterator[Iterator[Any]]:
+        for batch in batches:
+            self._base += self._length
+            self._length = len(batch)
+            self._current = iter(batch)
+            yield self._current
+
+    def record_index(self) -> int:
+        """Index of the record last handed out, -1 before the first."""
+        left = self._current.__length_hint__() if self._current is not None else 0
+        return self._base + self._length - left - 1
+
+
+class Blocks(Protocol):
+    """The block store as a task sees it."""
+
+    def get_or_compute(
+        self,
+        rdd: int,
+        partition: int,
+        level: StorageLevel,
+        compute: Callable[[], Iterator[Any]],
+        task: TaskContext,
+    ) -> Iterator[Any]:
+        """Records of the cached block; computed and stored first where it is not there."""
+        ...
+
+
+class ShuffleService(Protocol):
+    """The shuffle as a task sees it."""
+
+    def read(self, spec: ShuffleSpec, reduce_index: int, task: TaskContext) -> Iterator[Any]: ...
+
+
+@dataclass(slots=True)
+class TaskContext:
+    """One attempt at one partition, on an executor.
+
+    Attributes
+    ----------
+    job, stage, partition, attempt, task : int
+        Ids; `attempt` counts from 0.
+    executor : int
+        Number of the executor that runs it.
+    shipped : dict
+        ``(rdd id, partition index) -> Partition`` for source partitions whose data travels with the task.
+    """
+
+    job: int
+    stage: int
+    partition: int
+    attempt: int
+    task: int
+    executor: int
+    blocks: Blocks
+    shuffle: ShuffleService
+    shipped: dict[tuple[int, int], Any] = field(default_factory=dict)
+    metrics: TaskMetrics = field(default_factory=TaskMetrics)
+    source: Source = field(default_factory=Source)
+    on_end: list[Callable[[], None]] = field(default_factory=list)  # run when the attempt ends, however it ends
+    check_cancelled: Callable[[], None] = lambda: None  # raises when the attempt was cancelled
