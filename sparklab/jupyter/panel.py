@@ -1,0 +1,258 @@
+"""The live panel of a cell: a widget that folds facts into pictures, and its static twin.
+
+A panel never touches the scheduler: it reads the views under the bus's lock, and hands what the reader clicks to a
+:class:`Commands` object. Its picture changes only when the facts that answer arrive.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, Protocol
+
+import anywidget
+import traitlets
+from IPython.core.interactiveshell import InteractiveShell
+
+from sparklab.jupyter.assets import asset
+from sparklab.jupyter.model import ModelBuilder, PanelModel
+from sparklab.jupyter.panels import panels
+from sparklab.jupyter.twin import twin_bundle
+
+_VIEW_MIME: Final = "application/vnd.jupyter.widget-view+json"
+HELLO_WAIT_S: Final = 3.0
+BEAT_S: Final = 1.0
+TWIN_S: Final = 1.0
+
+# An output that takes no room: what stands where a live view or a twin stood.
+_NOTHING: Final = {"text/html": '<span style="display:none"></span>', "text/plain": ""}
+
+
+class Commands(Protocol):
+    """Who carries out what a reader clicks in a panel."""
+
+    def handle(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to `command`, JSON-able: ``{"ok": True}`` or ``{"ok": False, "error": "..."}``, ``"message"`` optional.
+
+        `command` has ``cmd`` ("cancel", "kill-executor", "drop-partition", "persist", "unpersist", "reset") and its
+        arguments: ``job`` or ``jobs`` (cancel), ``executor`` (kill-executor), ``rdd`` and ``partition``
+        (drop-partition), ``rdd`` and ``level`` (persist), ``rdd`` (unpersist), and always ``scope``.
+        Called on a thread of its own, one command at a time per panel, never on the kernel's main thread; may block.
+        """
+        ...
+
+
+class Panel(anywidget.AnyWidget):  # type: ignore[misc]
+    """The live view of one scope (a notebook cell), as a strip of one line or a full panel.
+
+    Thread-safe: the flusher's thread updates it, a comm's thread brings commands, the cell's thread pins and freezes.
+
+    Invariant: `model` is always a complete picture of at most 200 kB; what a reader selected belongs to the view alone.
+    """
+
+    model = traitlets.Dict().tag(sync=True)
+    form = traitlets.Unicode("panel").tag(sync=True)
+    tab = traitlets.Unicode("dag").tag(sync=True)
+    alive = traitlets.Bool(True).tag(sync=True)
+
+    #: Makes the commands object of a context where :meth:`open` is given none. Set once when the extension loads.
+    commands_for: ClassVar[Callable[[Any], Commands] | None] = None
+
+    def __init__(
+        self,
+        sc: Any,
+        scope_id: str,
+        form: str = "panel",
+        tab: str = "dag",
+        commands: Commands | None = None,
+        lineage: Any = None,
+    ) -> None:
+        self._esm = asset("panel.js")
+        self._css = asset("panel.css")
+        self.sc = sc
+        self.scope_id = scope_id
+        self.pinned = False
+        self.touched_s = self.opened_s = time.monotonic()
+        self._commands = commands
+        self._flush_lock = threading.RLock()
+        self._command_lock = threading.Lock()
+        self._builder = ModelBuilder(scope_id, lineage=lineage)
+        self._flushed_seq = -1
+        self._flushed_s = 0.0
+        self._twin_s = 0.0
+        self._twin_seq = -1
+        self._greeted = False
+        self._frozen = False
+        self._view_output = f"sparklab-view-{uuid.uuid4().hex}"
+        self._twin_output = f"sparklab-twin-{uuid.uuid4().hex}"
+        super().__init__(form=form, tab=tab, model=self._build())
+        self._answer_on_any_thread()
+        self.on_msg(self._received)
+
+    # --- for the magics ----------------------------------------------------------------------------------
+
+    @classmethod
+    def open(
+        cls,
+        sc: Any,
+        scope_id: str,
+        form: str = "panel",
+        tab: str = "dag",
+        commands: Commands | None = None,
+        lineage: Any = None,
+    ) -> Panel:
+        """A live panel of the scope `scope_id` stands under the running cell. Returns at once.
+
+        Parameters
+        ----------
+        sc
+            The context: its ``bus`` (``lock``, ``views``) is read, nothing else.
+        form : "panel" or "strip"
+            The full panel, or the one line under plain cells that opens to it.
+        tab : "dag" or "cache"
+            Which tab lies in front.
+        commands
+            Who carries out clicks; by default what ``Panel.commands_for(sc)`` makes.
+        lineage
+            The JobStarted-shaped plan of an RDD to draw dashed while no job has run in the scope, or None.
+        """
+        panel = cls(sc, scope_id, form=form, tab=tab, commands=commands, lineage=lineage)
+        panel.display()
+        panels.add(panel)
+        return panel
+
+    def pin(self) -> None:
+        """This panel stays live, however many newer ones there are, until its kernel ends."""
+        self.pinned = True
+
+    def freeze(self) -> None:
+        """The panel's static twin alone is left in the notebook; the widget is closed. Idempotent."""
+        with self._flush_lock:
+            if self._frozen:
+                return
+            self._frozen = True
+            panels.discard(self)
+            bundle = twin_bundle(self._build(), self.form)
+            self.alive = False
+            self._update(self._view_output, bundle)
+            self._update(self._twin_output, _NOTHING)
+            self.close()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the twin alone is left."""
+        return self._frozen
+
+    def flush(self, force: bool = False) -> bool:
+        """The picture shows every fact folded so far; returns whether anything had to be sent.
+
+        Called by the flusher at most 10 times a second. With `force`, also where no new fact has come.
+        """
+        with self._flush_lock:
+            if self._frozen:
+                return False
+            now_s = time.monotonic()
+            seq = self._seq()
+            if seq == self._flushed_seq and not force:
+                if self.running and now_s - self._flushed_s >= BEAT_S:
+                    self._flushed_s = now_s
+                    self.model = self._build()
+                self._flush_twin(now_s)
+                return False
+            self._flushed_seq = seq
+            self._flushed_s = now_s
+            self.model = self._build()
+            self._flush_twin(now_s)
+            return True
+
+    @property
+    def running(self) -> bool:
+        """Whether the scope is still open or one of its jobs runs, as last flushed."""
+        return bool(self.model.get("running"))
+
+    # --- display -------------------------------------------------------------------------------------------
+
+    def display(self) -> None:
+        """The view and, in an output of its own below, the twin that hides while the view lives."""
+        text = str(self.model["head"])
+        view = {"version_major": 2, "version_minor": 1, "model_id": self.model_id}
+        self._publish({_VIEW_MIME: view, "text/html": _NOTHING["text/html"], "text/plain": ""}, self._view_output)
+        self._publish({**twin_bundle(self.model, self.form), "text/plain": text}, self._twin_output)
+
+    def _flush_twin(self, now_s: float) -> None:
+        """Keep the twin true: once at the end, and each second where no browser has said hello."""
+        if self._twin_seq == self._flushed_seq:
+            return
+        blind = not self._greeted and now_s - self.opened_s > HELLO_WAIT_S
+        if not self.running or (blind and now_s - self._twin_s >= TWIN_S):
+            self._twin_seq = self._flushed_seq
+            self._twin_s = now_s
+            self._update(self._twin_output, twin_bundle(self.model, self.form))
+
+    @staticmethod
+    def _publish(data: Mapping[str, Any], display_id: str, update: bool = False) -> None:
+        if InteractiveShell.initialized():
+            InteractiveShell.instance().display_pub.publish(
+                dict(data), {}, transient={"display_id": display_id}, update=update
+            )
+
+    def _update(self, display_id: str, data: Mapping[str, Any]) -> None:
+        self._publish(data, display_id, update=True)
+
+    # --- the picture ------------------------------------------------------------------------------------------
+
+    def _seq(self) -> int:
+        return int(self.sc.bus.seq)
+
+    def _build(self, **choice: Any) -> PanelModel:
+        with self.sc.bus.lock:
+            return self._builder.build(self.sc.bus.views, seq=self._seq(), **choice)
+
+    # --- the reader's clicks -----------------------------------------------------------------------------------
+
+    def _answer_on_any_thread(self) -> None:
+        """Commands reach us while the main thread is busy.
+
+        ipykernel 7.4 sends a comm's messages to the subshell of its last publisher, which is the busy main one;
+        without the router they go to the subshell they came in on.
+        """
+        if hasattr(self.comm, "_reply_subshell_for"):
+            self.comm._reply_subshell_for = None
+
+    def _received(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        if not isinstance(content, dict) or not isinstance(content.get("cmd"), str):
+            return
+        self.touched_s = time.monotonic()
+        command, number = content["cmd"], content.get("id")
+        if command == "hello":
+            self._greeted = True
+            self.send({"type": "hello", "id": number})
+        elif command == "snapshot":
+            opened = [str(fold) for fold in content.get("open", ())]
+            job = content.get("job")
+            picture = self._build(job=job if isinstance(job, int) else None, opened=opened)
+            self.send({"type": "snapshot", "id": number, "model": picture})
+        else:
+            self.send({"type": "ack", "id": number})
+            worker = threading.Thread(target=self._obey, args=(dict(content),), name="sparklab-command", daemon=True)
+            worker.start()
+
+    def _obey(self, command: dict[str, Any]) -> None:
+        number = command.pop("id", None)
+        command["scope"] = self.scope_id
+        with self._command_lock:
+            answer = self._carry_out(command)
+        if not self._frozen:
+            self.send({"type": "answer", **answer, "cmd": command["cmd"], "id": number})
+
+    def _carry_out(self, command: dict[str, Any]) -> dict[str, Any]:
+        if self._commands is None and Panel.commands_for is not None:
+            self._commands = Panel.commands_for(self.sc)
+        if self._commands is None:
+            return {"ok": False, "error": "nobody here carries out commands: run %load_ext sparklab"}
+        try:
+            return self._commands.handle(command)
+        except Exception as error:  # whatever a command meets is the reader's to know, and must not end the thread silently
+            return {"ok": False, "error": f"{type(error).__name__}: {error}"}
