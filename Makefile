@@ -1,0 +1,85 @@
+# Each target does all its own set-up, in .venv; a second run starts at once. GNU make 3.81 (macOS) is enough.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+SETUP_FILES := pyproject.toml constraints.txt
+ARGS :=
+
+.DEFAULT_GOAL := help
+.PHONY: help lab demo test lint bench-quick binder-check clean
+
+help:
+	@echo "make lab            JupyterLab on the start notebook        (ARGS=\"--no-browser\" goes to JupyterLab)"
+	@echo "make demo           the start notebook without a browser: prints its claims, writes out/00-start.html"
+	@echo "make test           every test                              (ARGS=\"-k shuffle\" goes to pytest)"
+	@echo "make lint           ruff and mypy"
+	@echo "make bench-quick    log mining, word count, sort and tiny jobs against PySpark, dask.bag and plain processes"
+	@echo "make binder-check   binder/'s steps in a fresh environment, on one core and 2 GB"
+	@echo "make clean          removes what the targets above have made, .venv too"
+
+lab: $(VENV)/.stamp-run
+	$(PY) -m sparklab lab $(ARGS)
+
+demo: $(VENV)/.stamp-run
+	$(PY) -m sparklab demo $(ARGS)
+
+test: $(VENV)/.stamp-test
+	$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.stamp-lint
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy --strict sparklab
+
+# bench-quick, and bench-NAME for each other benchmark of tests/benchmarks
+bench-%: $(VENV)/.stamp-bench
+	$(PY) -m tests.benchmarks $* $(ARGS)
+
+bench-quick: $(VENV)/.stamp-bench
+	$(PY) -m tests.benchmarks quick $(ARGS)
+
+binder-check: $(VENV)/.stamp-run
+	$(PY) binder/check.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find sparklab tests binder -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up: .venv, then one stamp for each set of packages -------------------------------------------------
+
+# An environment whose Python is gone or too old (the system moved on) is made anew.
+$(PY):
+	@set -e; \
+	for candidate in "$(PYTHON)" python3.11 python3 python3.12 python3.13 python; do \
+	  [ -n "$$candidate" ] || continue; \
+	  "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+	  echo "Making $(VENV) with $$candidate ($$($$candidate --version 2>&1))"; \
+	  if "$$candidate" -m venv --clear $(VENV); then exit 0; fi; \
+	  echo "$$candidate cannot make environments; trying the next one." >&2; \
+	done; \
+	rm -rf $(VENV); \
+	echo "Making $(VENV), the environment that everything here runs in." >&2; \
+	echo "Found: no Python 3.11 or newer that can make one (tried python3.11, python3, python3.12, python3.13)." >&2; \
+	echo "To do: install Python 3.11 (on Debian with its python3-venv), or name yours: make PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+$(VENV)/.stamp-run: $(PY) $(SETUP_FILES)
+	@echo "Installing sparklab and what it needs into $(VENV) (the first time takes a minute or two)"
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.stamp-test: $(PY) $(SETUP_FILES)
+	@echo "Installing sparklab and what its tests need into $(VENV) (the first time takes a minute or two)"
+	@$(PIP_INSTALL) --editable '.[test]'
+	@touch $@ $(VENV)/.stamp-run
+
+$(VENV)/.stamp-lint: $(PY) $(SETUP_FILES)
+	@echo "Installing sparklab and the linters into $(VENV) (the first time takes a minute or two)"
+	@$(PIP_INSTALL) --editable '.[lint,test]'
+	@touch $@ $(VENV)/.stamp-run $(VENV)/.stamp-test
+
+$(VENV)/.stamp-bench: $(PY) $(SETUP_FILES)
+	@echo "Installing sparklab and what it is compared with into $(VENV) (the first time takes a few minutes)"
+	@$(PIP_INSTALL) --editable '.[bench]'
+	@touch $@ $(VENV)/.stamp-run
