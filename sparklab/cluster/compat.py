@@ -1,0 +1,237 @@
+"""Every name of Dask's that its documentation does not promise, in one place, checked against distributed 2026.8.0."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import ssl
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import dask
+import distributed
+from distributed import Client, Scheduler, Worker
+from distributed.security import Security
+
+from sparklab.cluster.credentials import Credentials
+
+LOOPBACK: Final = "127.0.0.1"
+
+_PROCESS_SETTINGS: Final[Mapping[str, Any]] = {
+    # The driver owns recovery, placement and memory; Dask must neither move, spill, pause nor steal.
+    "distributed.scheduler.worker-saturation": float("inf"),
+    "distributed.scheduler.allowed-failures": 1_000_000,
+    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+    # A dead process is seen by its closed connection; a busy one (a C call that holds the GIL) must not be dropped.
+    "distributed.scheduler.worker-ttl": None,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.connections.incoming": 100,
+    # Only idle costs: 50 wake-ups a second for a lag meter, /proc reads twice a second.
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.tick.limit": "1h",
+    "distributed.admin.tick.cycle": "10s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.system-monitor.disk": False,
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.admin.system-monitor.log-length": 60,
+    "distributed.admin.large-graph-warning-threshold": "1 GB",
+    "distributed.diagnostics.nvml": False,
+    # No HTTP handlers at all, and nothing of the user's own Dask configuration that would run code here.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.scheduler.preload": [],
+    "distributed.worker.preload": [],
+    "distributed.comm.timeouts.connect": "10s",
+    # Linux also counts an unread full socket buffer as "unresponsive": an executor deep in a C call reads nothing.
+    "distributed.comm.timeouts.tcp": "1h",
+    "distributed.comm.require-encryption": True,
+}
+
+
+class _LockedScheduler(Scheduler):
+    """Dask's scheduler without its unauthenticated HTTP listener (``dashboard=False`` leaves it open)."""
+
+    def start_http_server(self, *_args: Any, **_kwargs: Any) -> None:
+        """Open nothing."""
+
+
+class _LockedWorker(Worker):
+    """Dask's worker without its unauthenticated HTTP listener."""
+
+    def start_http_server(self, *_args: Any, **_kwargs: Any) -> None:
+        """Open nothing."""
+
+
+class _Installer(distributed.WorkerPlugin):
+    """Runs `install(worker)` after the worker listens and before it announces itself to the scheduler."""
+
+    name = "sparklab-executor"
+
+    def __init__(self, install: Callable[[Worker], Any]) -> None:
+        self._install = install
+
+    async def setup(self, worker: Worker) -> None:
+        result = self._install(worker)
+        if inspect.isawaitable(result):
+            await result
+
+
+class _QuietClient(Client):
+    """A client that does not outlive its scheduler: no 30 s of reconnecting, no log lines in the user's cell."""
+
+    async def _reconnect(self) -> None:
+        for state in list(self.futures.values()):
+            state.cancel(reason="scheduler-connection-lost", msg="The cluster's scheduler is gone.")
+        self.futures.clear()
+        await self._close(fast=True)
+
+
+def quiet_logs() -> None:
+    """Dask's processes log warnings and worse only."""
+    for name in ("distributed", "distributed.scheduler", "distributed.worker", "distributed.core"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def security_of(credentials: Credentials, scratch: Path | None = None) -> Security:
+    """Dask's form of `credentials`: TLS 1.3 for all roles, both sides present and check the one certificate."""
+    pem = {"cert": credentials.certificate, "key": credentials.key}
+    roles = {f"tls_{role}_{part}": text for role in ("client", "scheduler", "worker") for part, text in pem.items()}
+    return Security(
+        require_encryption=True,
+        tls_ca_file=credentials.certificate,
+        tls_min_version=ssl.TLSVersion.TLSv1_3,
+        **roles,
+    )
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    # Security writes the key to a temporary file for the time it takes OpenSSL to read it.
+    before = tempfile.tempdir
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+async def serve_scheduler(credentials: Credentials, scratch: Path, started: Callable[[str], None]) -> None:
+    """Dask's scheduler has run on a free loopback port until it was closed; `started` got its address."""
+    dask.config.set(dict(_PROCESS_SETTINGS))
+    with _temporary_files_in(scratch):
+        scheduler = _LockedScheduler(
+            host=LOOPBACK,
+            protocol="tls",
+            security=security_of(credentials),
+            dashboard=False,
+            local_directory=str(scratch),
+        )
+        await scheduler
+    started(scheduler.address)
+    await scheduler.finished()
+
+
+async def serve_worker(
+    scheduler_address: str,
+    credentials: Credentials,
+    scratch: Path,
+    *,
+    name: str,
+    memory_bytes: int,
+    install: Callable[[Worker], Any],
+    ready: Callable[[str], None],
+) -> None:
+    """A one-thread worker has run until it was closed; `ready` got its address once the scheduler knew it."""
+    dask.config.set(dict(_PROCESS_SETTINGS))
+    with _temporary_files_in(scratch):
+        worker = _LockedWorker(
+            scheduler_address,
+            nthreads=1,
+            name=name,
+            host=LOOPBACK,
+            protocol="tls",
+            security=security_of(credentials),
+            memory_limit=memory_bytes,
+            dashboard=False,
+            local_directory=str(scratch),
+            plugins=(_Installer(install),),
+            heartbeat_interval="5s",
+        )
+        await worker
+    ready(worker.address)
+    await worker.finished()
+
+
+def connect(address: str, security: Security, timeout_s: float = 10.0) -> Client:
+    """A client of the scheduler at `address`, connected, not the process's default one; blocks for about 50 ms."""
+    with dask.config.set(
+        {
+            "distributed.client.scheduler-info-interval": "1h",
+            "distributed.client.preload": [],
+            "distributed.diagnostics.nvml": False,
+        }
+    ):
+        return _QuietClient(
+            address,
+            security=security,
+            timeout=timeout_s,
+            set_as_default=False,
+            asynchronous=False,
+            heartbeat_interval="5s",
+            name="sparklab",
+        )
+
+
+def add_handler(worker: Worker, name: str, handler: Callable[..., Any]) -> None:
+    """Calls of `name` reach `handler` on `worker`'s event loop.
+
+    Keyword arguments are the caller's; a first parameter called ``comm`` would receive the connection. The answer is
+    what it returns (or what its coroutine returns); an exception travels to the caller.
+    """
+    worker.handlers[name] = handler
+
+
+async def call(
+    owner: Client | Worker, address: str, name: str, *, connect_timeout_s: float = 5.0, **arguments: Any
+) -> Any:
+    """The answer of handler `name` at `address`, over the connection pool of `owner`; runs on `owner`'s loop.
+
+    Raises
+    ------
+    OSError
+        The other side cannot be reached or died before it answered (at once when its process is killed).
+    """
+    from distributed.core import send_recv
+
+    pool = owner.rpc
+    comm = await pool.connect(address, timeout=connect_timeout_s)
+    try:
+        return await send_recv(comm, op=name, **arguments)
+    finally:
+        pool.reuse(address, comm)
+
+
+def forget(owner: Client | Worker, address: str) -> None:
+    """Every pooled connection to `address` is closed; calls in progress on them fail. Runs on `owner`'s loop."""
+    owner.rpc.remove(address, reason="the executor is gone")
+
+
+def on_loop(client: Client, function: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+    """Starts coroutine `function` on the client's loop from any thread; a ``concurrent.futures.Future``."""
+    loop = client.loop
+    if loop is None:
+        raise RuntimeError("the client's event loop is not running")
+    return asyncio.run_coroutine_threadsafe(_awaited(function, arguments), loop.asyncio_loop)
+
+
+async def _awaited(function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> Any:
+    return await function(*arguments)

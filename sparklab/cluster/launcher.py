@@ -1,0 +1,454 @@
+"""Child side of a local cluster: one single-threaded process that forks the scheduler and the executors.
+
+Run as ``python -m sparklab.cluster.launcher`` by :mod:`sparklab.cluster.local`. It pays for the import of Dask once,
+while it has one thread, and forks every other process from there, so that a replacement executor is ready in a
+fraction of a second. Settings and keys arrive on standard input (arguments and environment are readable by others),
+commands after them; events leave on standard output, one JSON object per line.
+
+Nobody is left behind: the end of standard input (the driver is gone, however it died) kills every child and removes
+the scratch directory; the end of this process kills the executors (parent-death signal on Linux, a pipe elsewhere),
+and the scheduler, which sees a pipe close, removes the scratch directory in its stead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import io
+import json
+import os
+import selectors
+import shutil
+import signal
+import sys
+import threading
+import traceback
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+_PARENT_CHECK_S: Final = 1.0
+_LOG_LIMIT_BYTES: Final = 32 * 2**20
+_STARTUP_DEATHS: Final = 3  # an executor that dies this often in a row before it was ready is not started again
+_STACK_BYTES: Final = (256 * 2**20, 64 * 2**20, 16 * 2**20)
+_RECURSION_LIMIT: Final = 100_000
+_PR_SET_PDEATHSIG: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOrder:
+    """What the driver asks for, in the first line on standard input."""
+
+    scratch: str
+    executors: int
+    memory_bytes: int
+    installer: str
+    options: dict[str, Any]
+    python_path: list[str]
+    folder: str
+    pythonpath: str | None
+
+
+class _Lines:
+    """Lines from a file descriptor, without a buffer that a fork would copy half-read."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._rest = b""
+
+    def read(self) -> list[dict[str, Any]] | None:
+        """Whole messages now there (may be none); None at the end of the stream. Blocks for the first byte."""
+        try:
+            data = os.read(self.fd, 1 << 16)
+        except BlockingIOError:
+            return []
+        if not data:
+            return None
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [json.loads(line) for line in lines if line]
+
+
+@dataclass(slots=True)
+class _Executor:
+    number: int
+    epoch: int
+    pid: int = 0
+    ready: bool = False
+    stay_dead: bool = False
+    deaths: int = 0  # in a row, before it was ready
+
+
+class Supervisor:
+    """Holds the children: starts them, replaces the dead, ends them all. One thread, no event loop."""
+
+    def __init__(self, order: LaunchOrder, commands: _Lines, events_fd: int) -> None:
+        self._order = order
+        self._scratch = Path(order.scratch)
+        self._commands = commands
+        self._events_fd = events_fd
+        self._parent = os.getppid()
+        self._pid = os.getpid()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(commands.fd, selectors.EVENT_READ, self._on_command)
+        # Children hold the read end: it ends when this process does, however it dies.
+        self._life_read, self._life_write = os.pipe()
+        self._wake_read, self._wake_write = os.pipe()
+        for fd in (self._wake_read, self._wake_write):
+            os.set_blocking(fd, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ, self._on_wake)
+        self._executors: dict[int, _Executor] = {}
+        self._reports: set[int] = set()
+        self._scheduler_pid = 0
+        self._scheduler_address = ""
+        self._credentials: Any = None
+        self._running = True
+
+    def run(self, credentials: Any, early: list[dict[str, Any]]) -> None:
+        """Returns when the driver asked to stop, is gone, or the scheduler died; no child is alive then.
+
+        `early` holds commands that arrived together with the credentials.
+        """
+        self._credentials = credentials
+        try:
+            for message in early:
+                self._obey(message)
+            self._scheduler_pid = self._fork(self._be_scheduler, self._on_scheduler_report)
+            while self._running:
+                for key, _ in self._selector.select(_PARENT_CHECK_S):
+                    key.data()
+                if os.getppid() != self._parent:  # some other process still holds the driver's end of our pipes
+                    self._running = False
+                self._bound_logs()
+        finally:
+            self._end_children()
+
+    # -- what happens -----------------------------------------------------------------------------------------------
+
+    def _on_command(self) -> None:
+        messages = self._commands.read()
+        if messages is None:
+            self._running = False
+            return
+        for message in messages:
+            self._obey(message)
+
+    def _obey(self, message: dict[str, Any]) -> None:
+        match message:
+            case {"command": "stop"}:
+                self._running = False
+            case {"command": "kill", "number": int(number), "stay_dead": bool(stay_dead)}:
+                self._kill(number, stay_dead)
+            case {"command": "revive", "number": int(number)}:
+                self._revive(number)
+            case _:
+                print(f"launcher: unknown command {message!r}", file=sys.stderr)
+
+    def _kill(self, number: int, stay_dead: bool) -> None:
+        executor = self._executors.get(number)
+        if executor is None:
+            return
+        executor.stay_dead = stay_dead
+        if executor.pid:
+            os.kill(executor.pid, signal.SIGKILL)
+
+    def _revive(self, number: int) -> None:
+        executor = self._executors.get(number)
+        if executor is None:
+            return
+        executor.stay_dead = False
+        executor.deaths = 0
+        if not executor.pid:
+            self._start_executor(number, executor.epoch + 1)
+
+    def _on_wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_read, 1 << 10)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._on_exit(pid, os.waitstatus_to_exitcode(status))
+
+    def _on_exit(self, pid: int, status: int) -> None:
+        if pid == self._scheduler_pid:
+            self._scheduler_pid = 0
+            self._emit(event="scheduler-exited", status=status)
+            self._running = False
+            return
+        executor = next((each for each in self._executors.values() if each.pid == pid), None)
+        if executor is None:
+            return
+        executor.pid = 0
+        self._emit(
+            event="executor-exited", number=executor.number, epoch=executor.epoch, pid=pid, status=status
+        )
+        executor.deaths = 0 if executor.ready else executor.deaths + 1
+        if executor.stay_dead:
+            return
+        if executor.deaths >= _STARTUP_DEATHS:
+            self._emit(event="executor-failed", number=executor.number, epoch=executor.epoch, status=status)
+            return
+        self._start_executor(executor.number, executor.epoch + 1, executor.deaths)
+
+    def _on_scheduler_report(self, message: dict[str, Any]) -> None:
+        self._scheduler_address = str(message["address"])
+        self._emit(event="scheduler", address=self._scheduler_address, pid=self._scheduler_pid)
+        for number in range(self._order.executors):
+            self._start_executor(number, 0)
+
+    def _start_executor(self, number: int, epoch: int, deaths: int = 0) -> None:
+        executor = self._executors[number] = _Executor(number, epoch, deaths=deaths)
+
+        def report(message: dict[str, Any]) -> None:
+            executor.ready = True
+            self._emit(
+                event="executor-ready", number=number, epoch=epoch, pid=executor.pid, address=message["address"]
+            )
+
+        executor.pid = self._fork(lambda fd: self._be_executor(fd, number, epoch), report)
+        self._emit(event="executor-started", number=number, epoch=epoch, pid=executor.pid)
+
+    def _emit(self, **event: Any) -> None:
+        try:
+            _write_line(self._events_fd, event)
+        except BrokenPipeError:
+            self._running = False
+
+    def _bound_logs(self) -> None:
+        # Logs are opened for appending, so cutting one off is safe while it is being written.
+        for log in (self._scratch / "logs").glob("*.log"):
+            if log.stat().st_size > _LOG_LIMIT_BYTES:
+                with log.open("r+b") as file:
+                    file.seek(-_LOG_LIMIT_BYTES // 4, os.SEEK_END)
+                    tail = file.read()
+                    file.truncate(0)
+                with log.open("ab") as file:
+                    file.write(b"[earlier lines were dropped: the log reached its limit]\n" + tail)
+
+    # -- children ---------------------------------------------------------------------------------------------------
+
+    def _fork(self, body: Callable[[int], None], on_report: Callable[[dict[str, Any]], None]) -> int:
+        read, write = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            os.close(read)
+            self._in_child(body, write)
+        os.close(write)
+        lines = _Lines(read)
+
+        def readable() -> None:
+            messages = lines.read()
+            if messages is None:
+                self._selector.unregister(read)
+                self._reports.discard(read)
+                os.close(read)
+                return
+            for message in messages:
+                on_report(message)
+
+        self._reports.add(read)
+        self._selector.register(read, selectors.EVENT_READ, readable)
+        return pid
+
+    def _in_child(self, body: Callable[[int], None], report_fd: int) -> NoReturn:
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            with contextlib.suppress(OSError):  # a kqueue does not survive the fork
+                self._selector.close()
+            for fd in (self._commands.fd, self._events_fd, self._life_write, self._wake_read, self._wake_write):
+                os.close(fd)
+            for fd in self._reports:
+                os.close(fd)
+            body(report_fd)
+            status = 0
+        except BaseException:  # the last frame of the process: whatever it was goes to the log, then the process ends
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _be_scheduler(self, report_fd: int) -> None:
+        import asyncio
+
+        from sparklab.cluster import compat
+
+        _log_to(self._scratch, "scheduler")
+        # No parent-death signal here: this process is the one that cleans up after a launcher killed by -9.
+        threading.Thread(target=self._outlive_launcher, daemon=True, name="launcher-watch").start()
+        asyncio.run(
+            compat.serve_scheduler(
+                self._credentials, self._scratch, lambda address: _write_line(report_fd, {"address": address})
+            )
+        )
+
+    def _outlive_launcher(self) -> None:
+        os.read(self._life_read, 1)
+        remove_scratch(self._scratch)
+        _kill_own_group()
+
+    def _be_executor(self, report_fd: int, number: int, epoch: int) -> None:
+        import asyncio
+
+        from sparklab.cluster import compat
+
+        _log_to(self._scratch, f"executor-{number}")
+        self._die_with_launcher()
+        _large_stacks()
+        _fresh_random_state()
+        # What the user's functions find as __main__ is an empty module, not this one.
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        module, _, function = self._order.installer.partition(":")
+        installer = getattr(importlib.import_module(module), function)
+
+        def install(worker: Any) -> Any:
+            return installer(worker, number=number, epoch=epoch, options=dict(self._order.options))
+
+        asyncio.run(
+            compat.serve_worker(
+                self._scheduler_address,
+                self._credentials,
+                self._scratch,
+                name=f"{number}.{epoch}",
+                memory_bytes=self._order.memory_bytes,
+                install=install,
+                ready=lambda address: _write_line(report_fd, {"address": address}),
+            )
+        )
+
+    def _die_with_launcher(self) -> None:
+        if sys.platform == "linux":
+            import ctypes
+
+            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != self._pid:  # it died before the line above
+                os._exit(1)
+            return
+
+        def watch() -> None:
+            os.read(self._life_read, 1)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        threading.Thread(target=watch, daemon=True, name="launcher-watch").start()
+
+    def _end_children(self) -> None:
+        pids = [executor.pid for executor in self._executors.values() if executor.pid]
+        if self._scheduler_pid:
+            pids.append(self._scheduler_pid)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def remove_scratch(scratch: Path) -> None:
+    """Nothing of `scratch` is left, also where a dying process was still writing into it."""
+    for _ in range(3):
+        shutil.rmtree(scratch, ignore_errors=True)
+        if not scratch.exists():
+            return
+
+
+def _kill_own_group() -> None:
+    # Programs that tasks started belong to the group too. Only in a group of our own: never the driver's.
+    if os.getpgrp() == os.getsid(0):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _write_line(fd: int, message: dict[str, Any]) -> None:
+    data = json.dumps(message).encode() + b"\n"
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _log_to(scratch: Path, name: str) -> None:
+    log = os.open(scratch / "logs" / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+
+
+def _large_stacks() -> None:
+    # A lineage thousands of steps long is as many nested generators.
+    for size in _STACK_BYTES:
+        try:
+            threading.stack_size(size)
+        except ValueError:
+            continue
+        sys.setrecursionlimit(_RECURSION_LIMIT)
+        return
+
+
+def _fresh_random_state() -> None:
+    # `random` reseeds itself in a forked child, NumPy's global generator does not.
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def _receive(lines: _Lines, held: list[dict[str, Any]]) -> dict[str, Any]:
+    while not held:
+        messages = lines.read()
+        if messages is None:
+            raise SystemExit("launcher: the driver went before it had said what to do")
+        held.extend(messages)
+    return held.pop(0)
+
+
+def main() -> None:
+    """The supervisor's whole life."""
+    os.umask(0o077)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for library in ("OPENBLAS", "OMP", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
+        # One task uses one core; and a library that starts threads at import would make forking unsafe.
+        os.environ[f"{library}_NUM_THREADS"] = "1"
+    commands = _Lines(os.dup(0))
+    events_fd = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    held: list[dict[str, Any]] = []
+    order = LaunchOrder(**_receive(commands, held))
+    scratch = Path(order.scratch)
+    (scratch / "logs").mkdir(mode=0o700, exist_ok=True)
+    _log_to(scratch, "launcher")
+    try:
+        os.environ.pop("PYTHONPATH", None)
+        if order.pythonpath is not None:
+            os.environ["PYTHONPATH"] = order.pythonpath
+        sys.path[:] = order.python_path
+        os.chdir(order.folder)
+
+        from sparklab.cluster import compat
+        from sparklab.cluster.credentials import Credentials
+
+        importlib.import_module(order.installer.partition(":")[0])
+        compat.quiet_logs()
+        credentials = Credentials(**_receive(commands, held))
+        gc.collect()
+        gc.freeze()  # a collection in a child must not copy the pages it shares with its siblings
+        Supervisor(order, commands, events_fd).run(credentials, held)
+    finally:
+        remove_scratch(scratch)
+        os.close(events_fd)
+        _kill_own_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,498 @@
+"""Driver side of a local cluster: starts the launcher, hears its events, ends it with everything it started."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from sparklab.cluster.credentials import Credentials, temporary_credentials
+from sparklab.errors import ClusterError
+
+if TYPE_CHECKING:
+    from distributed.security import Security
+
+_log = logging.getLogger(__name__)
+
+_PREFIX: Final = "sparklab-cluster-"
+_LOCK: Final = "owner.lock"
+_YOUNG_S: Final = 60.0
+_LOG_TAIL_BYTES: Final = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorStarted:
+    """The process of an executor exists; it is not yet known to the scheduler."""
+
+    number: int
+    epoch: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorReady:
+    """The executor answers at `address` and the scheduler knows it."""
+
+    number: int
+    epoch: int
+    pid: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorExited:
+    """The process is gone; `status` is its exit code, or minus the signal that ended it."""
+
+    number: int
+    epoch: int
+    pid: int
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorFailed:
+    """The executor died several times before it was ready and is not started again; `log` is its last words."""
+
+    number: int
+    epoch: int
+    status: int
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterLost:
+    """The scheduler or the launcher died unasked, and every executor with it."""
+
+    found: str
+
+
+ClusterEvent = ExecutorStarted | ExecutorReady | ExecutorExited | ExecutorFailed | ClusterLost
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorProcess:
+    """One executor as last heard of; `pid` is None while it is dead, `address` is None until it is ready."""
+
+    number: int
+    epoch: int
+    pid: int | None
+    address: str | None
+
+
+class LocalCluster:
+    """A scheduler and `executors` one-thread executor processes on this machine, closed to its other users.
+
+    Parameters
+    ----------
+    executors : int
+        How many; they are numbered from 0.
+    memory_bytes : int
+        Memory each executor may use.
+    options : mapping, optional
+        Handed to `installer` in every executor; JSON-able.
+    on_event : callable, optional
+        Called with each `ClusterEvent` in order, from the reader thread; must not block.
+    scratch_root : str, optional
+        Where the cluster's own directory (mode 0700) is made; the system's temporary directory by default.
+    installer : str
+        ``module:function`` called in every executor as ``function(worker, number=, epoch=, options=)`` before the
+        scheduler learns of it; may be a coroutine function.
+
+    Notes
+    -----
+    All methods are thread-safe. Invariant: while the driver lives, every process of the cluster is a child of the
+    launcher; when driver, launcher or scheduler dies, all of them end and the directory is removed.
+    """
+
+    def __init__(
+        self,
+        executors: int,
+        *,
+        memory_bytes: int,
+        options: Mapping[str, Any] | None = None,
+        on_event: Callable[[ClusterEvent], None] | None = None,
+        scratch_root: str | None = None,
+        installer: str = "sparklab.cluster.plugin:install",
+    ) -> None:
+        self._count = executors
+        self._memory_bytes = memory_bytes
+        self._options = dict(options or {})
+        self._on_event = on_event
+        self._scratch_root = scratch_root
+        self._installer = installer
+        self._changed = threading.Condition()
+        self._executors: dict[int, ExecutorProcess] = {}
+        self._failed: dict[int, ExecutorFailed] = {}
+        self._lost: str | None = None
+        self._stopping = False
+        self._reader: threading.Thread | None = None
+        self._commands: IO[bytes] | None = None
+        self._credentials: Credentials | None = None
+        self._finalizer: weakref.finalize[..., LocalCluster] | None = None
+        self._scratch: Path | None = None
+        self._address: str | None = None
+        self._scheduler_pid: int | None = None
+
+    # -- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> str:
+        """Where the scheduler listens.
+
+        Raises
+        ------
+        ClusterError
+            The cluster was not started.
+        """
+        if self._address is None:
+            raise self._error("reading the scheduler's address", "the cluster has not started", "call start() first")
+        return self._address
+
+    @property
+    def security(self) -> Security:
+        """Dask's ``Security`` for a client of this cluster."""
+        from sparklab.cluster import compat
+
+        if self._credentials is None:
+            raise self._error("reading the cluster's keys", "the cluster has not started", "call start() first")
+        return compat.security_of(self._credentials)
+
+    @property
+    def scratch(self) -> Path:
+        """The cluster's own directory."""
+        if self._scratch is None:
+            raise self._error("finding the scratch directory", "the cluster has not started", "call start() first")
+        return self._scratch
+
+    @property
+    def scheduler_pid(self) -> int | None:
+        """Process id of the scheduler."""
+        return self._scheduler_pid
+
+    def executors(self) -> tuple[ExecutorProcess, ...]:
+        """The executors as last heard of, by number."""
+        with self._changed:
+            return tuple(self._executors[number] for number in sorted(self._executors))
+
+    def log_tail(self, name: str) -> str:
+        """The last lines of the log of ``executor-<number>``, ``scheduler`` or ``launcher``; empty where none."""
+        try:
+            with (self.scratch / "logs" / f"{name}.log").open("rb") as log:
+                log.seek(0, os.SEEK_END)
+                log.seek(max(0, log.tell() - _LOG_TAIL_BYTES))
+                return log.read().decode(errors="replace")
+        except OSError:
+            return ""
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    def start(self, timeout_s: float = 60.0) -> str:
+        """Every executor is known to the scheduler, whose address is returned; blocks for about a second.
+
+        Raises
+        ------
+        ClusterError
+            A process died while starting, or `timeout_s` passed; nothing is left running then.
+        """
+        try:
+            self._launch()
+            # Its import costs as much as the launcher's, which runs at the same time.
+            from sparklab.cluster import compat  # noqa: F401
+
+            self._wait_until_ready(time.monotonic() + timeout_s, timeout_s)
+        except BaseException:
+            self.stop()
+            raise
+        return self.address
+
+    def kill(self, number: int, stay_dead: bool = False) -> None:
+        """The launcher was told to end executor `number` by SIGKILL; a replacement follows unless `stay_dead`."""
+        self._check_number(number)
+        self._send(command="kill", number=number, stay_dead=stay_dead)
+
+    def revive(self, number: int) -> None:
+        """The launcher was told to start executor `number` again, if it is dead."""
+        self._check_number(number)
+        with self._changed:
+            self._failed.pop(number, None)
+        self._send(command="revive", number=number)
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """No process and no file of the cluster is left; takes milliseconds, at most about `timeout_s`. Idempotent."""
+        with self._changed:
+            self._stopping = True
+            finalizer, reader = self._finalizer, self._reader
+        if finalizer is not None:
+            finalizer()
+        if reader is not None and reader is not threading.current_thread():
+            reader.join(timeout_s)
+
+    def __enter__(self) -> LocalCluster:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _launch(self) -> None:
+        with self._changed:
+            if self._finalizer is not None or self._stopping:
+                raise self._error("starting a local cluster", "it was started before", "make a new one")
+            if not sys.executable:
+                raise self._error(
+                    "starting a local cluster",
+                    "this Python does not know its own executable (sys.executable is empty)",
+                    'use master "threads[N]", or run under a regular Python',
+                )
+            root = Path(self._scratch_root or tempfile.gettempdir())
+            scratch, lock_fd = _make_scratch(root)
+            try:
+                process = _spawn(lock_fd)
+            except OSError as error:
+                os.close(lock_fd)
+                shutil.rmtree(scratch, ignore_errors=True)
+                raise self._error(
+                    "starting a local cluster", f"{sys.executable} could not be run: {error}", "check the installation"
+                ) from error
+            self._scratch = scratch
+            self._commands = process.stdin
+            self._finalizer = weakref.finalize(self, _end, process, scratch, lock_fd, os.getpid())
+            self._reader = threading.Thread(
+                target=_read_events, args=(weakref.ref(self), process), name="sparklab-cluster-events", daemon=True
+            )
+            self._reader.start()
+        self._send(
+            scratch=str(scratch),
+            executors=self._count,
+            memory_bytes=self._memory_bytes,
+            installer=self._installer,
+            options=self._options,
+            python_path=[str(entry) for entry in sys.path],
+            folder=os.getcwd(),
+            pythonpath=os.environ.get("PYTHONPATH"),
+        )
+        self._credentials = temporary_credentials()
+        self._send(certificate=self._credentials.certificate, key=self._credentials.key)
+        _sweep(root)
+
+    def _send(self, **message: Any) -> None:
+        with self._changed:
+            if self._commands is None or self._lost is not None:
+                raise self._error(
+                    "commanding the local cluster", self._lost or "it is not running", "start a new SparkContext"
+                )
+            try:
+                self._commands.write(json.dumps(message).encode() + b"\n")
+                self._commands.flush()
+            except (OSError, ValueError) as error:
+                raise self._error(
+                    "commanding the local cluster", f"its launcher is gone ({error})", "start a new SparkContext"
+                ) from error
+
+    def _check_number(self, number: int) -> None:
+        if not 0 <= number < self._count:
+            raise self._error(
+                f"finding executor {number}",
+                f"the executors are numbered 0 to {self._count - 1}",
+                "see %sparklab executors",
+            )
+
+    def _wait_until_ready(self, deadline: float, timeout_s: float) -> None:
+        attempted = f"starting a local cluster of {self._count} executors"
+        with self._changed:
+            while True:
+                if self._lost is not None:
+                    raise self._error(attempted, self._lost, "see the lines above; report them if they are sparklab's")
+                if self._failed:
+                    failed = next(iter(self._failed.values()))
+                    raise self._error(
+                        attempted,
+                        f"executor {failed.number} died while starting (status {failed.status}):\n{failed.log}",
+                        "see its last lines above",
+                    )
+                if self._stopping:
+                    raise self._error(attempted, "it was stopped meanwhile", "start a new SparkContext")
+                ready = sum(each.address is not None for each in self._executors.values())
+                if self._address is not None and ready == self._count:
+                    return
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    raise self._error(
+                        attempted,
+                        f"{ready} of {self._count} were ready after {timeout_s:g} s",
+                        "use fewer executors (local[N]) or a less busy machine",
+                    )
+                self._changed.wait(remaining)
+
+    @staticmethod
+    def _error(attempted: str, found: str, do: str) -> ClusterError:
+        return ClusterError(attempted, found, do)
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        with self._changed:
+            event = self._fold(message)
+            self._changed.notify_all()
+        if event is not None:
+            self._tell(event)
+
+    def _fold(self, message: dict[str, Any]) -> ClusterEvent | None:
+        match message:
+            case {"event": "scheduler", "address": str(address), "pid": int(pid)}:
+                self._address, self._scheduler_pid = address, pid
+            case {"event": "executor-started", "number": int(number), "epoch": int(epoch), "pid": int(pid)}:
+                self._executors[number] = ExecutorProcess(number, epoch, pid, None)
+                return ExecutorStarted(number, epoch, pid)
+            case {
+                "event": "executor-ready",
+                "number": int(number),
+                "epoch": int(epoch),
+                "pid": int(pid),
+                "address": str(address),
+            }:
+                self._executors[number] = ExecutorProcess(number, epoch, pid, address)
+                return ExecutorReady(number, epoch, pid, address)
+            case {
+                "event": "executor-exited",
+                "number": int(number),
+                "epoch": int(epoch),
+                "pid": int(pid),
+                "status": int(status),
+            }:
+                self._executors[number] = replace(self._executors[number], pid=None, address=None)
+                return ExecutorExited(number, epoch, pid, status)
+            case {"event": "executor-failed", "number": int(number), "epoch": int(epoch), "status": int(status)}:
+                failed = ExecutorFailed(number, epoch, status, self.log_tail(f"executor-{number}"))
+                self._failed[number] = failed
+                return failed
+            case {"event": "scheduler-exited", "status": int(status)}:
+                self._lost = f"the scheduler died (status {status}):\n{self.log_tail('scheduler')}"
+            case _:
+                _log.warning("unknown event of the launcher: %r", message)
+        return None
+
+    def _hear_end(self, log: str) -> None:
+        with self._changed:
+            expected = self._stopping
+            if not expected and self._lost is None:
+                self._lost = f"the launcher died:\n{log}"
+            for number, executor in self._executors.items():
+                self._executors[number] = replace(executor, pid=None, address=None)
+            self._changed.notify_all()
+            found = self._lost
+        if not expected and found is not None:
+            self._tell(ClusterLost(found))
+
+    def _tell(self, event: ClusterEvent) -> None:
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception:
+            _log.exception("an observer of the cluster failed on %r", event)
+
+
+def _spawn(lock_fd: int) -> subprocess.Popen[bytes]:
+    environment = dict(os.environ)
+    home = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH"))))
+    return subprocess.Popen(
+        # -P: a random.py or json.py in the working directory must not stand in for the library's.
+        [sys.executable, "-P", "-m", "sparklab.cluster.launcher"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        pass_fds=(lock_fd,),
+        start_new_session=True,  # Stop in a notebook interrupts the kernel's whole process group
+    )
+
+
+def _read_events(cluster: weakref.ref[LocalCluster], process: subprocess.Popen[bytes]) -> None:
+    # Holds the cluster only while it handles an event, so that a forgotten cluster can end.
+    assert process.stdout is not None
+    for line in process.stdout:
+        target = cluster()
+        if target is not None:
+            target._hear(json.loads(line))
+        del target
+    target = cluster()
+    log = target.log_tail("launcher") if target is not None else ""
+    if target is not None:
+        finalizer = target._finalizer
+        target._hear_end(log)
+        if finalizer is not None:
+            finalizer()
+
+
+def _end(process: subprocess.Popen[bytes], scratch: Path, lock_fd: int, owner_pid: int) -> None:
+    if os.getpid() != owner_pid:  # a fork of the driver: the cluster is its parent's
+        return
+    assert process.stdin is not None
+    with contextlib.suppress(OSError, ValueError):
+        process.stdin.close()
+    try:
+        process.wait(timeout=3.0)
+    except subprocess.TimeoutExpired:
+        _kill_group(process.pid)
+        process.wait()
+    else:
+        pass
+    shutil.rmtree(scratch, ignore_errors=True)
+    os.close(lock_fd)
+
+
+def _kill_group(leader_pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader_pid, signal.SIGKILL)
+
+
+def _make_scratch(root: Path) -> tuple[Path, int]:
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+        lock_fd = os.open(scratch / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ClusterError(
+            f"making the cluster's scratch directory in {root}",
+            str(error),
+            "set spark.local.dir to a directory on a local disk that you can write to",
+        ) from error
+    return scratch, lock_fd
+
+
+def _sweep(root: Path) -> None:
+    """Scratch directories of clusters that died with their whole family are gone.
+
+    Every process of a cluster holds the lock in its directory; a directory whose lock is free has no living owner.
+    """
+    for scratch in root.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            status = scratch.lstat()
+            if status.st_uid != os.getuid() or not scratch.is_dir() or scratch.is_symlink():
+                continue
+            try:
+                lock_fd = os.open(scratch / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                if time.time() - status.st_mtime > _YOUNG_S and not any(scratch.iterdir()):
+                    scratch.rmdir()
+                continue
+            try:
+                fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(scratch, ignore_errors=True)
+            finally:
+                os.close(lock_fd)
