@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import inspect
 import logging
 import ssl
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeVar
 
 import dask
 import distributed
@@ -18,6 +20,8 @@ from distributed import Client, Scheduler, Worker
 from distributed.security import Security
 
 from sparklab.cluster.credentials import Credentials
+
+_T = TypeVar("_T")
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -101,11 +105,11 @@ def quiet_logs() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def security_of(credentials: Credentials, scratch: Path | None = None) -> Security:
+def security_of(credentials: Credentials) -> Security:
     """Dask's form of `credentials`: TLS 1.3 for all roles, both sides present and check the one certificate."""
     pem = {"cert": credentials.certificate, "key": credentials.key}
     roles = {f"tls_{role}_{part}": text for role in ("client", "scheduler", "worker") for part, text in pem.items()}
-    return Security(
+    return Security(  # type: ignore[no-untyped-call]
         require_encryption=True,
         tls_ca_file=credentials.certificate,
         tls_min_version=ssl.TLSVersion.TLSv1_3,
@@ -137,7 +141,7 @@ async def serve_scheduler(credentials: Credentials, scratch: Path, started: Call
         )
         await scheduler
     started(scheduler.address)
-    await scheduler.finished()
+    await scheduler.finished()  # type: ignore[no-untyped-call]
 
 
 async def serve_worker(
@@ -168,7 +172,7 @@ async def serve_worker(
         )
         await worker
     ready(worker.address)
-    await worker.finished()
+    await worker.finished()  # type: ignore[no-untyped-call]
 
 
 def connect(address: str, security: Security, timeout_s: float = 10.0) -> Client:
@@ -180,7 +184,7 @@ def connect(address: str, security: Security, timeout_s: float = 10.0) -> Client
             "distributed.diagnostics.nvml": False,
         }
     ):
-        return _QuietClient(
+        return _QuietClient(  # type: ignore[no-untyped-call]
             address,
             security=security,
             timeout=timeout_s,
@@ -225,13 +229,56 @@ def forget(owner: Client | Worker, address: str) -> None:
     owner.rpc.remove(address, reason="the executor is gone")
 
 
-def on_loop(client: Client, function: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
-    """Starts coroutine `function` on the client's loop from any thread; a ``concurrent.futures.Future``."""
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A Dask worker as its scheduler describes it."""
+
+    address: str
+    name: str
+    host: str
+    pid: int
+    threads: int
+    memory_bytes: int
+
+
+async def workers(client: Client) -> tuple[WorkerInfo, ...]:
+    """The workers the scheduler knows now, in order of address; runs on the client's loop."""
+    scheduler: Any = client.scheduler
+    identity = await scheduler.identity(n_workers=-1)
+    return tuple(
+        WorkerInfo(
+            address=address,
+            name=str(worker["name"]),
+            host=str(worker["host"]),
+            pid=int(worker.get("pid") or 0),
+            threads=int(worker["nthreads"]),
+            memory_bytes=int(worker["memory_limit"] or 0),
+        )
+        for address, worker in sorted(identity["workers"].items())
+    )
+
+
+def watch_workers(client: Client, changed: Callable[[Literal["added", "removed"], str], None]) -> None:
+    """From now on `changed` hears of every worker that joins or goes, with its address, on the client's loop.
+
+    About 20 ms after a SIGKILL. One watcher per client; workers already there are not told: ask `workers` after.
+    """
+
+    def on_event(event: tuple[float, Any]) -> None:
+        # The scheduler logs these under the topic "all" itself, so nothing of ours need be installed there.
+        match event[1]:
+            case {"action": "add-worker", "worker": str(address)}:
+                changed("added", address)
+            case {"action": "remove-worker", "worker": str(address)}:
+                changed("removed", address)
+
+    client.subscribe_topic("all", on_event)  # type: ignore[no-untyped-call]
+
+
+def on_loop(client: Client, call: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
+    """`call` runs on the client's event loop; callable from any other thread, which may wait for the future."""
     loop = client.loop
     if loop is None:
+        call.close()
         raise RuntimeError("the client's event loop is not running")
-    return asyncio.run_coroutine_threadsafe(_awaited(function, arguments), loop.asyncio_loop)
-
-
-async def _awaited(function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> Any:
-    return await function(*arguments)
+    return asyncio.run_coroutine_threadsafe(call, loop.asyncio_loop)  # type: ignore[attr-defined]

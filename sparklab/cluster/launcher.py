@@ -13,6 +13,7 @@ and the scheduler, which sees a pipe close, removes the scratch directory in its
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import importlib
 import io
@@ -32,6 +33,7 @@ from typing import Any, Final, NoReturn
 
 _PARENT_CHECK_S: Final = 1.0
 _LOG_LIMIT_BYTES: Final = 32 * 2**20
+_LOG_TAIL_BYTES: Final = 4_000
 _STARTUP_DEATHS: Final = 3  # an executor that dies this often in a row before it was ready is not started again
 _STACK_BYTES: Final = (256 * 2**20, 64 * 2**20, 16 * 2**20)
 _RECURSION_LIMIT: Final = 100_000
@@ -49,6 +51,7 @@ class LaunchOrder:
     options: dict[str, Any]
     python_path: list[str]
     folder: str
+    environment: dict[str, str]
     pythonpath: str | None
 
 
@@ -180,21 +183,20 @@ class Supervisor:
     def _on_exit(self, pid: int, status: int) -> None:
         if pid == self._scheduler_pid:
             self._scheduler_pid = 0
-            self._emit(event="scheduler-exited", status=status)
+            self._emit(event="scheduler-exited", status=status, log=_log_tail(self._scratch, "scheduler"))
             self._running = False
             return
         executor = next((each for each in self._executors.values() if each.pid == pid), None)
         if executor is None:
             return
         executor.pid = 0
-        self._emit(
-            event="executor-exited", number=executor.number, epoch=executor.epoch, pid=pid, status=status
-        )
+        self._emit(event="executor-exited", number=executor.number, epoch=executor.epoch, pid=pid, status=status)
         executor.deaths = 0 if executor.ready else executor.deaths + 1
         if executor.stay_dead:
             return
         if executor.deaths >= _STARTUP_DEATHS:
-            self._emit(event="executor-failed", number=executor.number, epoch=executor.epoch, status=status)
+            log = _log_tail(self._scratch, f"executor-{executor.number}")
+            self._emit(event="executor-failed", number=executor.number, epoch=executor.epoch, status=status, log=log)
             return
         self._start_executor(executor.number, executor.epoch + 1, executor.deaths)
 
@@ -209,9 +211,7 @@ class Supervisor:
 
         def report(message: dict[str, Any]) -> None:
             executor.ready = True
-            self._emit(
-                event="executor-ready", number=number, epoch=epoch, pid=executor.pid, address=message["address"]
-            )
+            self._emit(event="executor-ready", number=number, epoch=epoch, pid=executor.pid, address=message["address"])
 
         executor.pid = self._fork(lambda fd: self._be_executor(fd, number, epoch), report)
         self._emit(event="executor-started", number=number, epoch=epoch, pid=executor.pid)
@@ -307,8 +307,10 @@ class Supervisor:
 
         _log_to(self._scratch, f"executor-{number}")
         self._die_with_launcher()
+        faulthandler.enable()
         _large_stacks()
         _fresh_random_state()
+        os.environ.update(self._order.environment)
         # What the user's functions find as __main__ is an empty module, not this one.
         sys.modules["__main__"] = types.ModuleType("__main__")
         module, _, function = self._order.installer.partition(":")
@@ -317,20 +319,26 @@ class Supervisor:
         def install(worker: Any) -> Any:
             return installer(worker, number=number, epoch=epoch, options=dict(self._order.options))
 
-        asyncio.run(
-            compat.serve_worker(
-                self._scheduler_address,
-                self._credentials,
-                self._scratch,
-                name=f"{number}.{epoch}",
-                memory_bytes=self._order.memory_bytes,
-                install=install,
-                ready=lambda address: _write_line(report_fd, {"address": address}),
+        def serve() -> None:
+            asyncio.run(
+                compat.serve_worker(
+                    self._scheduler_address,
+                    self._credentials,
+                    self._scratch,
+                    name=f"{number}.{epoch}",
+                    memory_bytes=self._order.memory_bytes,
+                    install=install,
+                    ready=lambda address: _write_line(report_fd, {"address": address}),
+                )
             )
-        )
+
+        # Not in the main thread, whose stack is small: the loop too meets deeply nested objects.
+        loop = threading.Thread(target=serve, name="executor-loop")
+        loop.start()
+        loop.join()
 
     def _die_with_launcher(self) -> None:
-        if sys.platform == "linux":
+        if os.uname().sysname == "Linux":
             import ctypes
 
             ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -383,6 +391,15 @@ def _log_to(scratch: Path, name: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
+
+
+def _log_tail(scratch: Path, name: str) -> str:
+    try:
+        with (scratch / "logs" / f"{name}.log").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+            return log.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _large_stacks() -> None:
@@ -444,6 +461,9 @@ def main() -> None:
         gc.collect()
         gc.freeze()  # a collection in a child must not copy the pages it shares with its siblings
         Supervisor(order, commands, events_fd).run(credentials, held)
+    except BaseException:  # told to the driver, because the log goes with the directory
+        with contextlib.suppress(OSError):
+            _write_line(events_fd, {"event": "launcher-failed", "log": traceback.format_exc()})
     finally:
         remove_scratch(scratch)
         os.close(events_fd)

@@ -7,7 +7,6 @@ import fcntl
 import json
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from sparklab.cluster.credentials import Credentials, temporary_credentials
+from sparklab.cluster.launcher import remove_scratch
 from sparklab.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 _PREFIX: Final = "sparklab-cluster-"
 _LOCK: Final = "owner.lock"
 _YOUNG_S: Final = 60.0
+_STOP_S: Final = 3.0
 _LOG_TAIL_BYTES: Final = 4_000
 
 
@@ -108,6 +109,8 @@ class LocalCluster:
         Called with each `ClusterEvent` in order, from the reader thread; must not block.
     scratch_root : str, optional
         Where the cluster's own directory (mode 0700) is made; the system's temporary directory by default.
+    environment : mapping, optional
+        Environment variables of the executors, beside the driver's own.
     installer : str
         ``module:function`` called in every executor as ``function(worker, number=, epoch=, options=)`` before the
         scheduler learns of it; may be a coroutine function.
@@ -126,6 +129,7 @@ class LocalCluster:
         options: Mapping[str, Any] | None = None,
         on_event: Callable[[ClusterEvent], None] | None = None,
         scratch_root: str | None = None,
+        environment: Mapping[str, str] | None = None,
         installer: str = "sparklab.cluster.plugin:install",
     ) -> None:
         self._count = executors
@@ -133,6 +137,7 @@ class LocalCluster:
         self._options = dict(options or {})
         self._on_event = on_event
         self._scratch_root = scratch_root
+        self._environment = dict(environment or {})
         self._installer = installer
         self._changed = threading.Condition()
         self._executors: dict[int, ExecutorProcess] = {}
@@ -266,7 +271,7 @@ class LocalCluster:
                 process = _spawn(lock_fd)
             except OSError as error:
                 os.close(lock_fd)
-                shutil.rmtree(scratch, ignore_errors=True)
+                remove_scratch(scratch)
                 raise self._error(
                     "starting a local cluster", f"{sys.executable} could not be run: {error}", "check the installation"
                 ) from error
@@ -284,7 +289,8 @@ class LocalCluster:
             installer=self._installer,
             options=self._options,
             python_path=[str(entry) for entry in sys.path],
-            folder=os.getcwd(),
+            folder=_working_folder(),
+            environment=self._environment,
             pythonpath=os.environ.get("PYTHONPATH"),
         )
         self._credentials = temporary_credentials()
@@ -377,26 +383,30 @@ class LocalCluster:
                 self._executors[number] = replace(self._executors[number], pid=None, address=None)
                 return ExecutorExited(number, epoch, pid, status)
             case {"event": "executor-failed", "number": int(number), "epoch": int(epoch), "status": int(status)}:
-                failed = ExecutorFailed(number, epoch, status, self.log_tail(f"executor-{number}"))
+                failed = ExecutorFailed(number, epoch, status, str(message.get("log", "")))
                 self._failed[number] = failed
                 return failed
             case {"event": "scheduler-exited", "status": int(status)}:
-                self._lost = f"the scheduler died (status {status}):\n{self.log_tail('scheduler')}"
+                self._lost = f"the scheduler died (status {status}):\n{message.get('log', '')}"
+            case {"event": "launcher-failed", "log": str(log)}:
+                self._lost = f"its launcher failed:\n{log}"
             case _:
                 _log.warning("unknown event of the launcher: %r", message)
         return None
 
-    def _hear_end(self, log: str) -> None:
+    def _hear_end(self) -> None:
         with self._changed:
             expected = self._stopping
             if not expected and self._lost is None:
-                self._lost = f"the launcher died:\n{log}"
+                self._lost = "its launcher process was killed"
             for number, executor in self._executors.items():
                 self._executors[number] = replace(executor, pid=None, address=None)
             self._changed.notify_all()
             found = self._lost
         if not expected and found is not None:
             self._tell(ClusterLost(found))
+        if not expected and self._finalizer is not None:
+            self._finalizer()
 
     def _tell(self, event: ClusterEvent) -> None:
         if self._on_event is None:
@@ -425,18 +435,15 @@ def _spawn(lock_fd: int) -> subprocess.Popen[bytes]:
 def _read_events(cluster: weakref.ref[LocalCluster], process: subprocess.Popen[bytes]) -> None:
     # Holds the cluster only while it handles an event, so that a forgotten cluster can end.
     assert process.stdout is not None
-    for line in process.stdout:
-        target = cluster()
-        if target is not None:
-            target._hear(json.loads(line))
-        del target
+    with process.stdout as lines:
+        for line in lines:
+            target = cluster()
+            if target is not None:
+                target._hear(json.loads(line))
+            del target
     target = cluster()
-    log = target.log_tail("launcher") if target is not None else ""
     if target is not None:
-        finalizer = target._finalizer
-        target._hear_end(log)
-        if finalizer is not None:
-            finalizer()
+        target._hear_end()
 
 
 def _end(process: subprocess.Popen[bytes], scratch: Path, lock_fd: int, owner_pid: int) -> None:
@@ -444,21 +451,30 @@ def _end(process: subprocess.Popen[bytes], scratch: Path, lock_fd: int, owner_pi
         return
     assert process.stdin is not None
     with contextlib.suppress(OSError, ValueError):
-        process.stdin.close()
-    try:
-        process.wait(timeout=3.0)
-    except subprocess.TimeoutExpired:
-        _kill_group(process.pid)
-        process.wait()
-    else:
-        pass
-    shutil.rmtree(scratch, ignore_errors=True)
+        process.stdin.close()  # this tells the launcher to end everything
+    deadline = time.monotonic() + _STOP_S
+    while not _ended(process) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    if process.returncode is None:
+        # Until the launcher is reaped its number, which is also its group's, can belong to nobody else.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    remove_scratch(scratch)
     os.close(lock_fd)
 
 
-def _kill_group(leader_pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader_pid, signal.SIGKILL)
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    if hasattr(os, "waitid"):  # not on every macOS; looks without reaping
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return process.poll() is not None
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # removed under the driver's feet
+        return "/"
 
 
 def _make_scratch(root: Path) -> tuple[Path, int]:
@@ -493,6 +509,6 @@ def _sweep(root: Path) -> None:
                 continue
             try:
                 fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(scratch, ignore_errors=True)
+                remove_scratch(scratch)
             finally:
                 os.close(lock_fd)
