@@ -1,0 +1,54 @@
+"""``python -m sparklab lab``: JupyterLab on the start notebook."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparklab.commands.notebook import START_NOTEBOOK, in_checkout, kernel_environment, start_notebook
+
+
+def open_lab(extra: Sequence[str]) -> int:
+    """JupyterLab's exit code; it was open on the start notebook. Blocks until JupyterLab ends.
+
+    Parameters
+    ----------
+    extra : sequence of str
+        Further arguments for JupyterLab, such as ``--no-browser`` or ``--port=9000``.
+    """
+    notebook = start_notebook() if in_checkout() else _own_copy(start_notebook())
+    server = subprocess.Popen(lab_command(notebook, extra), env=kernel_environment())
+    while True:
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            continue  # Ctrl-C reached JupyterLab as well: it asks, and ends itself
+
+
+def lab_command(notebook: Path, extra: Sequence[str]) -> list[str]:
+    """The command line that opens JupyterLab on `notebook`, asking nobody outside for news or updates."""
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        str(notebook),
+        f"--ServerApp.root_dir={notebook.parent}",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # a fresh container has no other user
+    return [*command, *extra]
+
+
+def _own_copy(packaged: Path) -> Path:
+    """The reader's copy of the packaged notebook in the current folder, made where there is none."""
+    copy = Path.cwd() / START_NOTEBOOK
+    if not copy.exists():
+        shutil.copyfile(packaged, copy)
+        print(f"Copied the start notebook to {copy}")
+    return copy
