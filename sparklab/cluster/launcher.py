@@ -13,31 +13,25 @@ and the scheduler, which sees a pipe close, removes the scratch directory in its
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import gc
 import importlib
-import io
 import json
 import os
 import selectors
-import shutil
 import signal
 import sys
 import threading
 import traceback
-import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from sparklab.cluster import birth
+from sparklab.cluster.scratch import bound_logs, log_tail, log_to, remove_scratch
+
 _PARENT_CHECK_S: Final = 1.0
-_LOG_LIMIT_BYTES: Final = 32 * 2**20
-_LOG_TAIL_BYTES: Final = 4_000
 _STARTUP_DEATHS: Final = 3  # an executor that dies this often in a row before it was ready is not started again
-_STACK_BYTES: Final = (256 * 2**20, 64 * 2**20, 16 * 2**20)
-_RECURSION_LIMIT: Final = 100_000
-_PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +120,7 @@ class Supervisor:
                     key.data()
                 if os.getppid() != self._parent:  # some other process still holds the driver's end of our pipes
                     self._running = False
-                self._bound_logs()
+                bound_logs(self._scratch)
         finally:
             self._end_children()
 
@@ -183,7 +177,7 @@ class Supervisor:
     def _on_exit(self, pid: int, status: int) -> None:
         if pid == self._scheduler_pid:
             self._scheduler_pid = 0
-            self._emit(event="scheduler-exited", status=status, log=_log_tail(self._scratch, "scheduler"))
+            self._emit(event="scheduler-exited", status=status, log=log_tail(self._scratch, "scheduler"))
             self._running = False
             return
         executor = next((each for each in self._executors.values() if each.pid == pid), None)
@@ -195,7 +189,7 @@ class Supervisor:
         if executor.stay_dead:
             return
         if executor.deaths >= _STARTUP_DEATHS:
-            log = _log_tail(self._scratch, f"executor-{executor.number}")
+            log = log_tail(self._scratch, f"executor-{executor.number}")
             self._emit(event="executor-failed", number=executor.number, epoch=executor.epoch, status=status, log=log)
             return
         self._start_executor(executor.number, executor.epoch + 1, executor.deaths)
@@ -221,17 +215,6 @@ class Supervisor:
             _write_line(self._events_fd, event)
         except BrokenPipeError:
             self._running = False
-
-    def _bound_logs(self) -> None:
-        # Logs are opened for appending, so cutting one off is safe while it is being written.
-        for log in (self._scratch / "logs").glob("*.log"):
-            if log.stat().st_size > _LOG_LIMIT_BYTES:
-                with log.open("r+b") as file:
-                    file.seek(-_LOG_LIMIT_BYTES // 4, os.SEEK_END)
-                    tail = file.read()
-                    file.truncate(0)
-                with log.open("ab") as file:
-                    file.write(b"[earlier lines were dropped: the log reached its limit]\n" + tail)
 
     # -- children ---------------------------------------------------------------------------------------------------
 
@@ -286,7 +269,7 @@ class Supervisor:
 
         from sparklab.cluster import compat
 
-        _log_to(self._scratch, "scheduler")
+        log_to(self._scratch, "scheduler")
         # No parent-death signal here: this process is the one that cleans up after a launcher killed by -9.
         threading.Thread(target=self._outlive_launcher, daemon=True, name="launcher-watch").start()
         asyncio.run(
@@ -305,14 +288,9 @@ class Supervisor:
 
         from sparklab.cluster import compat
 
-        _log_to(self._scratch, f"executor-{number}")
-        self._die_with_launcher()
-        faulthandler.enable()
-        _large_stacks()
-        _fresh_random_state()
+        log_to(self._scratch, f"executor-{number}")
+        birth.settle(self._pid, self._life_read)
         os.environ.update(self._order.environment)
-        # What the user's functions find as __main__ is an empty module, not this one.
-        sys.modules["__main__"] = types.ModuleType("__main__")
         module, _, function = self._order.installer.partition(":")
         installer = getattr(importlib.import_module(module), function)
 
@@ -337,21 +315,6 @@ class Supervisor:
         loop.start()
         loop.join()
 
-    def _die_with_launcher(self) -> None:
-        if os.uname().sysname == "Linux":
-            import ctypes
-
-            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != self._pid:  # it died before the line above
-                os._exit(1)
-            return
-
-        def watch() -> None:
-            os.read(self._life_read, 1)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        threading.Thread(target=watch, daemon=True, name="launcher-watch").start()
-
     def _end_children(self) -> None:
         pids = [executor.pid for executor in self._executors.values() if executor.pid]
         if self._scheduler_pid:
@@ -361,14 +324,6 @@ class Supervisor:
         for pid in pids:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
-
-
-def remove_scratch(scratch: Path) -> None:
-    """Nothing of `scratch` is left, also where a dying process was still writing into it."""
-    for _ in range(3):
-        shutil.rmtree(scratch, ignore_errors=True)
-        if not scratch.exists():
-            return
 
 
 def _kill_own_group() -> None:
@@ -381,43 +336,6 @@ def _write_line(fd: int, message: dict[str, Any]) -> None:
     data = json.dumps(message).encode() + b"\n"
     while data:
         data = data[os.write(fd, data) :]
-
-
-def _log_to(scratch: Path, name: str) -> None:
-    log = os.open(scratch / "logs" / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True, errors="backslashreplace")
-
-
-def _log_tail(scratch: Path, name: str) -> str:
-    try:
-        with (scratch / "logs" / f"{name}.log").open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-            return log.read().decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def _large_stacks() -> None:
-    # A lineage thousands of steps long is as many nested generators.
-    for size in _STACK_BYTES:
-        try:
-            threading.stack_size(size)
-        except ValueError:
-            continue
-        sys.setrecursionlimit(_RECURSION_LIMIT)
-        return
-
-
-def _fresh_random_state() -> None:
-    # `random` reseeds itself in a forked child, NumPy's global generator does not.
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
 
 
 def _receive(lines: _Lines, held: list[dict[str, Any]]) -> dict[str, Any]:
@@ -443,8 +361,7 @@ def main() -> None:
     held: list[dict[str, Any]] = []
     order = LaunchOrder(**_receive(commands, held))
     scratch = Path(order.scratch)
-    (scratch / "logs").mkdir(mode=0o700, exist_ok=True)
-    _log_to(scratch, "launcher")
+    log_to(scratch, "launcher")
     try:
         os.environ.pop("PYTHONPATH", None)
         if order.pythonpath is not None:

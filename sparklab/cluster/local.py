@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -15,12 +14,21 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from sparklab.cluster.credentials import Credentials, temporary_credentials
-from sparklab.cluster.launcher import remove_scratch
+from sparklab.cluster.processes import (
+    ClusterEvent,
+    ClusterLost,
+    ExecutorExited,
+    ExecutorFailed,
+    ExecutorProcess,
+    ExecutorReady,
+    ExecutorStarted,
+)
+from sparklab.cluster.scratch import log_tail, make_scratch, remove_scratch, sweep
 from sparklab.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -28,70 +36,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_PREFIX: Final = "sparklab-cluster-"
-_LOCK: Final = "owner.lock"
-_YOUNG_S: Final = 60.0
 _STOP_S: Final = 3.0
-_LOG_TAIL_BYTES: Final = 4_000
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutorStarted:
-    """The process of an executor exists; it is not yet known to the scheduler."""
-
-    number: int
-    epoch: int
-    pid: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutorReady:
-    """The executor answers at `address` and the scheduler knows it."""
-
-    number: int
-    epoch: int
-    pid: int
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutorExited:
-    """The process is gone; `status` is its exit code, or minus the signal that ended it."""
-
-    number: int
-    epoch: int
-    pid: int
-    status: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutorFailed:
-    """The executor died several times before it was ready and is not started again; `log` is its last words."""
-
-    number: int
-    epoch: int
-    status: int
-    log: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterLost:
-    """The scheduler or the launcher died unasked, and every executor with it."""
-
-    found: str
-
-
-ClusterEvent = ExecutorStarted | ExecutorReady | ExecutorExited | ExecutorFailed | ClusterLost
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutorProcess:
-    """One executor as last heard of; `pid` is None while it is dead, `address` is None until it is ready."""
-
-    number: int
-    epoch: int
-    pid: int | None
-    address: str | None
 
 
 class LocalCluster:
@@ -195,13 +140,7 @@ class LocalCluster:
 
     def log_tail(self, name: str) -> str:
         """The last lines of the log of ``executor-<number>``, ``scheduler`` or ``launcher``; empty where none."""
-        try:
-            with (self.scratch / "logs" / f"{name}.log").open("rb") as log:
-                log.seek(0, os.SEEK_END)
-                log.seek(max(0, log.tell() - _LOG_TAIL_BYTES))
-                return log.read().decode(errors="replace")
-        except OSError:
-            return ""
+        return log_tail(self.scratch, name)
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -266,7 +205,7 @@ class LocalCluster:
                     'use master "threads[N]", or run under a regular Python',
                 )
             root = Path(self._scratch_root or tempfile.gettempdir())
-            scratch, lock_fd = _make_scratch(root)
+            scratch, lock_fd = make_scratch(root)
             try:
                 process = _spawn(lock_fd)
             except OSError as error:
@@ -295,7 +234,7 @@ class LocalCluster:
         )
         self._credentials = temporary_credentials()
         self._send(certificate=self._credentials.certificate, key=self._credentials.key)
-        _sweep(root)
+        sweep(root)
 
     def _send(self, **message: Any) -> None:
         with self._changed:
@@ -475,40 +414,3 @@ def _working_folder() -> str:
         return os.getcwd()
     except FileNotFoundError:  # removed under the driver's feet
         return "/"
-
-
-def _make_scratch(root: Path) -> tuple[Path, int]:
-    try:
-        scratch = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
-        lock_fd = os.open(scratch / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise ClusterError(
-            f"making the cluster's scratch directory in {root}",
-            str(error),
-            "set spark.local.dir to a directory on a local disk that you can write to",
-        ) from error
-    return scratch, lock_fd
-
-
-def _sweep(root: Path) -> None:
-    """Scratch directories of clusters that died with their whole family are gone.
-
-    Every process of a cluster holds the lock in its directory; a directory whose lock is free has no living owner.
-    """
-    for scratch in root.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            status = scratch.lstat()
-            if status.st_uid != os.getuid() or not scratch.is_dir() or scratch.is_symlink():
-                continue
-            try:
-                lock_fd = os.open(scratch / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
-            except FileNotFoundError:
-                if time.time() - status.st_mtime > _YOUNG_S and not any(scratch.iterdir()):
-                    scratch.rmdir()
-                continue
-            try:
-                fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove_scratch(scratch)
-            finally:
-                os.close(lock_fd)
