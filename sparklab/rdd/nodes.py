@@ -1,0 +1,287 @@
+"""The kinds of RDD: each fills in the five hooks of RDDCore, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any, cast
+
+from sparklab.rdd.core import Driver, Partition, RDDCore, SourcePartition
+from sparklab.rdd.dependency import Dependency, Grouped, OneToOne, Range, Shuffle
+from sparklab.rdd.operators import Operator, Origin
+from sparklab.rdd.partitioner import Partitioner, placement
+from sparklab.rdd.rdd import RDD
+from sparklab.shuffle.spec import Aggregator, Ordering, ShuffleSpec
+from sparklab.storage.codec import dump_frames, load_batches
+from sparklab.storage.level import StorageLevel
+
+if TYPE_CHECKING:
+    from sparklab.rdd.task import TaskContext
+
+
+class ParallelCollection(RDD):
+    """Data of the driver, snapshotted when ``parallelize`` was called: each slice is kept pickled."""
+
+    def __init__(self, context: Driver, slices: Sequence[list[Any] | range], operator: str = "parallelize") -> None:
+        super().__init__(context, (), operator)
+        self._memoised_partitions = [SourcePartition(i, _pickled(s)) for i, s in enumerate(slices)]
+
+    def _partitions(self) -> Sequence[Partition]:
+        assert self._memoised_partitions is not None
+        return self._memoised_partitions
+
+    def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
+        assert isinstance(partition, SourcePartition)
+        return task.source.flatten(_unpickled(partition.payload))
+
+
+def _pickled(records: list[Any] | range) -> Any:
+    """The payload of a slice: what :func:`_unpickled` reads back, batch by batch. A range is its own short form."""
+    return records if isinstance(records, range) else dump_frames(records)
+
+
+def _unpickled(payload: Any) -> Iterable[list[Any]]:
+    if isinstance(payload, range):
+        return cast("list[list[Any]]", [payload])  # all that is asked of a batch: its length and its iterator
+    return chain.from_iterable(map(load_batches, payload))
+
+
+class MapPartitions(RDD):
+    """``function(index, records)`` of each partition of the parent: every record-wise operator."""
+
+    def __init__(
+        self,
+        parent: RDDCore,
+        function: Callable[[int, Iterator[Any]], Iterator[Any]],
+        operator: str,
+        preserves_partitioning: bool = False,
+    ) -> None:
+        partitioner = parent.partitioner if preserves_partitioning else None
+        super().__init__(parent.context, (OneToOne(parent),), operator, partitioner)
+        self._function = function
+        if isinstance(function, Operator):
+            function.origin = Origin(self._id, operator, self.call_site)
+
+    def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
+        # Down the chain and up again in two loops: a lineage thousands long is no recursion.
+        functions = [self._function]
+        parent = self.dependencies[0].rdd
+        while isinstance(parent, MapPartitions) and parent.storage_level == StorageLevel.NONE:
+            functions.append(parent._function)
+            parent = parent.dependencies[0].rdd
+        index = partition.index
+        records = parent.iterator(index, task)
+        for function in reversed(functions):
+            records = function(index, records)
+        return records
+
+
+class ZipWithIndex(RDD):
+    """``(record, index in the whole RDD)``.
+
+    The sizes of the partitions have to be known. They are counted by a job of their own, which starts when the
+    partitions of this RDD are first asked for (that is: by its first action), not when the RDD is defined.
+    """
+
+    def __init__(self, parent: RDD) -> None:
+        super().__init__(parent.context, (OneToOne(parent),), "zipWithIndex")
+
+    def _partitions(self) -> Sequence[Partition]:
+        parent = self.dependencies[0].rdd
+        start, partitions = 0, []
+        counted = len(parent.partitions)
+        # The last partition's size is nobody's offset.
+        sizes = self.context.run_job(parent, _size, range(counted - 1), "zipWithIndex") if counted > 1 else []
+        for index, size in enumerate([*sizes, 0][:counted]):
+            partitions.append(SourcePartition(index, start))
+            start += size
+        return partitions
+
+    def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
+        assert isinstance(partition, SourcePartition)
+        records = self.dependencies[0].rdd.iterator(partition.index, task)
+        return zip(records, count(partition.payload), strict=False)
+
+
+def _size(index: int, records: Iterator[Any]) -> int:
+    return sum(1 for _ in records)
+
+
+class Union(RDD):
+    """The partitions of all parents one after the other; of equally partitioned parents, partition by partition."""
+
+    def __init__(self, context: Driver, parents: Sequence[RDDCore]) -> None:
+        partitioner = parents[0].partitioner
+        self._aligned = partitioner is not None and all(p.partitioner == partitioner for p in parents)
+        dependencies: list[Dependency] = [OneToOne(p) if self._aligned else Range(p, 0, 0, 0) for p in parents]
+        super().__init__(context, dependencies, "union", partitioner if self._aligned else None)
+
+    def _partitions(self) -> Sequence[Partition]:
+        if self._aligned:
+            return [Partition(i) for i in range(len(self.dependencies[0].rdd.partitions))]
+        start = 0
+        for dependency in self.dependencies:
+            # The shares are known only now: listing files to count them is not for the definition.
+            assert isinstance(dependency, Range)
+            dependency.out_start, dependency.length = start, len(dependency.rdd.partitions)
+            start += dependency.length
+        return [Partition(i) for i in range(start)]
+
+    def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
+        shares = [
+            dependency.rdd.iterator(parent, task)
+            for dependency in self.dependencies
+            if not isinstance(dependency, Shuffle)
+            for parent in dependency.parents(partition.index)
+        ]
+        return shares[0] if len(shares) == 1 else chain.from_iterable(shares)
+
+
+class Coalesced(RDD):
+    """Neighbouring partitions of the parent read as one, without a shuffle."""
+
+    def __init__(self, parent: RDDCore, num_partitions: int) -> None:
+        super().__init__(parent.context, (Grouped(parent, ()),), "coalesce")
+        self._wanted = num_partitions
+
+    def _partitions(self) -> Sequence[Partition]:
+        grouped = self.dependencies[0]
+        assert isinstance(grouped, Grouped)
+        before = len(grouped.rdd.partitions)
+        after = min(self._wanted, before)
+        grouped.groups = [range(i * before // after, (i + 1) * before // after) for i in range(after)]
+        return [Partition(i) for i in range(after)]
+
+    def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
+        grouped = self.dependencies[0]
+        assert isinstance(grouped, Grouped)
+        parent = grouped.rdd
+        # One at a time: the next partition's files and blocks are opened when the last one is read.
+        return chain.from_iterable(parent.iterator(i, task) for i in grouped.parents(partition.index))
+
+
+class Cartesian(RDD):
+    """Every record of the left parent paired with every record of the right one."""
+
+    def __init__(self, left: RDDCore, right: RDDCore) -> None:
+        super().__init__(left.context, (Grouped(left, ()), Grouped(right, ())), "cartesian")
+
+    def _partitions(self) -> Sequence[Partition]:
+        left, right = self.dependencies
+        assert isinstance(left, Grouped)
+        assert isinstance(right, Grouped)
+        lefts, rights = len(left.rdd.partitions), len(right.rdd.partitions)
+        left.groups = [(i,) for i in range(lefts) for _ in range(rights)]
+        right.groups = [(j,) for _ in range(lefts) for j in range(rights)]
+        return [Partition(i) for i in range(lefts * rights)]
+
+    def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
+        left, right = self.dependencies
+        assert isinstance(left, Grouped)
+        assert isinstance(right, Grouped)
+        (i,), (j,) = left.parents(partition.index), right.parents(partition.index)
+        # The right side is read once and kept: computing it again for each record of the left could be dear.
+        others = list(right.rdd.iterator(j, task))
+        return ((a, b) for a in left.rdd.iterator(i, task) for b in others)
+
+
+class Zipped(RDD):
+    """The i-th record of one parent paired with the i-th of the other, partition by partition."""
+
+    def __init__(self, left: RDDCore, right: RDDCore) -> None:
+        super().__init__(left.context, (OneToOne(left), OneToOne(right)), "zip")
+
+    def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
+        left, right = (d.rdd.iterator(partition.index, task) for d in self.dependencies)
+        return _zipped(left, right, partition.index)
+
+
+def _zipped(left: Iterator[Any], right: Iterator[Any], index: int) -> Iterator[Any]:
+    end = object()
+    for a in left:
+        b = next(right, end)
+        if b is end:
+            raise ValueError(_unequal(index))
+        yield a, b
+    if next(right, end) is not end:
+        raise ValueError(_unequal(index))
+
+
+def _unequal(index: int) -> str:
+    return f"Can only zip RDDs with same number of elements in each partition; partition {index} differs"
+
+
+class Shuffled(RDD):
+    """The parent's pairs placed by key: through an aggregator, in an order, or as they came."""
+
+    def __init__(
+        self,
+        parent: RDD,
+        num_partitions: int,
+        operator: str,
+        *,
+        partitioner: Partitioner | None = None,
+        partition_of: Callable[[Any], int] | None = None,
+        aggregator: Aggregator | None = None,
+        ordering: Ordering | None = None,
+    ) -> None:
+        self._spec = ShuffleSpec(
+            shuffle_id=parent.context.new_shuffle_id(),
+            num_maps=parent.getNumPartitions(),
+            num_partitions=num_partitions,
+            partition_of=partition_of or placement(partitioner or Partitioner(num_partitions, _never)),
+            aggregator=aggregator,
+            ordering=ordering,
+        )
+        super().__init__(parent.context, (Shuffle(parent, self._spec),), operator, partitioner)
+
+    def _partitions(self) -> Sequence[Partition]:
+        return [Partition(i) for i in range(self._spec.num_partitions)]
+
+    def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
+        return task.shuffle.read(self._spec, partition.index, task)
+
+
+def _never(key: Any) -> int:
+    raise AssertionError("an ordered shuffle places by bounds")
+
+
+class CoGrouped(RDD):
+    """``(key, (values of parent 0, values of parent 1, ...))``, each a list in input order.
+
+    Keys come in order of first appearance, the parents one after the other. A parent that is partitioned alike
+    already is read without a shuffle.
+    """
+
+    def __init__(self, parents: Sequence[RDD], partitioner: Partitioner, operator: str) -> None:
+        context = parents[0].context
+        place = placement(partitioner)
+        dependencies: list[Dependency] = []
+        for parent in parents:
+            if parent.partitioner == partitioner:
+                dependencies.append(OneToOne(parent))
+                continue
+            maps = parent.getNumPartitions()
+            spec = ShuffleSpec(context.new_shuffle_id(), maps, partitioner.numPartitions, place)
+            dependencies.append(Shuffle(parent, spec))
+        self._specs = [d.spec if isinstance(d, Shuffle) else None for d in dependencies]
+        super().__init__(context, dependencies, operator, partitioner)
+        self._num_partitions = partitioner.numPartitions
+
+    def _partitions(self) -> Sequence[Partition]:
+        return [Partition(i) for i in range(self._num_partitions)]
+
+    def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
+        index = partition.index
+        sides = len(self._specs)
+        groups: dict[Any, tuple[list[Any], ...]] = {}
+        for side, spec in enumerate(self._specs):
+            if spec is None:
+                pairs = self.dependencies[side].rdd.iterator(index, task)
+            else:
+                pairs = task.shuffle.read(spec, index, task)
+            for k, v in pairs:
+                if k not in groups:
+                    groups[k] = tuple([] for _ in range(sides))
+                groups[k][side].append(v)
+        yield from groups.items()

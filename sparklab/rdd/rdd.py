@@ -1,0 +1,149 @@
+"""RDD: a resilient distributed dataset, with PySpark's methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sparklab.rdd.actions import Actions
+from sparklab.rdd.debug import debug_string
+from sparklab.rdd.files import FileActions
+from sparklab.rdd.sampling import Sampling
+from sparklab.rdd.statistics import Statistics
+from sparklab.storage.level import StorageLevel
+
+
+class RDD(Statistics, Sampling, FileActions, Actions):
+    """A partitioned collection of records that remembers how it was made, so that a lost part can be made again.
+
+    An RDD is not built by hand: it comes from ``sc.parallelize``, ``sc.textFile`` and the like, or from another RDD.
+    Transformations (``map``, ``filter``, ``reduceByKey``) are lazy; actions (``collect``, ``count``) run a job, block
+    until it ends and may be called from several threads at once.
+
+    Source: Zaharia et al., "Resilient Distributed Datasets", NSDI'12, section 2.
+
+    Examples
+    --------
+    >>> words = sc.parallelize(["to", "be", "or", "not", "to", "be"])
+    >>> sorted(words.map(lambda w: (w, 1)).reduceByKey(lambda a, b: a + b).collect())
+    [('be', 2), ('not', 1), ('or', 1), ('to', 2)]
+    """
+
+    def __class_getitem__(cls, item: Any) -> type[RDD]:
+        return cls
+
+    # --- names ---------------------------------------------------------------------------------------
+
+    def id(self) -> int:
+        """The number of this RDD, unique in its context.
+
+        Examples
+        --------
+        >>> sc.parallelize([1]).id() < sc.parallelize([1]).id()
+        True
+        """
+        return self._id
+
+    def name(self) -> str | None:
+        """The name given by ``setName``, or None.
+
+        Examples
+        --------
+        >>> sc.parallelize([1]).setName("ones").name()
+        'ones'
+        """
+        return self._name
+
+    def setName(self, name: str) -> RDD:
+        """This RDD is called `name` in pictures, listings and ``toDebugString``.
+
+        Examples
+        --------
+        >>> sc.parallelize([1]).setName("ones").name()
+        'ones'
+        """
+        self._name = name
+        return self
+
+    @property
+    def ctx(self) -> Any:
+        """The context this RDD belongs to."""
+        return self.context
+
+    def __repr__(self) -> str:
+        name = f"{self._name} " if self._name else ""
+        return f"{name}{self.operator} RDD[{self._id}] at {self.call_site}"
+
+    def toDebugString(self) -> bytes:
+        """The lineage as indented text, one line per RDD; a shuffle starts a new block. Runs no job.
+
+        Examples
+        --------
+        >>> print(sc.parallelize([1, 2], 2).map(str).toDebugString().decode())
+        (2) map RDD[...] at ... []
+         |  parallelize RDD[...] at ... []
+        """
+        return debug_string(self).encode()
+
+    # --- persistence ---------------------------------------------------------------------------------
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether this RDD is marked to be persisted."""
+        return self.storage_level != StorageLevel.NONE
+
+    def getStorageLevel(self) -> StorageLevel:
+        """Where this RDD's partitions are kept; ``StorageLevel.NONE`` before ``persist``.
+
+        Examples
+        --------
+        >>> sc.parallelize([1]).cache().getStorageLevel()
+        StorageLevel(False, True, False, False, 1)
+        """
+        return self.storage_level
+
+    def cache(self) -> RDD:
+        """Partitions are kept in memory from the first time they are computed. Lazy.
+
+        Examples
+        --------
+        >>> squares = sc.parallelize(range(4)).map(lambda x: x * x).cache()
+        >>> squares.is_cached, squares.sum(), squares.max()
+        (True, 14, 9)
+        """
+        return self.persist(StorageLevel.MEMORY_ONLY)
+
+    def persist(self, storageLevel: StorageLevel = StorageLevel.MEMORY_ONLY) -> RDD:
+        """Partitions are kept at `storageLevel` from the first time they are computed. Lazy.
+
+        Raises
+        ------
+        ValueError
+            If another level was given before: ``unpersist()`` first.
+
+        Examples
+        --------
+        >>> from sparklab import StorageLevel
+        >>> rdd = sc.parallelize([1, 2]).persist(StorageLevel.MEMORY_AND_DISK)
+        >>> rdd.persist(StorageLevel.MEMORY_ONLY)
+        Traceback (most recent call last):
+        ValueError: Cannot change storage level of an RDD after it was already assigned a level
+        """
+        if self.storage_level not in (StorageLevel.NONE, storageLevel):
+            raise ValueError("Cannot change storage level of an RDD after it was already assigned a level")
+        if self.storage_level != storageLevel:
+            self.storage_level = storageLevel
+            self.context.rdd_persisted(self)
+        return self
+
+    def unpersist(self, blocking: bool = False) -> RDD:
+        """Kept partitions are dropped and none is kept any more; with `blocking`, they are gone on return.
+
+        Examples
+        --------
+        >>> sc.parallelize([1]).cache().unpersist().is_cached
+        False
+        """
+        if self.storage_level != StorageLevel.NONE:
+            self.storage_level = StorageLevel.NONE
+            self.context.rdd_unpersisted(self, blocking)
+        return self

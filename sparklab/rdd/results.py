@@ -1,0 +1,192 @@
+"""What an action computes of each partition on the executor, before the driver puts the parts together.
+
+As in ``operators``: objects with the user's function as ``f``, loops written ``for x in records``.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from sparklab.rdd.operators import Operator, Records, fresh
+
+
+class NothingToReduce(Exception):
+    """There is no partial result to reduce."""
+
+
+def to_list(index: int, records: Records) -> list[Any]:
+    return list(records)
+
+
+def length(index: int, records: Records) -> int:
+    return sum(1 for _ in records)
+
+
+def reduced(f: Callable[[Any, Any], Any], first: Any, rest: Iterable[Any]) -> Any:
+    """``f(f(first, rest[0]), rest[1])...``; a StopIteration in `f` stays an error."""
+    for x in rest:
+        try:
+            first = f(first, x)
+        except StopIteration as error:
+            raise RuntimeError("the function given to an action raised StopIteration") from error
+    return first
+
+
+class Head(Operator):
+    """The first ``f`` records."""
+
+    __slots__ = ()
+
+    def __call__(self, index: int, records: Records) -> list[Any]:
+        return list(islice(records, self.f))
+
+
+class Foreach(Operator):
+    __slots__ = ()
+
+    def __call__(self, index: int, records: Records) -> None:
+        f = self.f
+        for x in records:
+            f(x)
+
+
+class ForeachPartition(Operator):
+    __slots__ = ()
+
+    def __call__(self, index: int, records: Records) -> None:
+        made = self.f(records)
+        # A generator function has done nothing yet: it works while it is read.
+        if isinstance(made, Iterable):
+            for _ in made:
+                pass
+
+
+class Reduce(Operator):
+    """A list of the reduced records, empty where there is none."""
+
+    __slots__ = ()
+
+    def __call__(self, index: int, records: Records) -> list[Any]:
+        f = self.f
+        nothing = object()
+        acc: Any = next(records, nothing)
+        if acc is nothing:
+            return []
+        for x in records:
+            acc = f(acc, x)
+        return [acc]
+
+
+class Aggregate(Operator):
+    __slots__ = ("zero",)
+
+    def __init__(self, zero: Any, f: Callable[[Any, Any], Any]) -> None:
+        super().__init__(f)
+        self.zero = zero
+
+    def __call__(self, index: int, records: Records) -> Any:
+        f = self.f
+        acc = fresh(self.zero)
+        for x in records:
+            acc = f(acc, x)
+        return acc
+
+
+class Aggregated(Aggregate):
+    """The aggregate as the one record of a partition."""
+
+    __slots__ = ()
+
+    def __call__(self, index: int, records: Records) -> Iterator[Any]:
+        yield super().__call__(index, records)
+
+
+class Modulo(Operator):
+    """``x`` becomes ``(partition index % f, x)``."""
+
+    __slots__ = ()
+
+    def __call__(self, index: int, records: Records) -> Records:
+        key = index % self.f
+        for x in records:
+            yield key, x
+
+
+class ReduceByKey(Operator):
+    __slots__ = ()
+
+    def __call__(self, index: int, records: Records) -> dict[Any, Any]:
+        f = self.f
+        merged: dict[Any, Any] = {}
+        for x in records:
+            k, v = x
+            merged[k] = f(merged[k], v) if k in merged else v
+        return merged
+
+
+class CountByValue(Operator):
+    __slots__ = ()
+
+    def __call__(self, index: int, records: Records) -> dict[Any, int]:
+        counts: dict[Any, int] = {}
+        for x in records:
+            counts[x] = counts.get(x, 0) + 1
+        return counts
+
+
+class CountByKey(Operator):
+    __slots__ = ()
+
+    def __call__(self, index: int, records: Records) -> dict[Any, int]:
+        counts: dict[Any, int] = {}
+        for x in records:
+            k = x[0]
+            counts[k] = counts.get(k, 0) + 1
+        return counts
+
+
+class ValuesOf(Operator):
+    """Values of the key ``f``."""
+
+    __slots__ = ()
+
+    def __call__(self, index: int, records: Records) -> list[Any]:
+        key = self.f
+        return [x[1] for x in records if x[0] == key]
+
+
+class Larger(Operator):
+    __slots__ = ()
+
+    def __call__(self, a: Any, b: Any) -> Any:
+        return max(a, b) if self.f is None else max(a, b, key=self.f)
+
+
+class Smaller(Operator):
+    __slots__ = ()
+
+    def __call__(self, a: Any, b: Any) -> Any:
+        return min(a, b) if self.f is None else min(a, b, key=self.f)
+
+
+class Largest(Operator):
+    __slots__ = ("num",)
+
+    def __init__(self, num: int, f: Callable[[Any], Any] | None) -> None:
+        super().__init__(f)
+        self.num = num
+
+    def __call__(self, index: int, records: Records) -> list[Any]:
+        return heapq.nlargest(self.num, records, self.f)
+
+
+class Smallest(Largest):
+    """The `num` smallest."""
+
+    __slots__ = ()
+
+    def __call__(self, index: int, records: Records) -> list[Any]:
+        return heapq.nsmallest(self.num, records, self.f)

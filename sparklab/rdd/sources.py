@@ -1,0 +1,57 @@
+"""The RDDs that a context makes out of nothing: collections, ranges, text files, unions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sparklab.rdd.core import Driver
+from sparklab.rdd.nodes import ParallelCollection, Union
+from sparklab.rdd.rdd import RDD
+from sparklab.rdd.textfile import TextFile
+
+_BATCH = 1024  # a list is dealt out in batches of at most this
+
+
+def parallelize(context: Driver, c: Iterable[Any], numSlices: int | None = None) -> RDD:
+    """An RDD of the items of `c` as they are now, in `numSlices` slices (``defaultParallelism`` if not given).
+
+    A range is cut evenly; anything else is dealt out in batches, as PySpark does: ten items in four slices are
+    2, 2, 2 and 4.
+    """
+    slices = int(numSlices) if numSlices is not None else context.defaultParallelism
+    if slices < 1:
+        raise ValueError("Positive number of partitions required")
+    if isinstance(c, range):
+        size = len(c)
+        return ParallelCollection(context, [c[i * size // slices : (i + 1) * size // slices] for i in range(slices)])
+    data = list(c)
+    batch = max(1, min(len(data) // slices, _BATCH))
+    batches = -(-len(data) // batch)
+    edges = [i * batches // slices * batch for i in range(slices)]
+    return ParallelCollection(context, [data[a:b] for a, b in zip(edges, [*edges[1:], len(data)], strict=True)])
+
+
+def range_rdd(context: Driver, start: int, end: int | None = None, step: int = 1, numSlices: int | None = None) -> RDD:
+    """An RDD of ``range(start, end, step)``, or of ``range(start)``; holds no data."""
+    numbers = range(start) if end is None else range(start, end, step)
+    return parallelize(context, numbers, numSlices)
+
+
+def empty_rdd(context: Driver) -> RDD:
+    """An RDD without records and without partitions."""
+    return ParallelCollection(context, [], "emptyRDD")
+
+
+def text_file(context: Driver, name: str, minPartitions: int | None = None, use_unicode: bool = True) -> RDD:
+    """An RDD of the lines of the files that `name` stands for, large ones cut into about `minPartitions` splits."""
+    if minPartitions is None:
+        minPartitions = min(context.defaultParallelism, 2)
+    return TextFile(context, name, minPartitions, use_unicode)
+
+
+def union(context: Driver, rdds: Sequence[RDD]) -> RDD:
+    """An RDD of the records of all `rdds`, one after the other."""
+    if not rdds:
+        raise ValueError("union of no RDDs: give at least one")
+    return rdds[0] if len(rdds) == 1 else Union(context, rdds)
