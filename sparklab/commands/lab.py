@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from sparklab.commands.notebook import START_NOTEBOOK, in_checkout, kernel_environment, start_notebook
 
@@ -35,8 +36,8 @@ def lab_command(notebook: Path, extra: Sequence[str]) -> list[str]:
         sys.executable,
         "-m",
         "jupyterlab",
-        str(notebook),
         f"--ServerApp.root_dir={notebook.parent}",
+        f"--LabApp.default_url=/lab/tree/{quote(notebook.name)}",
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
