@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
+
+_Raw: TypeAlias = bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,8 @@ class MapOutput:
     path: str  # file on the executor that wrote it
     bytes: int
     records: int
-    reduce_bytes: bytes = b""
-    samples: bytes = b""
+    reduce_bytes: _Raw = b""
+    samples: _Raw = b""
 
 
 @dataclass(frozen=True, slots=True)

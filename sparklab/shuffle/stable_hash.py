@@ -150,7 +150,7 @@ def _of_str(key: str) -> int:
 
 
 def _of_float(key: complex) -> int:
-    return hash(key) if key == key else 0  # noqa: PLR0124 - since 3.10 a NaN is hashed by its address
+    return hash(key) if key == key else 0  # since 3.10 a NaN is hashed by its address
 
 
 def _of_decimal(key: Any) -> int:

@@ -1,0 +1,116 @@
+"""Map output files: their names, their footer, reading them by position, and removing a shuffle's."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any, Final
+
+from sparklab.errors import StorageError
+from sparklab.shuffle.spec import ByteSource
+from sparklab.storage.codec import Buffer, dump_batch, load_batches
+
+TRAILER: Final = struct.Struct("<8sQQ")  # magic and version, offset and length of the footer
+_MAGIC: Final = b"SLSHUF01"
+
+
+def output_path(directory: str, shuffle_id: int, map_index: int) -> str:
+    """Where the output of one map task stands."""
+    return os.path.join(directory, f"shuffle_{shuffle_id}_{map_index}")
+
+
+def remove_shuffle(directory: str, shuffle_id: int) -> int:
+    """The shuffle's files in `directory` are gone; returns how many there were."""
+    removed = 0
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith(f"shuffle_{shuffle_id}_"):
+                try:
+                    os.unlink(entry.path)
+                    removed += 1
+                except FileNotFoundError:
+                    pass
+    return removed
+
+
+class LocalFile:
+    """A file of this host as a ByteSource; stays readable until closed, even when it is removed meanwhile."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def read(self, offset: int, length: int) -> bytes:
+        return os.pread(self._fd, length, offset)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class OutputFile:
+    """One map task's file while it is written, under a temporary name."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._temporary = f"{path}.{os.getpid()}.{id(self):x}.tmp"
+        self._file = open(self._temporary, "xb", buffering=1 << 20, opener=_private)  # noqa: SIM115
+        self.bytes = 0
+
+    def append(self, data: Buffer) -> None:
+        """`data` stands at the offset that `bytes` had before."""
+        self._file.write(data)
+        self.bytes += len(data)
+
+    def commit(self, footer: list[Any]) -> None:
+        """The file stands under its name, with `footer` at its end."""
+        index = dump_batch(footer)
+        start = self.bytes
+        self.append(index)
+        self.append(TRAILER.pack(_MAGIC, start, len(index)))
+        self._file.close()
+        os.rename(self._temporary, self.path)
+
+    def abandon(self) -> None:
+        """Nothing of it is left, unless it was committed."""
+        if not self._file.closed:
+            try:
+                self._file.close()
+            finally:
+                os.unlink(self._temporary)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def read_footer(source: ByteSource) -> list[Any]:
+    """The footer that the file was committed with.
+
+    Raises
+    ------
+    StorageError
+        The file is cut short or damaged.
+    """
+    size = source.size()
+    trailer = source.read(max(0, size - TRAILER.size), TRAILER.size)
+    if len(trailer) != TRAILER.size:
+        raise _damaged(f"{size} bytes, less than any map output has")
+    magic, start, length = TRAILER.unpack(trailer)
+    if magic != _MAGIC or start + length + TRAILER.size != size:
+        raise _damaged("no map output's trailer at the end of the file")
+    for footer in load_batches(source.read(start, length)):
+        return footer
+    raise _damaged("an empty footer")
+
+
+def _damaged(found: str) -> StorageError:
+    return StorageError("reading a map output", found, "nothing: the map output is computed again")

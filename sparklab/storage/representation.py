@@ -1,0 +1,282 @@
+"""What a cached batch is: live only where nothing in it can change, else copied or unpickled at every hand-out."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import pickle
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import chain
+from sys import getsizeof
+from typing import Any, Final, Protocol
+
+from sparklab.storage.codec import Buffer, encode, frame
+
+_SAMPLED_ABOVE: Final = 1_000
+_SAMPLE: Final = 500
+_WIDEST_ROW: Final = 64  # tuples longer than this are looked at as records of their own, not column by column
+
+_ATOMS: Final = {int, float, complex, bool, str, bytes, type(None), type(...), range}
+_CONTAINERS: Final = {tuple, frozenset}
+_NAMED_ATOMS: Final = {
+    ("datetime", "date"), ("datetime", "timedelta"), ("datetime", "timezone"),
+    ("decimal", "Decimal"), ("fractions", "Fraction"), ("uuid", "UUID"),
+}  # fmt: skip
+_TIMES: Final[dict[str, type[Any]]] = {"datetime": datetime.datetime, "time": datetime.time}
+_COPIERS: Final[dict[type, Callable[[Any], Any]]] = {
+    list: list.copy,
+    dict: dict.copy,
+    set: set.copy,
+    bytearray: bytearray.copy,
+}
+
+
+class Held(Protocol):
+    """A batch in the cache: `bytes` as measured, and records that no later user of them can have changed."""
+
+    records: int
+    bytes: int
+
+    def hand_out(self) -> list[Any]:
+        """The records as they were computed; the list is not to be changed by the caller."""
+        ...
+
+    def frame(self) -> Buffer:
+        """The batch as one frame."""
+        ...
+
+
+def hold(batch: list[Any], serialized: bool = False) -> Held:
+    """`batch` in a form that nobody can change any more: the caller may do to its own records what it likes.
+
+    Parameters
+    ----------
+    batch : list
+        Not empty; the list itself is taken over and must not be changed.
+    serialized : bool
+        Keep pickled bytes whatever the records are.
+
+    Raises
+    ------
+    StorageError
+        The records are mutable and cannot be pickled.
+    """
+    if not serialized:
+        part = _part(batch)
+        if part is not None:
+            return _Columns(len(batch), part)
+    return Pickled(len(batch), encode(batch))
+
+
+class Pickled:
+    """A batch kept as pickled bytes, unpickled afresh at every hand-out."""
+
+    __slots__ = ("body", "bytes", "records")
+
+    def __init__(self, records: int, body: bytes) -> None:
+        self.records = records
+        self.body = body
+        self.bytes = len(body)
+
+    def hand_out(self) -> list[Any]:
+        loaded: list[Any] = pickle.loads(self.body)
+        return loaded
+
+    def frame(self) -> Buffer:
+        return frame(self.records, self.body)
+
+
+class _Columns:
+    __slots__ = ("bytes", "part", "records")
+
+    def __init__(self, records: int, part: _Part) -> None:
+        self.records = records
+        self.part = part
+        self.bytes = part.bytes
+
+    def hand_out(self) -> list[Any]:
+        records = self.part.hand_out()
+        return records if type(records) is list else list(records)
+
+    def frame(self) -> Buffer:
+        return frame(self.records, encode(self.hand_out()))
+
+
+class _Part(Protocol):
+    bytes: int
+
+    def hand_out(self) -> Sequence[Any] | Iterator[Any]: ...
+
+
+class _Live:
+    __slots__ = ("bytes", "items")
+
+    def __init__(self, items: Sequence[Any], bytes_: int) -> None:
+        self.items = items
+        self.bytes = bytes_
+
+    def hand_out(self) -> Sequence[Any]:
+        return self.items
+
+
+class _Copies:
+    """Lists, dicts, sets of what cannot change: a private copy each, copied again at every hand-out."""
+
+    __slots__ = ("bytes", "copy", "items")
+
+    def __init__(self, items: Sequence[Any], copy: Callable[[Any], Any]) -> None:
+        self.copy = copy
+        self.items = list(map(copy, items))
+        self.bytes = 8 * len(items) + _sum_of(getsizeof, items) + sum(_deep_bytes(inner) for inner in _inner(items))
+
+    def hand_out(self) -> Iterator[Any]:
+        return map(self.copy, self.items)
+
+
+class _Arrays:
+    """NumPy arrays: a private read-only copy each, handed out as views, since even a shape can be assigned."""
+
+    __slots__ = ("bytes", "items")
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self.items = [array.copy("K") for array in items]
+        for array in self.items:
+            array.setflags(write=False)
+        self.bytes = sum(array.nbytes + 120 for array in self.items)
+
+    def hand_out(self) -> Iterator[Any]:
+        return map(type(self.items[0]).view, self.items)
+
+
+class _Rows:
+    """Tuples of one length, column by column, because some column must be copied at hand-out."""
+
+    __slots__ = ("bytes", "columns")
+
+    def __init__(self, columns: list[_Part], rows: int) -> None:
+        self.columns = columns
+        self.bytes = sum(column.bytes for column in columns)
+
+    def hand_out(self) -> Iterator[Any]:
+        return zip(*[column.hand_out() for column in self.columns], strict=True)
+
+
+def _part(items: Sequence[Any]) -> _Part | None:
+    """`items` in the cheapest form that is safe, or None where only pickling is."""
+    levels = _immutable_levels(items)
+    if levels is not None:
+        return _Live(items, _live_bytes(items, levels))
+    kinds = set(map(type, items))
+    if len(kinds) != 1:
+        return None
+    kind = kinds.pop()
+    if kind is tuple:
+        lengths = set(map(len, items))
+        width = lengths.pop()
+        if lengths or not 0 < width <= _WIDEST_ROW:
+            return None
+        columns = []
+        for column in zip(*items, strict=True):
+            part = _part(column)
+            if part is None:
+                return None
+            columns.append(part)
+        return _Rows(columns, len(items))
+    copy = _COPIERS.get(kind)
+    if copy is not None:
+        return _Copies(items, copy) if all(map(deeply_immutable, _inner(items))) else None
+    if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
+        return None if any(array.dtype.hasobject for array in items) else _Arrays(items)
+    return None
+
+
+def _inner(items: Sequence[Any]) -> list[list[Any]]:
+    """What lists, sets or dicts contain; two lists for dicts, keys and values."""
+    if not items or type(items[0]) is bytearray:
+        return []
+    inner = [list(chain.from_iterable(items))]
+    if type(items[0]) is dict:
+        inner.append(list(chain.from_iterable(map(dict.values, items))))
+    return inner
+
+
+def deeply_immutable(items: Collection[Any]) -> bool:
+    """Whether no item, nor anything inside one, can change. Decided by exact types, never by trying."""
+    return _immutable_levels(items) is not None
+
+
+def _immutable_levels(items: Collection[Any]) -> list[Collection[Any]] | None:
+    """The items, what they contain, what that contains, ...; None where something in there can change."""
+    levels = [items]
+    while True:
+        others = set(map(type, items)) - _ATOMS
+        if not others:
+            return levels
+        containers = {kind for kind in others if _is_container(kind)}
+        for kind in others - containers:
+            if not _is_atom(kind) and not (_TIMES.get(kind.__qualname__) is kind and _known_zones(items, kind)):
+                return None
+        if not containers:
+            return levels
+        if others == containers == set(map(type, items)):
+            items = list(chain.from_iterable(items))
+        else:
+            items = list(chain.from_iterable(item for item in items if type(item) in containers))
+        levels.append(items)
+
+
+def _is_container(kind: type) -> bool:
+    return kind in _CONTAINERS or (issubclass(kind, tuple) and _adds_no_state(kind, tuple))
+
+
+def _adds_no_state(kind: type, base: type) -> bool:
+    """Whether instances of `kind` hold nothing beyond what `base` holds: no attribute dict, no slots (a namedtuple)."""
+    return kind.__dictoffset__ == base.__dictoffset__ and kind.__basicsize__ == base.__basicsize__
+
+
+def _is_atom(kind: type) -> bool:
+    if (kind.__module__, kind.__qualname__) in _NAMED_ATOMS:
+        return getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
+    if issubclass(kind, enum.Enum):
+        return True  # members are singletons: unpickling gives the same object again
+    numpy = sys.modules.get("numpy")
+    return (
+        numpy is not None
+        and issubclass(kind, numpy.number | numpy.bool_ | numpy.datetime64)
+        and kind.__module__ == "numpy"
+    )
+
+
+def _known_zones(items: Collection[Any], kind: type[Any]) -> bool:
+    """Whether the datetimes or times among `items` have no zone, or one of a class known never to change."""
+    zones = {type(item.tzinfo) for item in items if isinstance(item, kind)}
+    return all(zone.__module__ in ("builtins", "datetime", "zoneinfo") for zone in zones)
+
+
+def _live_bytes(items: Collection[Any], levels: list[Collection[Any]]) -> int:
+    return 8 * len(items) + sum(map(_level_bytes, levels))
+
+
+def _deep_bytes(items: Collection[Any]) -> int:
+    return sum(map(_level_bytes, _immutable_levels(items) or [items]))
+
+
+def _level_bytes(items: Collection[Any]) -> int:
+    """Bytes of the items without what they refer to; above 1,000 items that are not all str or bytes, from 500 of them.
+
+    An object that stands in several records is counted for each.
+    """
+    kinds = set(map(type, items))
+    if kinds == {bytes}:
+        return 33 * len(items) + sum(map(len, items))
+    if kinds == {str} and all(map(str.isascii, items)):
+        return 49 * len(items) + sum(map(len, items))
+    return _sum_of(getsizeof, items if isinstance(items, Sequence) else list(items))
+
+
+def _sum_of(size: Callable[[Any], int], items: Sequence[Any]) -> int:
+    if len(items) <= _SAMPLED_ABOVE or type(items[0]) in (str, bytes):
+        return sum(map(size, items))
+    sample = items[:: len(items) // _SAMPLE]
+    return sum(map(size, sample)) * len(items) // len(sample)

@@ -1,0 +1,497 @@
+"""BlockStore: an executor's cached partitions - found, or computed once, kept within a budget, and never changed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Final
+
+from sparklab.errors import StorageError
+from sparklab.storage.codec import BatchSize, Buffer, dump_frames, load_batches
+from sparklab.storage.disk import DiskBlock, DiskTier
+from sparklab.storage.level import StorageLevel
+from sparklab.storage.memory import BlockId, Flight, MemoryBlock, MemoryTier
+from sparklab.storage.representation import Held, hold
+
+if TYPE_CHECKING:
+    from sparklab.rdd.task import TaskContext
+
+_LOOK_S: Final = 0.1  # how often a task that waits for another's block looks whether it was cancelled
+_REPR_LIMIT: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class BlockChange:
+    """What happened to one block of this store, for the driver to turn into a fact.
+
+    `op` is "stored" (also when a block moved to disk: `tier` says where it is now) or "removed"; `reason` of a
+    removal is "evicted", "corrupt" or what the caller of ``drop`` said.
+    """
+
+    op: str
+    rdd: int
+    partition: int
+    tier: str  # "memory" | "disk"
+    bytes: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUsage:
+    """What a store holds now."""
+
+    memory_bytes: int
+    memory_budget_bytes: int
+    disk_bytes: int
+    memory_blocks: int
+    disk_blocks: int
+
+
+class BlockStore:
+    """The cached partitions of one executor, least recently used out first.
+
+    A record handed out is what was computed, whatever anybody did to an earlier copy. A block wanted by two tasks
+    is computed by one. Memory is charged by measured bytes and never above the budget.
+
+    Thread-safe. Source: NSDI'12 section 5.3 (LRU at the level of RDDs).
+
+    Parameters
+    ----------
+    directory : str
+        For block files; made if absent, for this user alone.
+    memory_budget_bytes : int
+
+    Examples
+    --------
+    >>> store = BlockStore(directory, 1 << 20)
+    >>> list(store.get_or_compute(7, 0, StorageLevel.MEMORY_ONLY, lambda: iter("abc"), task))
+    ['a', 'b', 'c']
+    >>> store.drain_changes()
+    [BlockChange(op='stored', rdd=7, partition=0, tier='memory', bytes=174, reason='')]
+    """
+
+    def __init__(self, directory: str, memory_budget_bytes: int) -> None:
+        self._lock = threading.Lock()
+        self._memory = MemoryTier(memory_budget_bytes)
+        self._disk = DiskTier(directory)
+        self._files: dict[BlockId, DiskBlock] = {}
+        self._flights: dict[BlockId, Flight] = {}
+        self._changes: list[BlockChange] = []
+        self._warnings: dict[str, str] = {}
+
+    # --- tasks -------------------------------------------------------------------------------------
+
+    def get_or_compute(
+        self,
+        rdd: int,
+        partition: int,
+        level: StorageLevel,
+        compute: Callable[[], Iterator[Any]],
+        task: TaskContext,
+    ) -> Iterator[Any]:
+        """Records of the block; at the first step computed whole, and stored where `level` and the budget allow.
+
+        Lazy: nothing is looked up, computed or counted before the first record is asked for. A block that does not
+        fit is handed out nevertheless: what was computed, then the rest as it comes; nothing is computed twice.
+        """
+        return chain.from_iterable(self._iterators((rdd, partition), level, compute, task))
+
+    def _iterators(
+        self, block_id: BlockId, level: StorageLevel, compute: Callable[[], Iterator[Any]], task: TaskContext
+    ) -> Iterator[Iterator[Any]]:
+        # Positions in the block are counted by a source of their own: the one that the computation used stays at
+        # the record it had reached, for the error text of what is still to be computed.
+        below = task.source
+        own = type(below)()
+        yield own.flatten(self._batches(block_id, level, compute, task, below, own))
+
+    def _batches(
+        self,
+        block_id: BlockId,
+        level: StorageLevel,
+        compute: Callable[[], Iterator[Any]],
+        task: TaskContext,
+        below: Any,
+        own: Any,
+    ) -> Iterator[list[Any]]:
+        flight = Flight()
+        try:
+            found = self._find_or_claim(block_id, task, flight)
+            if found is None:
+                task.metrics.cache_misses += 1
+                stored = self._compute(block_id, level, compute, task, flight)
+            else:
+                task.metrics.cache_hits += 1
+                stored = found
+            while True:
+                task.source = below
+                batch = next(stored, None)
+                task.source = own
+                if batch is None:
+                    break
+                if found is not None:
+                    task.metrics.records_read += len(batch)
+                yield batch
+                task.check_cancelled()
+        finally:
+            self._land(block_id, flight)
+
+    def _find_or_claim(self, block_id: BlockId, task: TaskContext, flight: Flight) -> Iterator[list[Any]] | None:
+        """The block's batches, or None: then `flight` computes it. Waits while another task does."""
+        while True:
+            with self._lock:
+                block: MemoryBlock | DiskBlock | None = self._memory.get(block_id) or self._files.get(block_id)
+                other = self._flights.get(block_id)
+                if block is None and other is None:
+                    self._flights[block_id] = flight
+                    return None
+            if block is not None:
+                batches = self._open(block_id, block)
+                if batches is not None:
+                    return batches
+            elif other is not None:
+                while not other.landed.wait(_LOOK_S):
+                    task.check_cancelled()
+
+    def _land(self, block_id: BlockId, flight: Flight) -> None:
+        """Those who wait for the computation go on: to the block, or to compute it themselves. Idempotent."""
+        with self._lock:
+            if self._flights.get(block_id) is flight:
+                del self._flights[block_id]
+        flight.landed.set()
+
+    def _open(self, block_id: BlockId, block: MemoryBlock | DiskBlock) -> Iterator[list[Any]] | None:
+        """The block's batches; None where its file turned out damaged, and the block was dropped."""
+        if isinstance(block, MemoryBlock):
+            return (held.hand_out() for held in block.batches)
+        try:
+            return _begun(block.batches())
+        except StorageError:
+            self._discard(block_id, block)
+            return None
+
+    def _discard(self, block_id: BlockId, block: DiskBlock) -> None:
+        with self._lock:
+            if self._files.get(block_id) is block:
+                del self._files[block_id]
+                block.remove()
+                self._changes.append(BlockChange("removed", *block_id, "disk", block.bytes, "corrupt"))
+
+    # --- computing a block and keeping it -----------------------------------------------------------
+
+    def _compute(
+        self,
+        block_id: BlockId,
+        level: StorageLevel,
+        compute: Callable[[], Iterator[Any]],
+        task: TaskContext,
+        flight: Flight,
+    ) -> Iterator[list[Any]]:
+        """Yields the computed block's batches, after as much of it as fits was stored; `flight` lands before."""
+        in_memory = level.useMemory or not level.useDisk
+        kept: list[Held] = []
+        reserved = 0
+        over = False
+        drawn = _drawn(compute(), task)
+        try:
+            if in_memory:
+                for batch, size in drawn:
+                    held = hold(batch)
+                    size.learn(held.records, held.bytes)
+                    kept.append(held)
+                    if not self._reserve(block_id[0], held.bytes):
+                        over = True
+                        break
+                    reserved += held.bytes
+                else:
+                    self._keep(block_id, MemoryBlock(kept, reserved, level), flight)
+                    reserved = 0
+            if in_memory and not over:
+                batches: Iterator[list[Any]] = (held.hand_out() for held in kept)
+            elif level.useDisk:
+                batches = self._write_through(block_id, level, kept, drawn, flight)
+            else:
+                batches = chain(_consumed(kept), (batch for batch, _ in drawn))
+        finally:
+            with self._lock:
+                self._memory.used_bytes -= reserved
+            self._land(block_id, flight)
+        yield from batches
+
+    def _keep(self, block_id: BlockId, block: MemoryBlock, flight: Flight) -> None:
+        with self._lock:
+            if flight.dropped:
+                self._memory.used_bytes -= block.bytes
+            else:
+                self._memory.add_reserved(block_id, block)
+                self._changes.append(BlockChange("stored", *block_id, "memory", block.bytes))
+
+    def _write_through(
+        self,
+        block_id: BlockId,
+        level: StorageLevel,
+        seen: list[Held],
+        drawn: Iterator[tuple[list[Any], BatchSize]],
+        flight: Flight,
+    ) -> Iterator[list[Any]]:
+        """The block's batches, written to disk; where the disk is full, handed out all the same and not kept."""
+        writer = self._disk.writer(*block_id)
+        if writer is None:
+            self._warn_disk_full(block_id)
+            return chain(_consumed(seen), (batch for batch, _ in drawn))
+        try:
+            while seen:
+                if not writer.append(seen[0].frame()):
+                    self._warn_disk_full(block_id)
+                    return chain(writer.take_back(), _consumed(seen), (batch for batch, _ in drawn))
+                del seen[0]
+            for batch, size in drawn:
+                frames = dump_frames(batch)
+                size.learn(len(batch), sum(map(len, frames)))
+                # joined, so that a batch is on disk whole or not at all
+                if not writer.append(b"".join(frames)):
+                    self._warn_disk_full(block_id)
+                    return chain(writer.take_back(), (batch,), (batch for batch, _ in drawn))
+            block = writer.commit(level)
+        finally:
+            writer.abandon()
+        batches = _begun(block.batches())  # open before anybody can drop it
+        with self._lock:
+            if flight.dropped:
+                block.remove()
+            else:
+                self._files[block_id] = block
+                self._changes.append(BlockChange("stored", *block_id, "disk", block.bytes))
+        return batches
+
+    def _warn_disk_full(self, block_id: BlockId) -> None:
+        with self._lock:
+            self._warnings[f"cache of RDD {block_id[0]}"] = (
+                f"the disk under {self._disk.directory} is full: partition {block_id[1]} of RDD {block_id[0]} is not "
+                "cached and will be computed again; what was cached before stays"
+            )
+
+    # --- room -----------------------------------------------------------------------------------------
+
+    def _reserve(self, rdd: int, bytes_: int) -> bool:
+        """Whether `bytes_` more are charged now for a block of `rdd`; older blocks of others may have left for it."""
+        while True:
+            with self._lock:
+                if self._memory.fits(bytes_):
+                    self._memory.used_bytes += bytes_
+                    return True
+                victims = self._memory.victims(bytes_, rdd)
+                if victims is None:
+                    return False
+                for _, block in victims:
+                    block.leaving = True
+            try:
+                for block_id, block in victims:
+                    if not self._evict(block_id, block):
+                        return False
+            finally:
+                for _, block in victims:
+                    block.leaving = False
+
+    def _evict(self, block_id: BlockId, block: MemoryBlock) -> bool:
+        """Whether the block has left memory, for the disk where its level says so."""
+        on_disk = None
+        if block.level.useDisk:
+            on_disk = self._demoted(block_id, block)
+            if on_disk is None:
+                return False
+        with self._lock:
+            if self._memory.get(block_id, touch=False) is not block:  # dropped meanwhile
+                if on_disk is not None and block_id not in self._files:
+                    on_disk.remove()
+                return True
+            self._memory.remove(block_id)
+            if on_disk is None:
+                self._changes.append(BlockChange("removed", *block_id, "memory", block.bytes, "evicted"))
+            else:
+                self._files[block_id] = on_disk
+                self._changes.append(BlockChange("stored", *block_id, "disk", on_disk.bytes))
+        return True
+
+    def _demoted(self, block_id: BlockId, block: MemoryBlock) -> DiskBlock | None:
+        """The block written to disk, outside the lock; None where the disk is full."""
+        writer = self._disk.writer(*block_id)
+        if writer is None:
+            return None
+        try:
+            if all(writer.append(held.frame()) for held in block.batches):
+                return writer.commit(block.level)
+            return None
+        finally:
+            writer.abandon()
+
+    # --- the driver and peers -------------------------------------------------------------------------
+
+    def drain_changes(self) -> list[BlockChange]:
+        """Every change since the last call, in order; each is returned once."""
+        with self._lock:
+            changes, self._changes = self._changes, []
+        return changes
+
+    def drain_warnings(self) -> list[tuple[str, str]]:
+        """(subject, message) of what a user should know since the last call, at most one for each RDD."""
+        with self._lock:
+            warnings, self._warnings = self._warnings, {}
+        return list(warnings.items())
+
+    def drop(self, rdd: int, partition: int | None = None, reason: str = "dropped") -> list[BlockChange]:
+        """The block, or all blocks of `rdd`, are gone; the changes are returned and stand in the outbox as well.
+
+        A block that a task is computing meanwhile is handed to that task and not kept.
+        """
+        with self._lock:
+            chosen = [
+                block_id
+                for block_id in {*dict(self._memory.items()), *self._files, *self._flights}
+                if block_id[0] == rdd and (partition is None or block_id[1] == partition)
+            ]
+            changes = []
+            for block_id in sorted(chosen):
+                if block_id in self._flights:
+                    self._flights[block_id].dropped = True
+                in_memory = self._memory.remove(block_id)
+                if in_memory is not None:
+                    changes.append(BlockChange("removed", *block_id, "memory", in_memory.bytes, reason))
+                on_disk = self._files.pop(block_id, None)
+                if on_disk is not None:
+                    on_disk.remove()
+                    changes.append(BlockChange("removed", *block_id, "disk", on_disk.bytes, reason))
+            self._changes.extend(changes)
+        return changes
+
+    def get_batches(
+        self, rdd: int, partition: int, start: int = 0, limit_bytes: int | None = None
+    ) -> list[Buffer] | None:
+        """Frames of the block from frame `start` on, for a peer; [] at its end, None where the block is not here.
+
+        Returns at least one frame where there is one, and no more once `limit_bytes` are reached. Does not count as
+        use: a peer that copies a block does not keep it from being evicted.
+        """
+        block_id = (rdd, partition)
+        with self._lock:
+            block = self._memory.get(block_id, touch=False) or self._files.get(block_id)
+        if block is None:
+            return None
+        if isinstance(block, MemoryBlock):
+            frames: Iterator[Buffer] = (held.frame() for held in islice(block.batches, start, None))
+        else:
+            frames = islice(block.frames(), start, None)
+        chosen: list[Buffer] = []
+        total = 0
+        try:
+            for one in frames:
+                chosen.append(one)
+                total += len(one)
+                if limit_bytes is not None and total >= limit_bytes:
+                    break
+        except StorageError:
+            assert isinstance(block, DiskBlock)
+            self._discard(block_id, block)
+            return None
+        return chosen
+
+    def put_frames(self, rdd: int, partition: int, level: StorageLevel, frames: Iterable[Buffer]) -> bool:
+        """Whether the block, pushed by a peer, is held now; digests are checked and room is made as for any block.
+
+        Raises
+        ------
+        StorageError
+            A frame is damaged; nothing is kept then.
+        """
+        block_id = (rdd, partition)
+        with self._lock:
+            if block_id in self._memory or block_id in self._files:
+                return True
+            if block_id in self._flights:
+                return False
+            flight = self._flights[block_id] = Flight()
+        records = (record for one in frames for batch in load_batches(one) for record in batch)
+        try:
+            # kept at the first step; what does not fit is not wanted
+            next(self._compute(block_id, level, lambda: records, _NO_TASK, flight), None)
+        finally:
+            self._land(block_id, flight)
+        with self._lock:
+            return block_id in self._memory or block_id in self._files
+
+    def peek(self, rdd: int, partition: int, n: int = 10) -> list[str] | None:
+        """``repr`` of the block's first `n` records, each at most 200 characters; None where it is not here."""
+        block_id = (rdd, partition)
+        with self._lock:
+            block = self._memory.get(block_id, touch=False) or self._files.get(block_id)
+        batches = None if block is None else self._open(block_id, block)
+        return None if batches is None else [_bounded_repr(r) for r in islice(chain.from_iterable(batches), n)]
+
+    def blocks(self) -> list[tuple[int, int, str, int]]:
+        """(rdd, partition, tier, bytes) of every block, sorted."""
+        with self._lock:
+            held = [(*block_id, "memory", block.bytes) for block_id, block in self._memory.items()]
+            held += [(*block_id, "disk", block.bytes) for block_id, block in self._files.items()]
+        return sorted(held)
+
+    def usage(self) -> StoreUsage:
+        """What is held now; memory includes blocks that are being computed."""
+        with self._lock:
+            return StoreUsage(
+                self._memory.used_bytes,
+                self._memory.budget_bytes,
+                sum(block.bytes for block in self._files.values()),
+                len(self._memory),
+                len(self._files),
+            )
+
+    def close(self) -> None:
+        """Nothing is held and no file is left. Idempotent."""
+        with self._lock:
+            for block_id, _ in self._memory.items():
+                self._memory.remove(block_id)
+            for block in self._files.values():
+                block.remove()
+            self._files.clear()
+            for flight in self._flights.values():
+                flight.dropped = True
+
+
+class _NoTask:
+    @staticmethod
+    def check_cancelled() -> None:
+        return None
+
+
+_NO_TASK: Final[Any] = _NoTask()
+
+
+def _drawn(records: Iterator[Any], task: TaskContext) -> Iterator[tuple[list[Any], BatchSize]]:
+    """Yields batches with the size that the consumer adjusts for the next one."""
+    size = BatchSize()
+    while batch := list(islice(records, size.records)):
+        yield batch, size
+        task.check_cancelled()
+
+
+def _begun(batches: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    """`batches` with its first step done: what it reads is open and verified, and is closed when it is let go."""
+    first = next(batches, None)
+    return iter(()) if first is None else chain((first,), batches)
+
+
+def _consumed(seen: list[Held]) -> Iterator[list[Any]]:
+    """Yields the batches and lets go of each."""
+    seen.reverse()
+    while seen:
+        yield seen.pop().hand_out()
+
+
+def _bounded_repr(record: Any) -> str:
+    try:
+        text = repr(record)
+    except Exception as error:  # a user's __repr__ may do anything; a look into the cache must not fail for it
+        text = f"<{type(record).__qualname__} whose repr raises {type(error).__name__}>"
+    return text if len(text) <= _REPR_LIMIT else text[: _REPR_LIMIT - 3] + "..."
