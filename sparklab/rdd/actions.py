@@ -10,6 +10,7 @@ from typing import Any
 
 from sparklab.rdd import operators as op
 from sparklab.rdd import results
+from sparklab.rdd.callsite import call_site
 from sparklab.rdd.pairs import PairTransformations
 from sparklab.rdd.partitioner import portable_hash
 from sparklab.shuffle.spec import Aggregator
@@ -19,6 +20,8 @@ class Actions(PairTransformations):
     """What can be asked of an RDD."""
 
     def _run(self, function: Callable[[int, Iterator[Any]], Any], action: str, partitions: Any = None) -> list[Any]:
+        if isinstance(function, op.Operator):
+            function.origin = op.Origin(self._id, action, call_site())
         return self.context.run_job(self, function, partitions, action)
 
     def collect(self) -> list[Any]:
@@ -43,6 +46,8 @@ class Actions(PairTransformations):
 
     def toLocalIterator(self, prefetchPartitions: bool = False) -> Iterator[Any]:
         """An iterator over all records that holds one partition at a time: one job each, run when it is reached.
+
+        `prefetchPartitions` is accepted and changes nothing: the next partition is computed when it is asked for.
 
         Examples
         --------

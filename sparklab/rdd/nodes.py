@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sparklab.rdd.core import Driver, Partition, RDDCore, SourcePartition
 from sparklab.rdd.dependency import Dependency, Grouped, OneToOne, Range, Shuffle
+from sparklab.rdd.fusion import FUSED_ABOVE, fused
 from sparklab.rdd.operators import Operator, Origin
 from sparklab.rdd.partitioner import Partitioner, placement
 from sparklab.rdd.rdd import RDD
+from sparklab.rdd.results import length
 from sparklab.shuffle.spec import Aggregator, Ordering, ShuffleSpec
 from sparklab.storage.codec import dump_frames, load_batches
 from sparklab.storage.level import StorageLevel
@@ -71,7 +73,8 @@ class MapPartitions(RDD):
             parent = parent.dependencies[0].rdd
         index = partition.index
         records = parent.iterator(index, task)
-        for function in reversed(functions):
+        functions.reverse()
+        for function in functions if len(functions) <= FUSED_ABOVE else fused(functions):
             records = function(index, records)
         return records
 
@@ -91,7 +94,7 @@ class ZipWithIndex(RDD):
         start, partitions = 0, []
         counted = len(parent.partitions)
         # The last partition's size is nobody's offset.
-        sizes = self.context.run_job(parent, _size, range(counted - 1), "zipWithIndex") if counted > 1 else []
+        sizes = self.context.run_job(parent, length, range(counted - 1), "zipWithIndex") if counted > 1 else []
         for index, size in enumerate([*sizes, 0][:counted]):
             partitions.append(SourcePartition(index, start))
             start += size
@@ -101,10 +104,6 @@ class ZipWithIndex(RDD):
         assert isinstance(partition, SourcePartition)
         records = self.dependencies[0].rdd.iterator(partition.index, task)
         return zip(records, count(partition.payload), strict=False)
-
-
-def _size(index: int, records: Iterator[Any]) -> int:
-    return sum(1 for _ in records)
 
 
 class Union(RDD):
@@ -229,7 +228,7 @@ class Shuffled(RDD):
             shuffle_id=parent.context.new_shuffle_id(),
             num_maps=parent.getNumPartitions(),
             num_partitions=num_partitions,
-            partition_of=partition_of or placement(partitioner or Partitioner(num_partitions, _never)),
+            partition_of=partition_of or (placement(partitioner) if partitioner else _by_bounds),
             aggregator=aggregator,
             ordering=ordering,
         )
@@ -242,8 +241,8 @@ class Shuffled(RDD):
         return task.shuffle.read(self._spec, partition.index, task)
 
 
-def _never(key: Any) -> int:
-    raise AssertionError("an ordered shuffle places by bounds")
+def _by_bounds(key: Any) -> int:
+    raise AssertionError("an ordered shuffle places its keys by bounds")
 
 
 class CoGrouped(RDD):

@@ -6,8 +6,9 @@ As in ``operators``: objects with the user's function as ``f``, loops written ``
 from __future__ import annotations
 
 import heapq
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 from sparklab.rdd.operators import Operator, Records, fresh
@@ -22,7 +23,9 @@ def to_list(index: int, records: Records) -> list[Any]:
 
 
 def length(index: int, records: Records) -> int:
-    return sum(1 for _ in records)
+    counter = count()
+    deque(zip(records, counter, strict=False), maxlen=0)
+    return next(counter)
 
 
 def reduced(f: Callable[[Any, Any], Any], first: Any, rest: Iterable[Any]) -> Any:
@@ -131,21 +134,18 @@ class CountByValue(Operator):
     __slots__ = ()
 
     def __call__(self, index: int, records: Records) -> dict[Any, int]:
-        counts: dict[Any, int] = {}
-        for x in records:
-            counts[x] = counts.get(x, 0) + 1
-        return counts
+        return dict(Counter(records))
 
 
 class CountByKey(Operator):
     __slots__ = ()
 
     def __call__(self, index: int, records: Records) -> dict[Any, int]:
-        counts: dict[Any, int] = {}
+        return dict(Counter(self._keys(records)))
+
+    def _keys(self, records: Records) -> Records:
         for x in records:
-            k = x[0]
-            counts[k] = counts.get(k, 0) + 1
-        return counts
+            yield x[0]
 
 
 class ValuesOf(Operator):
@@ -154,8 +154,11 @@ class ValuesOf(Operator):
     __slots__ = ()
 
     def __call__(self, index: int, records: Records) -> list[Any]:
-        key = self.f
-        return [x[1] for x in records if x[0] == key]
+        key, values = self.f, []
+        for x in records:
+            if x[0] == key:
+                values.append(x[1])
+        return values
 
 
 class Larger(Operator):

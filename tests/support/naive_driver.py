@@ -98,6 +98,9 @@ class NaiveDriver:
         self._rdds += 1
         return self._rdds - 1
 
+    def register(self, rdd: RDDCore) -> None:
+        pass
+
     def new_shuffle_id(self) -> int:
         self._shuffles += 1
         return self._shuffles - 1

@@ -1,0 +1,54 @@
+"""Fusion of long chains of operators that take one record to at most one.
+
+A chain of generators is as deep a recursion as it is long. Short chains are faster that way; in an iterative program
+that maps the same RDD again and again, the chain becomes one generator with a loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, TypeAlias
+
+from sparklab.rdd.operators import Filter, KeyBy, Keys, Map, MapValues, Operator, PairWith, Records, Values
+
+Function: TypeAlias = Callable[[int, Iterator[Any]], Iterator[Any]]
+
+FUSED_ABOVE = 50
+
+_STEPS: dict[type[Operator], Callable[[Any], Callable[[Any], Any]]] = {
+    Map: lambda f: f,
+    Filter: lambda f: f,
+    KeyBy: lambda f: lambda x: (f(x), x),
+    MapValues: lambda f: lambda x: (x[0], f(x[1])),
+    Keys: lambda f: lambda x: x[0],
+    Values: lambda f: lambda x: x[1],
+    PairWith: lambda f: lambda x: (x, f),
+}
+
+
+def fused(functions: Sequence[Function]) -> list[Function]:
+    """`functions` with every run of record-wise operators as one."""
+    result: list[Function] = []
+    for record_wise, run in groupby(functions, lambda function: type(function) in _STEPS):
+        operators = tuple(run)
+        result.extend([Fused(operators)] if record_wise else operators)
+    return result
+
+
+class Fused(Operator):
+    """The operators ``f``, one after the other on each record."""
+
+    __slots__ = ()
+
+    def __call__(self, index: int, records: Records) -> Records:
+        steps = [(operator, type(operator) is Filter, _STEPS[type(operator)](operator.f)) for operator in self.f]
+        for x in records:
+            # `self` is the operator at work, for whoever reads this frame in a traceback.
+            for self, filters, f in steps:  # noqa: B007
+                if not filters:
+                    x = f(x)
+                elif not f(x):
+                    break
+            else:
+                yield x
