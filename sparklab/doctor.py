@@ -149,12 +149,14 @@ def _kernel() -> Finding:
 
 def _extension() -> Finding:
     import sparklab
-    from sparklab.jupyter.assets import asset
 
-    if not callable(sparklab.load_ipython_extension):
-        return Finding("extension", False, "%load_ext sparklab has nothing to load", "install sparklab again")
-    sizes = [len(asset(name)) for name in ("panel.js", "panel.css")]
-    return Finding("extension", True, f"%load_ext sparklab, panel of {sum(sizes) // 1000} kB")
+    package = Path(__file__).parent
+    folders = (package / "jupyter" / "static", package.parent / "extensions" / "widgets")
+    sizes_bytes = [sum(file.stat().st_size for file in folder.glob("panel.*")) for folder in folders if folder.is_dir()]
+    if not callable(sparklab.load_ipython_extension) or not any(sizes_bytes):
+        found = "%load_ext sparklab would find no panel: its panel.js and panel.css are missing"
+        return Finding("extension", False, found, "install sparklab again, from a complete checkout")
+    return Finding("extension", True, f"%load_ext sparklab, panel of {max(sizes_bytes) // 1000} kB")
 
 
 def _widgets() -> Finding:

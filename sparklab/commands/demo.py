@@ -21,7 +21,7 @@ _WIDGET_VIEW: Final = "application/vnd.jupyter.widget-view+json"
 _ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")
 # nbconvert's page would ask other hosts for require.js, MathJax and Mermaid.
 _REMOTE_SCRIPT: Final = re.compile(
-    r"<script[^>]*\ssrc=\"https?://[^>]*></script>|<script type=\"module\">(?:(?!</script>).)*?mermaid.*?</script>",
+    r"<script[^>]*\ssrc=\"https?://[^>]*>\s*</script>|<script type=\"module\">(?:(?!</script>).)*?mermaid.*?</script>",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -96,6 +96,7 @@ def _execute(book: Any, path: Path, timeout_s: float) -> SparklabError | None:
         resources={"metadata": {"path": str(path.resolve().parent)}},
         on_cell_executed=show_claims,
     )
+    started_s = time.monotonic()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # those of the notebook tools, not of the notebook
@@ -103,15 +104,16 @@ def _execute(book: Any, path: Path, timeout_s: float) -> SparklabError | None:
             asyncio.run(asyncio.wait_for(running, timeout_s))
     except CellExecutionError:
         return _told(book, path)
-    except (TimeoutError, CellTimeoutError):
+    except (CellTimeoutError, TimeoutError, DeadKernelError) as error:
+        # Giving up on a busy kernel may be reported as its death, which it then is.
+        if isinstance(error, DeadKernelError) and time.monotonic() - started_s < timeout_s:
+            return SparklabError(
+                f"running {path.name}", f"its kernel died: {error}", "see whether the machine ran out of memory"
+            )
         return SparklabError(
             f"running {path.name}",
-            f"it was not done after {timeout_s:g} s (or one cell after {_CELL_TIMEOUT_S} s)",
+            f"not done after {timeout_s:g} s (or one cell after {_CELL_TIMEOUT_S} s)",
             "give it longer with --timeout S, or see in the page which cell was the last",
-        )
-    except DeadKernelError as error:
-        return SparklabError(
-            f"running {path.name}", f"its kernel died: {error}", "see whether the machine ran out of memory"
         )
     return None
 

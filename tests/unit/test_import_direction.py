@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The public names, each imported from its home at first use.
     "__init__": {"conf", "context", "jupyter", "rdd", "storage"},
 }
+# What the rdd layer hands downwards is named there in type annotations, and in no other way.
+TYPES_ALONE = {("storage", "sparklab.rdd.task"), ("shuffle", "sparklab.rdd.task")}
 DASK = {"dask", "distributed"}
 PUBLIC_HOMES = {
     "SparkContext": "context",
@@ -54,7 +56,20 @@ def part_of(module: Path) -> str:
 
 def imported_modules(source: str, package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
     """Line and absolute dotted name of each import in `source`, wherever it stands; names from `sparklab` resolved."""
+    yield from _imports(ast.walk(ast.parse(source)), package)
+
+
+def imported_for_types(source: str, package: tuple[str, ...]) -> set[tuple[int, str]]:
+    """Those of the imports that stand under ``if TYPE_CHECKING:``."""
+    found: set[tuple[int, str]] = set()
     for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}:
+            found.update(*(_imports(ast.walk(statement), package) for statement in node.body))
+    return found
+
+
+def _imports(nodes: Iterable[ast.AST], package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
@@ -75,8 +90,11 @@ def imported_modules(source: str, package: tuple[str, ...]) -> Iterator[tuple[in
 def violations(source: str, part: str, package: tuple[str, ...], where: str) -> list[str]:
     """What `source`, a module of `part`, imports against the direction of the house."""
     found = []
+    types = imported_for_types(source, package)
     for line, module in imported_modules(source, package):
         top, *rest = module.split(".")
+        if (line, module) in types and (part, module) in TYPES_ALONE:
+            continue
         if top in DASK and part != "cluster":
             found.append(f"{where}:{line}: {part} imports {module}; only sparklab/cluster imports Dask")
         if top == "sparklab" and rest and rest[0] not in MAY_IMPORT[part] | {part, "__init__"}:
@@ -125,6 +143,7 @@ def test_the_picture_has_no_cycle() -> None:
         ("def f():\n    import distributed", "context"),
         ("import dask.bag as db", "jupyter"),
         ("if TYPE_CHECKING:\n    from sparklab.cluster.runner import Runner", "jupyter"),
+        ("from sparklab.rdd.task import TaskContext", "storage"),
         ("import importlib\nimportlib.import_module('distributed.worker')", "scheduler"),
     ],
 )
@@ -140,6 +159,7 @@ def test_an_import_against_the_direction_is_found(source: str, part: str) -> Non
         ("from . import level", "storage"),
         ("from sparklab import __version__", "cluster"),
         ("import distributedness", "rdd"),
+        ("if TYPE_CHECKING:\n    from sparklab.rdd.task import TaskContext", "shuffle"),
     ],
 )
 def test_an_import_along_the_direction_passes(source: str, part: str) -> None:
