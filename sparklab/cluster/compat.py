@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import inspect
 import logging
 import ssl
@@ -236,7 +237,6 @@ class WorkerInfo:
     address: str
     name: str
     host: str
-    pid: int
     threads: int
     memory_bytes: int
 
@@ -250,7 +250,6 @@ async def workers(client: Client) -> tuple[WorkerInfo, ...]:
             address=address,
             name=str(worker["name"]),
             host=str(worker["host"]),
-            pid=int(worker.get("pid") or 0),
             threads=int(worker["nthreads"]),
             memory_bytes=int(worker["memory_limit"] or 0),
         )
@@ -258,11 +257,16 @@ async def workers(client: Client) -> tuple[WorkerInfo, ...]:
     )
 
 
-def watch_workers(client: Client, changed: Callable[[Literal["added", "removed"], str], None]) -> None:
-    """From now on `changed` hears of every worker that joins or goes, with its address, on the client's loop.
+async def watch_workers(
+    client: Client, changed: Callable[[Literal["added", "removed"], str], None]
+) -> tuple[WorkerInfo, ...]:
+    """The workers there now; `changed` hears, on the client's loop, of every one that joins or goes from here on.
 
-    About 20 ms after a SIGKILL. One watcher per client; workers already there are not told: ask `workers` after.
+    A killed worker is heard of within about 20 ms. One watcher per client. A worker that joins during the call may be
+    both told and returned.
     """
+    subscribed = asyncio.Event()
+    greeting = f"sparklab-watch-{client.id}"
 
     def on_event(event: tuple[float, Any]) -> None:
         # The scheduler logs these under the topic "all" itself, so nothing of ours need be installed there.
@@ -271,8 +275,17 @@ def watch_workers(client: Client, changed: Callable[[Literal["added", "removed"]
                 changed("added", address)
             case {"action": "remove-worker", "worker": str(address)}:
                 changed("removed", address)
+            case {"action": action} if action == greeting:
+                subscribed.set()
 
     client.subscribe_topic("all", on_event)  # type: ignore[no-untyped-call]
+    scheduler: Any = client.scheduler
+    # Subscriptions travel on a batched stream of their own, without an answer: call until the echo is heard.
+    while not subscribed.is_set():
+        await scheduler.log_event(topic="all", msg={"action": greeting})
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(subscribed.wait(), 0.01)
+    return await workers(client)
 
 
 def on_loop(client: Client, call: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
@@ -282,3 +295,19 @@ def on_loop(client: Client, call: Coroutine[Any, Any, _T]) -> concurrent.futures
         call.close()
         raise RuntimeError("the client's event loop is not running")
     return asyncio.run_coroutine_threadsafe(call, loop.asyncio_loop)  # type: ignore[attr-defined]
+
+
+def keep_service(worker: Worker, app: str, service: object) -> None:
+    """`service` is what `worker` does for application `app`, found again by :func:`service_of`."""
+    services = worker.__dict__.setdefault("_sparklab_services", {})
+    services[app] = service
+
+
+def service_of(worker: Worker, app: str) -> Any:
+    """The service that :func:`keep_service` kept. Raises KeyError where there is none."""
+    return worker.__dict__["_sparklab_services"][app]
+
+
+def task_threads(worker: Worker) -> Any:
+    """The pool in which `worker` runs tasks: what runs there takes turns with every Dask task."""
+    return worker.executors["default"]

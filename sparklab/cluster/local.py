@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -16,9 +12,10 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sparklab.cluster.credentials import Credentials, temporary_credentials
+from sparklab.cluster.launched import Launched, working_folder
 from sparklab.cluster.processes import (
     ClusterEvent,
     ClusterLost,
@@ -28,15 +25,13 @@ from sparklab.cluster.processes import (
     ExecutorReady,
     ExecutorStarted,
 )
-from sparklab.cluster.scratch import log_tail, make_scratch, remove_scratch, sweep
+from sparklab.cluster.scratch import log_tail, sweep
 from sparklab.errors import ClusterError
 
 if TYPE_CHECKING:
     from distributed.security import Security
 
 _log = logging.getLogger(__name__)
-
-_STOP_S: Final = 3.0
 
 
 class LocalCluster:
@@ -88,12 +83,12 @@ class LocalCluster:
         self._executors: dict[int, ExecutorProcess] = {}
         self._failed: dict[int, ExecutorFailed] = {}
         self._lost: str | None = None
+        self._started = False
         self._stopping = False
         self._reader: threading.Thread | None = None
-        self._commands: IO[bytes] | None = None
+        self._launched: Launched | None = None
         self._credentials: Credentials | None = None
         self._finalizer: weakref.finalize[..., LocalCluster] | None = None
-        self._scratch: Path | None = None
         self._address: str | None = None
         self._scheduler_pid: int | None = None
 
@@ -109,7 +104,7 @@ class LocalCluster:
             The cluster was not started.
         """
         if self._address is None:
-            raise self._error("reading the scheduler's address", "the cluster has not started", "call start() first")
+            raise ClusterError("reading the scheduler's address", "the cluster has not started", "call start() first")
         return self._address
 
     @property
@@ -118,15 +113,15 @@ class LocalCluster:
         from sparklab.cluster import compat
 
         if self._credentials is None:
-            raise self._error("reading the cluster's keys", "the cluster has not started", "call start() first")
+            raise ClusterError("reading the cluster's keys", "the cluster has not started", "call start() first")
         return compat.security_of(self._credentials)
 
     @property
     def scratch(self) -> Path:
         """The cluster's own directory."""
-        if self._scratch is None:
-            raise self._error("finding the scratch directory", "the cluster has not started", "call start() first")
-        return self._scratch
+        if self._launched is None:
+            raise ClusterError("finding the scratch directory", "the cluster has not started", "call start() first")
+        return self._launched.scratch
 
     @property
     def scheduler_pid(self) -> int | None:
@@ -152,6 +147,10 @@ class LocalCluster:
         ClusterError
             A process died while starting, or `timeout_s` passed; nothing is left running then.
         """
+        with self._changed:
+            if self._started:
+                raise ClusterError("starting a local cluster", "it was started before", "make a new one")
+            self._started = True
         try:
             self._launch()
             # Its import costs as much as the launcher's, which runs at the same time.
@@ -195,64 +194,42 @@ class LocalCluster:
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _launch(self) -> None:
+        root = Path(self._scratch_root or tempfile.gettempdir())
         with self._changed:
-            if self._finalizer is not None or self._stopping:
-                raise self._error("starting a local cluster", "it was started before", "make a new one")
-            if not sys.executable:
-                raise self._error(
-                    "starting a local cluster",
-                    "this Python does not know its own executable (sys.executable is empty)",
-                    'use master "threads[N]", or run under a regular Python',
-                )
-            root = Path(self._scratch_root or tempfile.gettempdir())
-            scratch, lock_fd = make_scratch(root)
-            try:
-                process = _spawn(lock_fd)
-            except OSError as error:
-                os.close(lock_fd)
-                remove_scratch(scratch)
-                raise self._error(
-                    "starting a local cluster", f"{sys.executable} could not be run: {error}", "check the installation"
-                ) from error
-            self._scratch = scratch
-            self._commands = process.stdin
-            self._finalizer = weakref.finalize(self, _end, process, scratch, lock_fd, os.getpid())
+            if self._stopping:
+                raise ClusterError("starting a local cluster", "it was stopped", "make a new one")
+            launched = self._launched = Launched(root)
+            self._finalizer = weakref.finalize(self, launched.end)
             self._reader = threading.Thread(
-                target=_read_events, args=(weakref.ref(self), process), name="sparklab-cluster-events", daemon=True
+                target=_read_events, args=(weakref.ref(self), launched), name="sparklab-cluster-events", daemon=True
             )
             self._reader.start()
-        self._send(
-            scratch=str(scratch),
+        launched.write(
+            scratch=str(launched.scratch),
             executors=self._count,
             memory_bytes=self._memory_bytes,
             installer=self._installer,
             options=self._options,
             python_path=[str(entry) for entry in sys.path],
-            folder=_working_folder(),
+            folder=working_folder(),
             environment=self._environment,
             pythonpath=os.environ.get("PYTHONPATH"),
         )
         self._credentials = temporary_credentials()
-        self._send(certificate=self._credentials.certificate, key=self._credentials.key)
+        launched.write(certificate=self._credentials.certificate, key=self._credentials.key)
         sweep(root)
 
     def _send(self, **message: Any) -> None:
         with self._changed:
-            if self._commands is None or self._lost is not None:
-                raise self._error(
-                    "commanding the local cluster", self._lost or "it is not running", "start a new SparkContext"
-                )
-            try:
-                self._commands.write(json.dumps(message).encode() + b"\n")
-                self._commands.flush()
-            except (OSError, ValueError) as error:
-                raise self._error(
-                    "commanding the local cluster", f"its launcher is gone ({error})", "start a new SparkContext"
-                ) from error
+            launched = self._launched if self._lost is None and not self._stopping else None
+        if launched is None or not launched.write(**message):
+            raise ClusterError(
+                "commanding the local cluster", self._lost or "it is not running", "start a new SparkContext"
+            )
 
     def _check_number(self, number: int) -> None:
         if not 0 <= number < self._count:
-            raise self._error(
+            raise ClusterError(
                 f"finding executor {number}",
                 f"the executors are numbered 0 to {self._count - 1}",
                 "see %sparklab executors",
@@ -263,31 +240,27 @@ class LocalCluster:
         with self._changed:
             while True:
                 if self._lost is not None:
-                    raise self._error(attempted, self._lost, "see the lines above; report them if they are sparklab's")
+                    raise ClusterError(attempted, self._lost, "see the lines above; report them if they are sparklab's")
                 if self._failed:
                     failed = next(iter(self._failed.values()))
-                    raise self._error(
+                    raise ClusterError(
                         attempted,
                         f"executor {failed.number} died while starting (status {failed.status}):\n{failed.log}",
                         "see its last lines above",
                     )
                 if self._stopping:
-                    raise self._error(attempted, "it was stopped meanwhile", "start a new SparkContext")
+                    raise ClusterError(attempted, "it was stopped meanwhile", "start a new SparkContext")
                 ready = sum(each.address is not None for each in self._executors.values())
                 if self._address is not None and ready == self._count:
                     return
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
-                    raise self._error(
+                    raise ClusterError(
                         attempted,
                         f"{ready} of {self._count} were ready after {timeout_s:g} s",
                         "use fewer executors (local[N]) or a less busy machine",
                     )
                 self._changed.wait(remaining)
-
-    @staticmethod
-    def _error(attempted: str, found: str, do: str) -> ClusterError:
-        return ClusterError(attempted, found, do)
 
     def _hear(self, message: dict[str, Any]) -> None:
         with self._changed:
@@ -337,7 +310,7 @@ class LocalCluster:
         with self._changed:
             expected = self._stopping
             if not expected and self._lost is None:
-                self._lost = "its launcher process was killed"
+                self._lost = f"its launcher process ended unasked\n{self.log_tail('launcher')}".rstrip()
             for number, executor in self._executors.items():
                 self._executors[number] = replace(executor, pid=None, address=None)
             self._changed.notify_all()
@@ -356,61 +329,13 @@ class LocalCluster:
             _log.exception("an observer of the cluster failed on %r", event)
 
 
-def _spawn(lock_fd: int) -> subprocess.Popen[bytes]:
-    environment = dict(os.environ)
-    home = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH"))))
-    return subprocess.Popen(
-        # -P: a random.py or json.py in the working directory must not stand in for the library's.
-        [sys.executable, "-P", "-m", "sparklab.cluster.launcher"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        pass_fds=(lock_fd,),
-        start_new_session=True,  # Stop in a notebook interrupts the kernel's whole process group
-    )
-
-
-def _read_events(cluster: weakref.ref[LocalCluster], process: subprocess.Popen[bytes]) -> None:
+def _read_events(cluster: weakref.ref[LocalCluster], launched: Launched) -> None:
     # Holds the cluster only while it handles an event, so that a forgotten cluster can end.
-    assert process.stdout is not None
-    with process.stdout as lines:
-        for line in lines:
-            target = cluster()
-            if target is not None:
-                target._hear(json.loads(line))
-            del target
+    for message in launched.events():
+        target = cluster()
+        if target is not None:
+            target._hear(message)
+        del target
     target = cluster()
     if target is not None:
         target._hear_end()
-
-
-def _end(process: subprocess.Popen[bytes], scratch: Path, lock_fd: int, owner_pid: int) -> None:
-    if os.getpid() != owner_pid:  # a fork of the driver: the cluster is its parent's
-        return
-    assert process.stdin is not None
-    with contextlib.suppress(OSError, ValueError):
-        process.stdin.close()  # this tells the launcher to end everything
-    deadline = time.monotonic() + _STOP_S
-    while not _ended(process) and time.monotonic() < deadline:
-        time.sleep(0.002)
-    if process.returncode is None:
-        # Until the launcher is reaped its number, which is also its group's, can belong to nobody else.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    remove_scratch(scratch)
-    os.close(lock_fd)
-
-
-def _ended(process: subprocess.Popen[bytes]) -> bool:
-    if hasattr(os, "waitid"):  # not on every macOS; looks without reaping
-        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    return process.poll() is not None
-
-
-def _working_folder() -> str:
-    try:
-        return os.getcwd()
-    except FileNotFoundError:  # removed under the driver's feet
-        return "/"

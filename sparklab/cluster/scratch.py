@@ -71,9 +71,14 @@ def remove_scratch(scratch: Path) -> None:
             return
 
 
+def open_log(scratch: Path, name: str) -> int:
+    """A descriptor that appends to the log called `name` (mode 0600)."""
+    return os.open(scratch / _LOGS / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+
 def log_to(scratch: Path, name: str) -> None:
     """Standard output and error of this process go to the log called `name`, line by line."""
-    log = os.open(scratch / _LOGS / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = open_log(scratch, name)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, final
 
-from sparklab.errors import ClosureError
+from sparklab.errors import ClosureError, FetchFailedError
 from sparklab.rdd.callsite import call_site
 from sparklab.rdd.dependency import Dependency
 from sparklab.storage.level import StorageLevel
@@ -46,6 +46,10 @@ class Driver(Protocol):
 
     def new_shuffle_id(self) -> int: ...
 
+    def register(self, rdd: RDDCore) -> None:
+        """`rdd` is complete: id and dependencies are known."""
+        ...
+
     def run_job(
         self,
         rdd: RDDCore,
@@ -71,6 +75,9 @@ class RDDCore:
     Invariant: defining an RDD runs no user function and starts no job.
     """
 
+    # Set on its way to an executor: partitions carry data that must travel with the task.
+    _is_source = False
+
     def __init__(
         self,
         context: Driver,
@@ -87,8 +94,9 @@ class RDDCore:
         self._id = context.new_rdd_id()
         self._name: str | None = None
         self._memoised_partitions: Sequence[Partition] | None = None
+        context.register(self)
 
-    # --- the hooks ---------------------------------------------------------------------------------
+    # --- the hooks --------------------------------------------------------------------------------
 
     def _partitions(self) -> Sequence[Partition]:
         """The partitions, in order; asked once, on the driver, after the parents' are known. Default: the parent's."""
@@ -102,7 +110,7 @@ class RDDCore:
         """Hosts on which `partition` is cheap to compute, best first."""
         return ()
 
-    # --- final accessors -----------------------------------------------------------------------------
+    # --- final accessors --------------------------------------------------------------------------
 
     @property
     @final
@@ -137,9 +145,15 @@ class RDDCore:
 
     @final
     def _partition(self, index: int, task: TaskContext) -> Partition:
-        return task.shipped.get((self._id, index)) or Partition(index)
+        partition = task.shipped.get((self._id, index))
+        if partition is not None:
+            return partition  # type: ignore[no-any-return]
+        if self._is_source:
+            # The driver took it for cached and left its data out; it is sent along with the next try.
+            raise FetchFailedError(-1, index, task.executor, -1, "the partition's data did not travel with the task")
+        return Partition(index)
 
-    # --- travelling to executors ---------------------------------------------------------------------
+    # --- travelling to executors ------------------------------------------------------------------
 
     @final
     def shipped_state(self) -> dict[str, Any]:

@@ -59,7 +59,8 @@ class Grouped:
 class Shuffle:
     """Every child partition is made from every parent partition, through the shuffle `spec`."""
 
-    __slots__ = ("rdd", "spec")
+    # weakly referenced: when the last child goes, its map outputs are freed
+    __slots__ = ("__weakref__", "rdd", "spec")
 
     def __init__(self, rdd: RDDCore, spec: ShuffleSpec) -> None:
         self.rdd = rdd

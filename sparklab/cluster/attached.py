@@ -1,0 +1,169 @@
+"""A Dask cluster that somebody else runs: its workers become executors while the context lives."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from distributed import Client, Worker, WorkerPlugin
+
+from sparklab import __version__
+from sparklab.cluster import compat, plugin
+from sparklab.cluster.backends import changes_of
+from sparklab.cluster.orders import Feed, OrderBook, TaskRunner
+from sparklab.cluster.runner import DaskRunner, Lane
+from sparklab.conf import Settings
+from sparklab.errors import ClusterError
+from sparklab.scheduler import messages as m
+
+CACHE_SHARE: Final = 0.4  # of a worker's memory limit: to Dask our blocks are unmanaged memory, and it pauses at 0.8
+WORK_SHARE: Final = 0.2
+UNLIMITED_BYTES: Final = 2 << 30  # taken for a worker's memory where it states no limit
+SMALL_JOB_TASKS: Final = 4  # tasks per executor up to which a job is too short to be worth a Dask graph
+
+
+class _Plugin(WorkerPlugin):
+    """Makes each worker of the cluster an executor, those that join later too."""
+
+    def __init__(self, app: str) -> None:
+        self.name = f"sparklab-{app}"
+        self._app = app
+
+    def setup(self, worker: Worker) -> None:
+        limit = int(worker.memory_manager.memory_limit or UNLIMITED_BYTES)
+        options = {
+            "app": self._app,
+            "cache_bytes": int(limit * CACHE_SHARE),
+            "shuffle_bytes": int(limit * WORK_SHARE),
+            "memory_bytes": limit,
+        }
+        plugin.install(worker, number=0, epoch=0, options=options)
+
+    def teardown(self, worker: Worker) -> None:
+        compat.service_of(worker, self._app).close()
+
+
+class AttachedBackend:
+    """The workers of a running Dask cluster. Several contexts, and other users, may share it.
+
+    Small jobs take the direct lane; larger stages go through Dask's scheduler, so that others see the load.
+    sparklab must be importable on the workers, in this version.
+    """
+
+    def __init__(self, target: Any, settings: Settings, on_lost: Callable[[BaseException], None]) -> None:
+        self._settings = settings
+        self._on_lost = on_lost
+        self._app = secrets.token_hex(4)
+        self._owns_client = not isinstance(target, Client)
+        self._client = self._connect(target)
+        self._runner: DaskRunner | None = None
+        self._lock = threading.Lock()
+        self._numbers: dict[str, int] = {}  # address -> executor number
+        self._next = 0
+        self.slots = max(1, len(self._workers()))
+
+    def _connect(self, target: Any) -> Client:
+        if isinstance(target, Client):
+            return target
+        try:
+            return Client(target, set_as_default=False, timeout=self._settings.start_timeout_s)
+        except (OSError, TypeError, ValueError) as error:
+            raise ClusterError(
+                f"connecting to the Dask cluster {target}",
+                f"{type(error).__name__}: {error}",
+                "check the address; for tls:// pass a distributed.Client made with your Security object",
+            ) from error
+
+    def _workers(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        return found
+
+    def start(self, book: OrderBook, feed: Feed) -> TaskRunner:
+        self._check_versions()
+        self._client.register_plugin(_Plugin(self._app))
+        self._runner = DaskRunner(self._client, book, feed, self._lane_of, lambda *_: None, self._app)
+        self._client.subscribe_topic("all", self._heard)
+        workers = self._workers()
+        if not workers:
+            raise ClusterError("attaching to the Dask cluster", "it has no worker", "start workers, then try again")
+        for address in workers:
+            self._join(address)
+        return self._runner
+
+    def _check_versions(self) -> None:
+        try:
+            versions = self._client.run(_version)
+        except ModuleNotFoundError as error:
+            raise ClusterError(
+                "attaching to the Dask cluster",
+                f"its workers cannot import {error.name}",
+                f"install sparklab-notebook {__version__} where the workers run",
+            ) from error
+        wrong = {address: found for address, found in versions.items() if found != __version__}
+        if wrong:
+            address, found = next(iter(wrong.items()))
+            raise ClusterError(
+                "attaching to the Dask cluster",
+                f"worker {address} has sparklab {found}, the driver {__version__}",
+                "install the same version on both sides",
+            )
+
+    def _lane_of(self, launch: m.Launch) -> Lane:
+        if self._settings.task_lane != "auto":
+            return self._settings.task_lane
+        return "direct" if launch.stage_tasks <= SMALL_JOB_TASKS * self.slots else "graph"
+
+    def _heard(self, event: tuple[float, Any]) -> None:
+        """An event of Dask's own topic "all"; runs on the client's loop."""
+        _, message = event
+        if not isinstance(message, dict):
+            return
+        address = message.get("worker")
+        if message.get("action") == "remove-worker" and address in self._numbers:
+            with self._lock:
+                number = self._numbers.pop(address)
+            assert self._runner is not None
+            self._runner.leave(number, 0, "lost, not by you")
+        elif message.get("action") == "add-worker" and address is not None:
+            self._join(address)
+
+    def _join(self, address: str) -> None:
+        with self._lock:
+            if address in self._numbers:
+                return
+            number = self._numbers[address] = self._next
+            self._next += 1
+        assert self._runner is not None
+        self._runner.join(number, 0, address)
+
+    def kill(self, executor: int, stay_dead: bool) -> None:
+        raise ClusterError(
+            f"killing executor {executor}",
+            "this cluster was not started by sparklab: its workers belong to somebody else",
+            'try it on a cluster of your own: SparkContext("local[2]")',
+        )
+
+    def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
+        assert self._runner is not None
+        return changes_of(pickle.loads(self._runner.call(executor, plugin.DROP, rdd=rdd, partition=partition)))
+
+    def peek(self, executor: int, rdd: int, partition: int, count: int) -> list[str]:
+        assert self._runner is not None
+        return list(self._runner.call(executor, plugin.PEEK, rdd=rdd, partition=partition, count=count))
+
+    def stop(self) -> None:
+        if self._runner is not None:
+            self._runner.close()
+        with contextlib.suppress(Exception):  # the cluster may be gone, and the rest must go on
+            self._client.unsubscribe_topic("all")
+            self._client.unregister_worker_plugin(f"sparklab-{self._app}")
+        if self._owns_client:
+            self._client.close(timeout=2)
+
+
+def _version() -> str:
+    return __version__

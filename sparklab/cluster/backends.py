@@ -1,0 +1,222 @@
+"""Three kinds of cluster behind one face: threads of this process, processes we start, a cluster we are given."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pickle
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sparklab.cluster.executor import Budgets
+from sparklab.cluster.master import AddressMaster, LocalMaster, Master, ThreadsMaster
+from sparklab.cluster.orders import Feed, OrderBook, TaskRunner
+from sparklab.cluster.resources import ExecutorPlan, find_resources, plan_executors
+from sparklab.cluster.threads import ThreadsRunner
+from sparklab.conf import Settings
+from sparklab.errors import ClusterError
+from sparklab.scheduler import messages as m
+
+if TYPE_CHECKING:
+    from sparklab.cluster.local import ClusterEvent, LocalCluster
+    from sparklab.cluster.runner import DaskRunner, Lane
+
+logger = logging.getLogger("sparklab.cluster")
+
+
+class Backend(Protocol):
+    """A cluster as the context sees it. :meth:`start` blocks and runs in the background; the rest is thread-safe."""
+
+    slots: int  # tasks at once, known before it started
+
+    def start(self, book: OrderBook, feed: Feed) -> TaskRunner: ...
+
+    def kill(self, executor: int, stay_dead: bool) -> None:
+        """End an executor's process. Returns when the order was given; its loss arrives as a stimulus."""
+        ...
+
+    def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]: ...
+
+    def peek(self, executor: int, rdd: int, partition: int, count: int) -> list[str]: ...
+
+    def stop(self) -> None: ...
+
+
+def make_backend(master: Master | Any, settings: Settings, on_lost: Callable[[BaseException], None]) -> Backend:
+    """The backend for a parsed master, a ``distributed.Client`` or a Dask cluster object. Starts nothing."""
+    match master:
+        case ThreadsMaster():
+            return ThreadsBackend(plan_executors(find_resources(), settings, master.threads), settings)
+        case LocalMaster():
+            return LocalBackend(plan_executors(find_resources(), settings, master.executors), settings, on_lost)
+        case AddressMaster():
+            return _attached(master.address, settings, on_lost)
+        case _:
+            return _attached(master, settings, on_lost)
+
+
+def _attached(target: Any, settings: Settings, on_lost: Callable[[BaseException], None]) -> Backend:
+    from sparklab.cluster.attached import AttachedBackend
+
+    return AttachedBackend(target, settings, on_lost)
+
+
+def changes_of(stored: Sequence[Any]) -> list[m.BlockChange]:
+    """Block changes of a store as the scheduler takes them."""
+    return [m.BlockChange(c.op, c.rdd, c.partition, c.tier, c.bytes, c.reason) for c in stored]
+
+
+class ThreadsBackend:
+    """``threads[N]``: executors are threads of the driver."""
+
+    def __init__(self, plan: ExecutorPlan, settings: Settings) -> None:
+        self.slots = plan.executors
+        self._budgets = Budgets(plan.cache_bytes, plan.work_bytes)
+        self._directory = settings.local_dir
+        self._runner: ThreadsRunner | None = None
+
+    def start(self, book: OrderBook, feed: Feed) -> TaskRunner:
+        self._runner = ThreadsRunner(self.slots, self._budgets, book, feed, self._directory)
+        return self._runner
+
+    def kill(self, executor: int, stay_dead: bool) -> None:
+        assert self._runner is not None
+        self._runner.kill(executor, stay_dead)
+
+    def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
+        store = self._store(executor)
+        store.drop(rdd, partition, "dropped")
+        return changes_of(store.drain_changes())
+
+    def peek(self, executor: int, rdd: int, partition: int, count: int) -> list[str]:
+        return list(self._store(executor).peek(rdd, partition, count))
+
+    def _store(self, executor: int) -> Any:
+        assert self._runner is not None
+        return self._runner.executor(executor).blocks
+
+    def stop(self) -> None:
+        if self._runner is not None:
+            self._runner.close()
+
+
+class LocalBackend:
+    """``local[N]``: a Dask scheduler and N one-thread workers that we start, on loopback TLS."""
+
+    def __init__(self, plan: ExecutorPlan, settings: Settings, on_lost: Callable[[BaseException], None]) -> None:
+        self.slots = plan.executors
+        self._plan = plan
+        self._settings = settings
+        self._on_lost = on_lost
+        self._cluster: LocalCluster | None = None
+        self._client: Any = None
+        self._runner: DaskRunner | None = None
+        self._lock = threading.Lock()
+        self._early: list[ClusterEvent] = []  # heard before there was a runner
+        self._by_user: set[tuple[int, int]] = set()
+        self._stopping = False
+
+    def start(self, book: OrderBook, feed: Feed) -> TaskRunner:
+        from sparklab.cluster.local import LocalCluster
+
+        self._cluster = LocalCluster(
+            self._plan.executors,
+            memory_bytes=self._plan.memory_bytes,
+            options={
+                "cache_bytes": self._plan.cache_bytes,
+                "shuffle_bytes": self._plan.work_bytes,
+                "memory_bytes": self._plan.memory_bytes,
+            },
+            on_event=self._heard,
+            scratch_root=self._settings.local_dir,
+        )
+        self._cluster.start(self._settings.start_timeout_s)
+        from sparklab.cluster import compat
+        from sparklab.cluster.runner import DaskRunner
+
+        self._client = compat.connect(self._cluster.address, self._cluster.security)
+        runner = DaskRunner(self._client, book, feed, self._lane_of, self._unreachable)
+        with self._lock:
+            self._runner = runner
+            early, self._early = self._early, []
+            for event in early:
+                self._act(event)
+        return runner
+
+    def _lane_of(self, launch: m.Launch) -> Lane:
+        # Nobody else uses a cluster of ours, so there is nobody to hide load from.
+        return "graph" if self._settings.task_lane == "graph" else "direct"
+
+    def _heard(self, event: ClusterEvent) -> None:
+        with self._lock:
+            if self._runner is None:
+                self._early.append(event)
+            else:
+                self._act(event)
+
+    def _act(self, event: ClusterEvent) -> None:
+        from sparklab.cluster.local import ClusterLost, ExecutorExited, ExecutorFailed, ExecutorReady
+
+        assert self._runner is not None
+        match event:
+            case ExecutorReady():
+                self._runner.join(event.number, event.epoch, event.address)
+            case ExecutorExited():
+                by_user = (event.number, event.epoch) in self._by_user
+                self._by_user.discard((event.number, event.epoch))
+                how = f"signal {-event.status}" if event.status < 0 else f"exit status {event.status}"
+                reason = "killed by hand" if by_user else f"its process ended ({how})"
+                self._runner.leave(event.number, event.epoch, reason, by_user)
+            case ExecutorFailed():
+                logger.error("executor %d does not start:\n%s", event.number, event.log)
+            case ClusterLost():
+                if not self._stopping:
+                    self._on_lost(
+                        ClusterError(
+                            "running on the local cluster",
+                            event.found,
+                            "make a new context: sc.stop(), SparkContext(...)",
+                        )
+                    )
+
+    def _unreachable(self, executor: int, epoch: int) -> None:
+        """A call to the executor failed. Make sure that it is dead, so that a fresh one takes its place."""
+        cluster = self._cluster
+        if cluster is None or self._stopping:
+            return
+        current = {each.number: each for each in cluster.executors()}.get(executor)
+        if current is not None and current.epoch == epoch and current.pid is not None:
+            with contextlib.suppress(ClusterError):
+                cluster.kill(executor)
+
+    def kill(self, executor: int, stay_dead: bool) -> None:
+        assert self._cluster is not None
+        for each in self._cluster.executors():
+            if each.number == executor:
+                with self._lock:
+                    self._by_user.add((executor, each.epoch))
+        self._cluster.kill(executor, stay_dead)
+
+    def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
+        assert self._runner is not None
+        from sparklab.cluster import plugin
+
+        answer = self._runner.call(executor, plugin.DROP, rdd=rdd, partition=partition)
+        return changes_of(pickle.loads(answer))
+
+    def peek(self, executor: int, rdd: int, partition: int, count: int) -> list[str]:
+        assert self._runner is not None
+        from sparklab.cluster import plugin
+
+        return list(self._runner.call(executor, plugin.PEEK, rdd=rdd, partition=partition, count=count))
+
+    def stop(self) -> None:
+        self._stopping = True
+        if self._runner is not None:
+            self._runner.close()
+        if self._client is not None:
+            with contextlib.suppress(Exception):  # the connection is torn down below in any case
+                self._client.close(timeout=1)
+        if self._cluster is not None:
+            self._cluster.stop()

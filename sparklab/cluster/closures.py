@@ -1,0 +1,207 @@
+"""Sending a stage to executors: RDDs as a flat list, functions by cloudpickle, errors that name the culprit."""
+
+from __future__ import annotations
+
+import builtins
+import pickle
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cloudpickle
+
+from sparklab.errors import ClosureError
+from sparklab.rdd.core import RDDCore, SourcePartition
+from sparklab.rdd.dependency import Dependency, Grouped, OneToOne, Range, Shuffle
+from sparklab.scheduler.messages import StagePrepared
+from sparklab.shuffle.spec import ShuffleSpec
+
+MIB = 1024 * 1024
+
+
+def dump_stage(stage: StagePrepared, max_bytes: int) -> bytes:
+    """All that the tasks of `stage` share, pickled once.
+
+    The lineage is written as a flat list, parents before children, so that its length is no recursion.
+
+    Raises
+    ------
+    ClosureError
+        A function cannot be pickled, captures the context or an RDD, or the whole exceeds `max_bytes`; the text names
+        the function, its line and what it captured.
+    """
+    nodes = [(rdd._id, type(rdd), _state(rdd), [_dependency(d) for d in rdd.dependencies]) for rdd in stage.rdds]
+    try:
+        data: bytes = cloudpickle.dumps((nodes, stage.rdd._id, stage.writes, stage.payload), protocol=5)
+    except ClosureError as error:
+        raise _named(stage, error.found, error.do) from None
+    except Exception as error:
+        raise _named(stage, f"{type(error).__name__}: {error}", "") from None
+    if len(data) > max_bytes:
+        largest = max(_captures(stage), key=lambda c: c.size_bytes, default=None)
+        culprit = f"; the largest thing captured is {largest.describe()}" if largest else ""
+        raise ClosureError(
+            f"sending stage {stage.stage} ({stage.rdd.operator} at {stage.rdd.call_site}) to executors",
+            f"its functions and data take {len(data) / MIB:.1f} MiB, more than spark.rpc.message.maxSize allows "
+            f"({max_bytes / MIB:.0f} MiB){culprit}",
+            "make it an RDD (sc.parallelize, a file) and join with it, or raise spark.rpc.message.maxSize",
+        )
+    return data
+
+
+def load_stage(data: bytes) -> tuple[RDDCore, ShuffleSpec | None, Any]:
+    """The stage that :func:`dump_stage` wrote: its last RDD, the shuffle it writes, the job's function."""
+    nodes, last, writes, payload = pickle.loads(data)
+    rdds: dict[int, RDDCore] = {}
+    for rdd_id, kind, state, dependencies in nodes:
+        rdd = kind.__new__(kind)
+        rdd.__dict__.update(state)
+        rdd.dependencies = tuple(make(rdds) for make in dependencies)
+        rdds[rdd_id] = rdd
+    return rdds[last], writes, payload
+
+
+def large_captures(stage: StagePrepared, limit_bytes: int) -> list[str]:
+    """Descriptions of captured values above `limit_bytes`, for a warning that names them."""
+    return [c.describe() for c in _captures(stage) if c.size_bytes > limit_bytes]
+
+
+def _state(rdd: RDDCore) -> dict[str, Any]:
+    state = rdd.shipped_state()
+    partitions = rdd.partitions
+    state["_is_source"] = len(partitions) > 0 and isinstance(partitions[0], SourcePartition)
+    return state
+
+
+class _Link:
+    """A dependency on its way: knows the parent by id."""
+
+    __slots__ = ("arguments", "kind", "parent")
+
+    def __init__(self, kind: Callable[..., Dependency], parent: int, arguments: tuple[Any, ...]) -> None:
+        self.kind = kind
+        self.parent = parent
+        self.arguments = arguments
+
+    def __call__(self, rdds: dict[int, RDDCore]) -> Dependency:
+        # A shuffle's parent belongs to another stage and did not travel.
+        return self.kind(rdds.get(self.parent), *self.arguments)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_Link, (self.kind, self.parent, self.arguments))
+
+
+def _dependency(dependency: Dependency) -> _Link:
+    parent = dependency.rdd._id
+    match dependency:
+        case OneToOne():
+            return _Link(OneToOne, parent, ())
+        case Range():
+            return _Link(Range, parent, (dependency.in_start, dependency.out_start, dependency.length))
+        case Grouped():
+            return _Link(Grouped, parent, (dependency.groups,))
+        case Shuffle():
+            return _Link(Shuffle, parent, (dependency.spec,))
+
+
+# --- naming the culprit ---------------------------------------------------------------------------
+
+
+class _Capture:
+    """Something that a user's function refers to."""
+
+    def __init__(self, function: str, name: str, value: Any) -> None:
+        self.function = function
+        self.name = name
+        self.value = value
+        try:
+            self.size_bytes = len(cloudpickle.dumps(value, protocol=5))
+            self.problem: str | None = None
+        except ClosureError as error:
+            self.size_bytes = 0
+            self.problem = error.found
+        except Exception as error:
+            self.size_bytes = 0
+            self.problem = f"{type(error).__name__}: {error}"
+
+    def describe(self) -> str:
+        return f"`{self.name}` ({type(self.value).__name__}, {self.size_bytes / MIB:.1f} MiB) in {self.function}"
+
+
+def _named(stage: StagePrepared, found: str, do: str) -> ClosureError:
+    """The error for a stage that cannot be pickled, with the function and the variable at fault where found."""
+    attempted = f"sending stage {stage.stage} ({stage.rdd.operator} at {stage.rdd.call_site}) to executors"
+    for capture in _captures(stage):
+        if capture.problem is not None:
+            return ClosureError(
+                attempted,
+                f"{capture.function} captures `{capture.name}` ({type(capture.value).__name__}), which cannot be "
+                f"pickled: {capture.problem}",
+                do
+                or "make it inside the function (once per partition with mapPartitions), or capture plain data of it",
+            )
+    return ClosureError(attempted, found, do or "use functions and data that can be pickled")
+
+
+def _captures(stage: StagePrepared) -> list[_Capture]:
+    """What the user's functions of the stage close over or use as globals, by name; modules and builtins left out."""
+    found: list[_Capture] = []
+    seen: set[int] = set()
+    roots: list[Any] = [rdd.shipped_state() for rdd in stage.rdds]
+    roots.append(stage.writes)
+    roots.append(stage.payload)
+    for function in _functions(roots):
+        for name, value in _referenced(function):
+            if id(value) in seen or isinstance(value, types.ModuleType):
+                continue
+            seen.add(id(value))
+            found.append(_Capture(_function_name(function), name, value))
+    return found
+
+
+def _functions(roots: list[Any]) -> Iterator[types.FunctionType]:
+    """User functions reachable from `roots` through containers, closures and sparklab's own small objects."""
+    stack, seen = list(roots), set()
+    while stack:
+        value = stack.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, types.FunctionType):
+            if not value.__module__ or not value.__module__.startswith("sparklab."):
+                yield value
+            for cell in value.__closure__ or ():
+                stack.append(_content(cell))
+        elif isinstance(value, dict):
+            stack.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            stack.extend(value)
+        elif type(value).__module__.startswith("sparklab.") and not isinstance(value, RDDCore):
+            stack.extend(getattr(value, "__dict__", {}).values())
+            for kind in type(value).__mro__:
+                stack.extend(getattr(value, slot, None) for slot in getattr(kind, "__slots__", ()))
+
+
+def _referenced(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        yield name, _content(cell)
+    stack = [function.__code__]
+    while stack:
+        code = stack.pop()
+        stack.extend(c for c in code.co_consts if isinstance(c, types.CodeType))
+        for name in code.co_names:
+            if name in function.__globals__ and not hasattr(builtins, name):
+                yield name, function.__globals__[name]
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # an empty cell: the variable is not assigned yet
+        return None
+
+
+def _function_name(function: types.FunctionType) -> str:
+    from sparklab.rdd.callsite import line_name
+
+    return f"{function.__name__} at {line_name(function.__code__, function.__code__.co_firstlineno)}"

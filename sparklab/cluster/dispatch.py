@@ -1,0 +1,194 @@
+"""The scheduler's thread: takes stimuli in, publishes facts, hands instructions to the runner, ends jobs."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, assert_never
+
+from sparklab.cluster.orders import TaskRunner
+from sparklab.errors import SparklabError
+from sparklab.events.bus import Bus
+from sparklab.events.facts import Warned, bounded
+from sparklab.scheduler import messages as m
+from sparklab.scheduler.machine import Scheduler
+
+logger = logging.getLogger("sparklab.scheduler")
+
+TICK_S = 0.25
+
+
+class JobHandle:
+    """A job that was submitted. Thread-safe.
+
+    Attributes
+    ----------
+    ended : threading.Event
+        Set when the job ended, however it ended.
+    """
+
+    def __init__(self, job: int, count: int, on_value: Callable[[int, Any], None] | None = None) -> None:
+        self.job = job
+        self.values: list[Any] = [None] * count
+        self.error: BaseException | None = None
+        self.ended = threading.Event()
+        self._on_value = on_value
+
+    def deliver(self, position: int, value: Any) -> None:
+        self.values[position] = value
+        if self._on_value is not None:
+            self._on_value(position, value)
+
+    def finish(self, error: BaseException | None) -> None:
+        self.error = error
+        self.ended.set()
+
+
+class Dispatcher:
+    """Owns the scheduler: one thread, one queue. :meth:`feed` is safe from any thread, signal handler or finalizer."""
+
+    def __init__(self, scheduler: Scheduler, bus: Bus) -> None:
+        self.scheduler = scheduler
+        self._bus = bus
+        self._runner: TaskRunner | None = None
+        self._held: list[m.Stimulus] = []  # fed before there was a runner
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._jobs: dict[int, JobHandle] = {}
+        self._started_s = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="sparklab-scheduler", daemon=True)
+        self._thread.start()
+
+    def attach(self, runner: TaskRunner) -> None:
+        """`runner` carries out instructions from now on; what was fed before is taken in."""
+        self._inbox.put(runner)
+
+    def feed(self, *stimuli: m.Stimulus) -> None:
+        """The scheduler takes `stimuli` in soon, together and in order. Never blocks."""
+        self._inbox.put(stimuli)
+
+    def submit(self, stimulus: m.JobSubmitted, handle: JobHandle) -> None:
+        self._inbox.put((handle, stimulus))
+
+    def call(self, function: Callable[[Scheduler], Any], timeout_s: float = 10.0) -> Any:
+        """``function(scheduler)`` run in the scheduler's thread, between two stimuli. Blocks for its value."""
+        done = threading.Event()
+        box: list[Any] = []
+
+        def run() -> None:
+            try:
+                box.append(function(self.scheduler))
+            finally:
+                done.set()
+
+        self._inbox.put(run)
+        if not done.wait(timeout_s) or not box:
+            raise SparklabError("asking the scheduler", f"no answer in {timeout_s:.0f} s", "try again, or sc.stop()")
+        return box[0]
+
+    def fail_all(self, error: BaseException) -> None:
+        """Every job, waiting or running, ends with `error`; so does every later one."""
+        self._inbox.put(error)
+
+    def close(self) -> None:
+        """The thread ends; jobs still running are told so."""
+        self._inbox.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(5)
+
+    # --- the thread -------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        broken: BaseException | None = None
+        while True:
+            try:
+                item = self._inbox.get(timeout=TICK_S if self._jobs else None)
+            except queue.Empty:
+                item = ()
+            try:
+                if item is None:
+                    stopped = SparklabError("running a job", "the SparkContext was stopped", "make a new one")
+                    self._end_all(stopped)
+                    return
+                if isinstance(item, BaseException):
+                    broken = item
+                    self._end_all(item)
+                elif isinstance(item, tuple):
+                    if item and isinstance(item[0], JobHandle):
+                        handle, stimulus = item
+                        if broken is not None:
+                            handle.finish(broken)
+                            continue
+                        self._jobs[handle.job] = handle
+                        item = (stimulus,)
+                    if self._runner is None:
+                        self._held.extend(item)
+                    else:
+                        self._take_in(item)
+                elif callable(item):
+                    item()
+                else:
+                    self._runner = item
+                    held, self._held = self._held, []
+                    self._take_in(tuple(held))
+            except Exception as error:  # a defect of ours must end jobs, not hang them
+                logger.exception("the scheduler failed")
+                broken = SparklabError(
+                    "scheduling", f"{type(error).__name__}: {error}", "this is a defect of sparklab: please report it"
+                )
+                broken.__cause__ = error
+                self._end_all(broken)
+
+    def _take_in(self, stimuli: tuple[m.Stimulus, ...]) -> None:
+        effects = self.scheduler.handle(m.Tick(time.monotonic() - self._started_s), *stimuli)
+        while True:
+            if effects.facts:
+                self._bus.publish(*effects.facts)
+            rejected: list[m.Stimulus] = []
+            for instruction in effects.instructions:
+                self._carry_out(instruction, rejected)
+            if not rejected:
+                return
+            effects = self.scheduler.handle(*rejected)
+
+    def _carry_out(self, instruction: m.Instruction, rejected: list[m.Stimulus]) -> None:
+        runner = self._runner
+        assert runner is not None
+        match instruction:
+            case m.StagePrepared():
+                try:
+                    runner.prepare(instruction)
+                except SparklabError as error:
+                    rejected.append(m.StageRejected(instruction.stage, error))
+            case m.Launch():
+                if not any(isinstance(r, m.StageRejected) and r.stage == instruction.stage for r in rejected):
+                    runner.launch(instruction)
+            case m.CancelTasks():
+                runner.cancel(instruction)
+            case m.StageForgotten():
+                runner.forget_stage(instruction.stage)
+            case m.ResultReady():
+                if instruction.job in self._jobs:
+                    self._jobs[instruction.job].deliver(instruction.position, instruction.value)
+            case m.JobFinished():
+                handle = self._jobs.pop(instruction.job, None)
+                if handle is not None:
+                    handle.finish(instruction.error)
+            case m.RemoveBlocks():
+                runner.remove_blocks(instruction)
+            case m.RemoveShuffle():
+                runner.remove_shuffle(instruction)
+            case _:
+                assert_never(instruction)
+
+    def _end_all(self, error: BaseException) -> None:
+        for handle in self._jobs.values():
+            handle.finish(error)
+        self._jobs.clear()
+
+    def warn(self, subject: str, message: str) -> None:
+        """A warning enters the facts and the log."""
+        self._bus.publish(Warned(bounded(subject), bounded(message)))
+        logger.warning("%s: %s", subject, message)

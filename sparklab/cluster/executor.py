@@ -1,0 +1,326 @@
+"""One executor: runs tasks one after another over its own block store and shuffle files. Knows nothing of Dask."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pickle
+import shutil
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cloudpickle
+
+from sparklab.cluster import results
+from sparklab.cluster.closures import load_stage
+from sparklab.errors import FetchFailedError, SparklabError
+from sparklab.events.facts import bounded
+from sparklab.rdd.core import RDDCore
+from sparklab.rdd.task import TaskContext, TaskMetrics
+from sparklab.rdd.usererror import describe_failure
+from sparklab.shuffle.files import remove_shuffle
+from sparklab.shuffle.reader import read_reduce_input
+from sparklab.shuffle.spec import MapOutput, OpenMapOutput, ShuffleInput, ShuffleSpec
+from sparklab.shuffle.writer import write_map_output
+from sparklab.storage.store import BlockStore
+
+KEPT_STAGES: Final = 64  # loaded stages an executor remembers; the driver sends a forgotten one again
+
+
+class TaskCancelled(BaseException):
+    """Raised inside a task's thread when its job was cancelled. No user code catches it by accident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """Memory of one executor, in bytes."""
+
+    cache_bytes: int
+    shuffle_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOrder:
+    """A task as it travels: `shipped` holds the source partitions whose data it needs."""
+
+    task: int
+    partition: int
+    attempt: int
+    shipped: dict[tuple[int, int], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StageOrder:
+    """A stage attempt as it travels; parts that the executor has already are None."""
+
+    stage: int
+    attempt: int
+    job: int
+    binary: bytes | None
+    inputs: dict[int, ShuffleInput] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """How a task ended, as it travels back."""
+
+    task: int
+    status: str  # "succeeded" | "fetch_failed" | "failed" | "cancelled" | "stage_unknown"
+    value: Any  # MapOutput, packed result, FetchFailed arguments or WireError
+    duration_s: float
+    metrics: TaskMetrics
+    changes: Sequence[Any]
+    warnings: Sequence[tuple[str, str]]  # (subject, message)
+
+
+@dataclass(frozen=True, slots=True)
+class WireError:
+    """A user's exception on its way to the driver."""
+
+    pickled: bytes | None  # None where the exception cannot be pickled
+    kind: str
+    text: str
+    user_traceback: str
+    where: str  # operator, RDD, call site
+    record_index: int
+    record: str | None
+
+
+@dataclass(slots=True)
+class _LoadedStage:
+    rdd: RDDCore
+    writes: ShuffleSpec | None
+    function: Any
+    inputs: dict[int, dict[int, ShuffleInput]]  # by stage attempt
+
+
+class _StageShuffle:
+    """The shuffles that one stage attempt reads."""
+
+    def __init__(self, executor: Executor, inputs: dict[int, ShuffleInput]) -> None:
+        self._executor = executor
+        self._inputs = inputs
+
+    def read(self, spec: ShuffleSpec, reduce_index: int, task: TaskContext) -> Iterator[Any]:
+        found = self._inputs.get(spec.shuffle_id)
+        if found is None:
+            # A cached block that the plan relied on was evicted meanwhile: the driver plans again.
+            raise FetchFailedError(spec.shuffle_id, 0, -1, -1, "the stage was planned without this shuffle")
+        return read_reduce_input(
+            spec,
+            reduce_index,
+            found,
+            self._executor.open_map_output,
+            str(self._executor.shuffle_directory),
+            self._executor.budgets.shuffle_bytes,
+            task,
+        )
+
+
+class Executor:
+    """Runs tasks. One at a time: :meth:`run` is called from one thread; :meth:`cancel` from any.
+
+    Parameters
+    ----------
+    directory : Path
+        Made if missing, mode 0700, removed by :meth:`close`.
+    open_map_output : callable
+        Opens a map output of any executor.
+    """
+
+    def __init__(
+        self, number: int, epoch: int, directory: Path, budgets: Budgets, open_map_output: OpenMapOutput
+    ) -> None:
+        self.number = number
+        self.epoch = epoch
+        self.directory = directory
+        self.budgets = budgets
+        self.open_map_output = open_map_output
+        self.shuffle_directory = directory / "shuffle"
+        self.shuffle_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
+        self.blocks = BlockStore(str(directory / "blocks"), budgets.cache_bytes)
+        self._stages: OrderedDict[int, _LoadedStage] = OrderedDict()
+        self._cancelled: set[int] = set()
+        self._lock = threading.Lock()  # guards the three below
+        self._current: int | None = None
+        self._thread: int | None = None
+        self.running_since_s: float | None = None
+
+    # --- running ----------------------------------------------------------------------------------
+
+    def run(self, order: StageOrder, tasks: Sequence[TaskOrder]) -> list[TaskReport]:
+        """Run `tasks` of one stage, in order. Never raises for what user code does."""
+        try:
+            stage = self._stage(order)
+        except KeyError:
+            return [self._report(t.task, "stage_unknown", None) for t in tasks]
+        except BaseException as error:
+            wire = _wire_error(error, None)
+            return [self._report(t.task, "failed", wire) for t in tasks]
+        return [self._run_one(stage, order, task) for task in tasks]
+
+    def _stage(self, order: StageOrder) -> _LoadedStage:
+        if order.binary is not None:
+            rdd, writes, function = load_stage(order.binary)
+            self._stages[order.stage] = _LoadedStage(rdd, writes, function, {})
+            while len(self._stages) > KEPT_STAGES:
+                self._stages.popitem(last=False)
+        stage = self._stages[order.stage]
+        self._stages.move_to_end(order.stage)
+        if order.inputs is not None:
+            stage.inputs = {order.attempt: order.inputs}
+        if order.attempt not in stage.inputs:
+            raise KeyError(order.attempt)
+        return stage
+
+    def _run_one(self, stage: _LoadedStage, order: StageOrder, task_order: TaskOrder) -> TaskReport:
+        task = TaskContext(
+            job=order.job,
+            stage=order.stage,
+            partition=task_order.partition,
+            attempt=task_order.attempt,
+            task=task_order.task,
+            executor=self.number,
+            blocks=self.blocks,
+            shuffle=_StageShuffle(self, stage.inputs[order.attempt]),
+            shipped=task_order.shipped,
+            check_cancelled=lambda: self._check(task_order.task),
+        )
+        started = time.perf_counter()
+        status, value = "succeeded", None
+        try:
+            with self._interruptible(task_order.task):
+                try:
+                    records = stage.rdd.iterator(task_order.partition, task)
+                    if stage.writes is not None:
+                        value = self._write(records, stage.writes, task)
+                    else:
+                        value = results.pack(stage.function(task_order.partition, records))
+                finally:
+                    for end in task.on_end:
+                        end()
+        except TaskCancelled:
+            status = "cancelled"
+        except FetchFailedError as error:
+            status = "fetch_failed"
+            value = (error.shuffle_id, error.map_index, error.executor, error.epoch, error.found)
+        except BaseException as error:
+            status, value = "failed", _wire_error(error, task)
+        return self._report(task_order.task, status, value, time.perf_counter() - started, task.metrics)
+
+    def _write(self, records: Iterator[Any], spec: ShuffleSpec, task: TaskContext) -> MapOutput:
+        return write_map_output(
+            records,
+            spec,
+            task.partition,
+            str(self.shuffle_directory),
+            self.budgets.shuffle_bytes,
+            task.metrics,
+            task.check_cancelled,
+        )
+
+    def _report(
+        self, task: int, status: str, value: Any, duration_s: float = 0.0, metrics: TaskMetrics | None = None
+    ) -> TaskReport:
+        changes = self.blocks.drain_changes()
+        return TaskReport(
+            task, status, value, duration_s, metrics or TaskMetrics(), changes, self.blocks.drain_warnings()
+        )
+
+    # --- cancelling -------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _interruptible(self, task: int) -> Iterator[None]:
+        """Let :meth:`cancel` raise TaskCancelled in this thread, within this block and nowhere else."""
+        with self._lock:
+            if task in self._cancelled:
+                self._cancelled.discard(task)
+                raise TaskCancelled
+            self._current, self._thread = task, threading.get_ident()
+            self.running_since_s = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                thread, self._current, self._thread = self._thread, None, None
+                self.running_since_s = None
+                self._cancelled.discard(task)
+                # A cancellation that came too late must not strike what runs next.
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread or 0), None)
+
+    def _check(self, task: int) -> None:
+        if task in self._cancelled:
+            raise TaskCancelled
+
+    def cancel(self, tasks: Sequence[int]) -> None:
+        """Have `tasks` end soon: at their next batch, at the next line of Python, or before they begin."""
+        with self._lock:
+            if len(self._cancelled) > 10_000:
+                self._cancelled.clear()
+            self._cancelled.update(tasks)
+            if self._current in self._cancelled and self._thread is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self._thread), ctypes.py_object(TaskCancelled)
+                )
+
+    @property
+    def current_task(self) -> int | None:
+        return self._current
+
+    # --- forgetting -------------------------------------------------------------------------------
+
+    def forget_stage(self, stage: int) -> None:
+        self._stages.pop(stage, None)
+
+    def remove_shuffle(self, shuffle: int) -> None:
+        remove_shuffle(str(self.shuffle_directory), shuffle)
+
+    def close(self) -> None:
+        """Blocks, shuffle files and the directory are gone."""
+        self.blocks.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _wire_error(error: BaseException, task: TaskContext | None) -> WireError:
+    """`error` as it travels: pickled if it can be, and always as text, user's frames first."""
+    try:
+        pickled = cloudpickle.dumps(error)
+        pickle.loads(pickled)
+    except BaseException:  # whatever the user's class does in __reduce__ or __init__
+        pickled = None
+    where, record_index, record = ("", -1, None) if task is None else describe_failure(error, task)
+    return WireError(
+        pickled=pickled,
+        kind=type(error).__name__,
+        text=str(error) if isinstance(error, SparklabError) else bounded(_text(error)),
+        user_traceback=_user_traceback(error),
+        where=where,
+        record_index=record_index,
+        record=record,
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as second:
+        return f"(its __str__ raised {type(second).__name__})"
+
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def _user_traceback(error: BaseException) -> str:
+    """The traceback without sparklab's own frames; whole where there are no others."""
+    summary = traceback.TracebackException.from_exception(error)
+    frames = [f for f in summary.stack if not f.filename.startswith(_PACKAGE)]
+    if frames:
+        summary.stack = traceback.StackSummary.from_list(frames)
+    return "".join(summary.format())

@@ -1,0 +1,97 @@
+"""A driver's jobs from the caller's side: submit, wait, be interrupted, tell what was lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from sparklab.cluster.dispatch import Dispatcher, JobHandle
+from sparklab.errors import JobCancelled, JobInterrupted
+from sparklab.scheduler import messages as m
+from sparklab.scheduler.machine import Scheduler
+
+# A cell that is stopped is back within a second: most of it is given to the tasks to end by themselves.
+GRACE_S: Final = 0.6
+LOSS_NEWS_S: Final = 0.3
+POLL_S: Final = 0.02
+
+Kill = Callable[[int], None]
+
+
+def wait(dispatcher: Dispatcher, handle: JobHandle, what: str, kill: Kill | None) -> None:
+    """The job has ended, or the caller was interrupted.
+
+    Parameters
+    ----------
+    what : str
+        The job as people call it, for the message.
+    kill : callable or None
+        Ends an executor whose task does not stop by itself; None where executors are not ours to end.
+
+    Raises
+    ------
+    JobInterrupted
+        KeyboardInterrupt came while waiting: the job was cancelled; the text says what was lost.
+    """
+    try:
+        handle.ended.wait()
+    except KeyboardInterrupt:
+        lost = stop(dispatcher, handle.job, "the cell was interrupted", kill)
+        raise JobInterrupted(f"{what} was stopped. {lost}") from None
+
+
+def stop(dispatcher: Dispatcher, job: int, reason: str, kill: Kill | None) -> str:
+    """Job `job` is cancelled and its tasks are gone, or what runs them is. Takes about a second at most.
+
+    Returns
+    -------
+    str
+        One sentence about what was lost with it.
+    """
+    stages: set[int] = dispatcher.call(lambda scheduler: _stages_of(scheduler, job))
+    dispatcher.feed(m.JobCancelRequested(job, reason))
+    deadline = time.monotonic() + GRACE_S
+    stuck: dict[int, int] = {}
+    while True:
+        stuck = dispatcher.call(lambda scheduler: _still_running(scheduler, stages))
+        if not stuck:
+            return "Cached partitions are intact."
+        if time.monotonic() > deadline:
+            break
+        time.sleep(POLL_S)
+    if kill is None:
+        return "A task does not react and runs on until it returns; cached partitions are intact."
+    held = dispatcher.call(lambda scheduler: {e: scheduler.blocks.count_on(e) for e in stuck})
+    for executor in stuck:
+        kill(executor)
+    deadline = time.monotonic() + LOSS_NEWS_S
+    while time.monotonic() < deadline and dispatcher.call(lambda s: _still_running(s, stages)):
+        time.sleep(POLL_S)
+    names = " and ".join(f"executor {number}" for number in sorted(stuck))
+    verb = "was" if len(stuck) == 1 else "were"
+    count = sum(held.values())
+    loss = f"{count} cached partition{'' if count == 1 else 's'}" if count else "No cached partition"
+    tail = "; recomputed when next needed" if count else ""
+    return f"Its task did not react, so {names} {verb} restarted. {loss} {'was' if count < 2 else 'were'} lost{tail}."
+
+
+def _stages_of(scheduler: Scheduler, job: int) -> set[int]:
+    found = scheduler.jobs.get(job)
+    return set(found.stages) if found is not None else set()
+
+
+def _still_running(scheduler: Scheduler, stages: set[int]) -> dict[int, int]:
+    """Executors that still work on `stages` for nobody."""
+    return {
+        task.executor: task.epoch
+        for task in scheduler.tasks.values()
+        if task.stage in stages and task.stage not in scheduler.runs
+    }
+
+
+def raise_from(error: BaseException) -> Any:
+    """Raise the error a job ended with, its own cause kept."""
+    if isinstance(error, JobCancelled):
+        raise error from None
+    raise error

@@ -1,0 +1,198 @@
+"""What makes a Dask worker an executor: its handlers, its block store, its fetch service."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import pickle
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
+from typing import Any, Final
+
+from distributed import Worker, get_worker
+
+from sparklab.cluster import compat
+from sparklab.cluster.executor import Budgets, Executor, StageOrder, TaskOrder
+from sparklab.cluster.host import host_token, open_local
+from sparklab.cluster.scratch import PREFIX as SCRATCH_PREFIX
+from sparklab.errors import FetchFailedError
+from sparklab.shuffle.spec import ByteSource, MapLocation
+
+FETCH_TIMEOUT_S: Final = 30.0
+DEAD_S: Final = 30.0  # how long an address that did not answer is not asked again
+
+RUN: Final = "sparklab_run"
+CANCEL: Final = "sparklab_cancel"
+HELLO: Final = "sparklab_hello"
+READ: Final = "sparklab_read"
+FORGET: Final = "sparklab_forget"
+DROP: Final = "sparklab_drop"
+PEEK: Final = "sparklab_peek"
+
+
+def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, Any]) -> None:
+    """`worker` is executor `number`: it answers the handlers named above. Runs on the worker's event loop."""
+    app = str(options.get("app", ""))
+    own = Path(worker.local_directory)
+    # A cluster of ours has one directory for all executors; a killed one's files there are its successor's to remove.
+    scratch = next((folder for folder in own.parents if folder.name.startswith(SCRATCH_PREFIX)), own)
+    name = f"executor{app}-{number}"
+    for stale in scratch.glob(f"{name}.*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    shared = scratch if scratch != own else Path(tempfile.gettempdir()) / f"sparklab-host-{os.getuid()}"
+    service = ExecutorService(worker, number, epoch, scratch / f"{name}.{epoch}", host_token(shared), options)
+    for name in (RUN, CANCEL, HELLO, READ, FORGET, DROP, PEEK):
+        compat.add_handler(worker, handler_of(name, app), getattr(service, name.removeprefix("sparklab_")))
+    compat.keep_service(worker, app, service)
+    # Long-lived objects of the imports leave the collector's rounds, and these come rarely: tasks make millions of
+    # objects that the reference counts free.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 100)
+
+
+def handler_of(name: str, app: str) -> str:
+    """What handler `name` is called for application `app`: several may share one cluster."""
+    return f"{name}:{app}" if app else name
+
+
+def run_in_graph(app: str, order: bytes) -> bytes:
+    """The body of a task in the graph lane: runs `order` on the executor that this Dask worker is."""
+    service: ExecutorService = compat.service_of(get_worker(), app)
+    return service.run_now(order)
+
+
+class ExecutorService:
+    """The executor behind its handlers. Handlers run on the event loop; tasks on the worker's one task thread."""
+
+    def __init__(
+        self, worker: Worker, number: int, epoch: int, directory: Path, host: str, options: Mapping[str, Any]
+    ) -> None:
+        self._worker = worker
+        self._app = str(options.get("app", ""))
+        self._loop = asyncio.get_running_loop()
+        self._budgets = Budgets(int(options["cache_bytes"]), int(options["shuffle_bytes"]))
+        self._memory_bytes = int(options.get("memory_bytes", 0))
+        self._host = host
+        self._dead: dict[str, float] = {}
+        self.executor = Executor(number, epoch, directory, self._budgets, self._open)
+
+    # --- handlers ---------------------------------------------------------------------------------
+
+    async def hello(self, executor: int, epoch: int) -> dict[str, Any]:
+        """Who this is. On a cluster that somebody else runs, the driver gives the number now."""
+        self.executor.number, self.executor.epoch = executor, epoch
+        return {
+            "pid": os.getpid(),
+            "host": self._host,
+            "hostname": socket.gethostname(),
+            "slots": 1,
+            "memory_bytes": self._memory_bytes,
+            "cache_budget_bytes": self._budgets.cache_bytes,
+        }
+
+    async def run(self, order: bytes) -> bytes:
+        # In the worker's own task thread: work of the graph lane and of other clients takes its turn with ours.
+        return await self._loop.run_in_executor(compat.task_threads(self._worker), self.run_now, order)
+
+    def run_now(self, order: bytes) -> bytes:
+        stage: StageOrder
+        tasks: list[TaskOrder]
+        stage, tasks = pickle.loads(order)
+        return pickle.dumps(self.executor.run(stage, tasks), protocol=5)
+
+    async def cancel(self, tasks: list[int]) -> None:
+        self.executor.cancel(list(tasks))
+
+    async def read(self, path: str, offset: int, length: int) -> bytes:
+        """Bytes of one of this executor's own shuffle files; ``length`` -1 asks for the file's size, as 8 bytes."""
+        wanted = Path(path).resolve()
+        if not wanted.is_relative_to(self.executor.shuffle_directory.resolve()):
+            raise PermissionError(f"{path} is no shuffle file of executor {self.executor.number}")
+        return await asyncio.to_thread(_read_file, wanted, offset, length)
+
+    async def forget(self, stages: list[int], shuffles: list[int], rdds: list[int]) -> None:
+        for stage in stages:
+            self.executor.forget_stage(stage)
+        for shuffle in shuffles:
+            await asyncio.to_thread(self.executor.remove_shuffle, shuffle)
+        for rdd in rdds:
+            self.executor.blocks.drop(rdd, None, "unpersisted")
+
+    async def drop(self, rdd: int, partition: int) -> bytes:
+        self.executor.blocks.drop(rdd, partition, "dropped")
+        return pickle.dumps(self.executor.blocks.drain_changes(), protocol=5)
+
+    async def peek(self, rdd: int, partition: int, count: int) -> list[str]:
+        return list(self.executor.blocks.peek(rdd, partition, count))
+
+    # --- reading from others ----------------------------------------------------------------------
+
+    def _open(self, location: MapLocation) -> ByteSource:
+        """A map output wherever it is: as a file where the host is ours, else through its executor."""
+        if location.host == self._host:
+            return open_local(location)
+        if time.monotonic() < self._dead.get(location.address, 0.0):
+            output = location.output
+            raise FetchFailedError(
+                output.shuffle_id, output.map_index, location.executor, location.epoch, "its executor did not answer"
+            )
+        return _RemoteSource(self, location)
+
+    def fetch(self, location: MapLocation, offset: int, length: int) -> bytes:
+        """Bytes of a map output on another host; runs in the task's thread, bounded in time."""
+        call = compat.call(
+            self._worker,
+            location.address,
+            handler_of(READ, self._app),
+            path=location.output.path,
+            offset=offset,
+            length=length,
+        )
+        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            data: bytes = future.result(FETCH_TIMEOUT_S)
+            return data
+        except (OSError, FutureTimeout) as error:
+            future.cancel()
+            self._dead[location.address] = time.monotonic() + DEAD_S
+            output = location.output
+            raise FetchFailedError(
+                output.shuffle_id,
+                output.map_index,
+                location.executor,
+                location.epoch,
+                f"{type(error).__name__}: {error}",
+            ) from error
+
+
+class _RemoteSource:
+    """A file on another host, read through its executor."""
+
+    def __init__(self, service: ExecutorService, location: MapLocation) -> None:
+        self._service = service
+        self._location = location
+        self._size = int.from_bytes(service.fetch(location, 0, -1), "little")
+
+    def size(self) -> int:
+        return self._size
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._service.fetch(self._location, offset, length)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _read_file(path: Path, offset: int, length: int) -> bytes:
+    with path.open("rb") as file:
+        if length < 0:
+            return os.fstat(file.fileno()).st_size.to_bytes(8, "little")
+        file.seek(offset)
+        return file.read(length)

@@ -1,0 +1,133 @@
+"""Executors in this process, a thread each: master ``threads[N]``. No Dask, no start-up; user code shares one GIL."""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from sparklab.cluster.executor import Budgets, Executor, StageOrder, TaskOrder
+from sparklab.cluster.host import open_local
+from sparklab.cluster.orders import Feed, OrderBook, ended
+from sparklab.scheduler import messages as m
+
+
+class _Seat:
+    """An executor and the thread that runs its tasks."""
+
+    def __init__(self, executor: Executor, feed: Feed, warn: Callable[[str, str], None]) -> None:
+        self.executor = executor
+        self.orders: queue.SimpleQueue[tuple[StageOrder, list[TaskOrder]] | None] = queue.SimpleQueue()
+        self._feed = feed
+        self._warn = warn
+        self.dead = False
+        self.thread = threading.Thread(target=self._run, name=f"sparklab-executor-{executor.number}", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        while (order := self.orders.get()) is not None:
+            stage, tasks = order
+            for task in tasks:
+                (report,) = self.executor.run(stage, [task])
+                if self.dead:
+                    return
+                for subject, message in report.warnings:
+                    self._warn(subject, message)
+                executor = self.executor
+                self._feed(ended(report, executor.number, executor.epoch, stage.stage))
+
+
+class ThreadsRunner:
+    """Runs tasks on threads of this process, through the same wire format as everywhere else.
+
+    :meth:`kill` fences an executor off and puts a new, empty one in its place: real enough for recovery tests.
+    """
+
+    def __init__(self, count: int, budgets: Budgets, book: OrderBook, feed: Feed, directory: str | None = None) -> None:
+        self._budgets = budgets
+        self._book = book
+        self._feed = feed
+        self._scratch = tempfile.TemporaryDirectory(prefix="sparklab-threads-", dir=directory)
+        self._seats: dict[int, _Seat] = {}
+        for number in range(count):
+            self._join(number, 0)
+
+    def _join(self, number: int, epoch: int) -> None:
+        directory = Path(self._scratch.name) / f"{number}.{epoch}"
+        executor = Executor(number, epoch, directory, self._budgets, open_local)
+        self._seats[number] = _Seat(executor, self._feed, self._book.warn)
+        self._feed(
+            m.ExecutorJoined(
+                executor=number,
+                epoch=epoch,
+                address=f"threads://{number}",
+                host="threads",
+                pid=0,
+                slots=1,
+                memory_bytes=0,
+                cache_budget_bytes=self._budgets.cache_bytes,
+            )
+        )
+
+    def kill(self, number: int, stay_dead: bool = False) -> None:
+        """Fence executor `number` off; its blocks and files are gone, its running task is disowned."""
+        seat = self._seats.pop(number)
+        seat.dead = True
+        running = seat.executor.current_task
+        if running is not None:
+            seat.executor.cancel([running])
+        seat.orders.put(None)
+        seat.executor.close()
+        self._feed(m.ExecutorGone(number, seat.executor.epoch, "killed by hand", True))
+        if not stay_dead:
+            self._join(number, seat.executor.epoch + 1)
+
+    def executor(self, number: int) -> Executor:
+        """The executor behind `number` at present."""
+        return self._seats[number].executor
+
+    def _seat(self, number: int, epoch: int) -> _Seat | None:
+        seat = self._seats.get(number)
+        return seat if seat is not None and seat.executor.epoch == epoch else None
+
+    # --- TaskRunner -------------------------------------------------------------------------------
+
+    def prepare(self, stage: m.StagePrepared) -> None:
+        self._book.prepare(stage)
+
+    def launch(self, launch: m.Launch) -> None:
+        seat = self._seat(launch.executor, launch.epoch)
+        if seat is not None:
+            seat.orders.put(self._book.orders(launch))
+
+    def cancel(self, tasks: m.CancelTasks) -> None:
+        seat = self._seat(tasks.executor, tasks.epoch)
+        if seat is not None:
+            seat.executor.cancel(tasks.tasks)
+
+    def forget_stage(self, stage: int) -> None:
+        self._book.forget(stage)
+
+    def remove_blocks(self, order: m.RemoveBlocks) -> None:
+        seat = self._seat(order.executor, order.epoch)
+        if seat is not None:
+            seat.executor.blocks.drop(order.rdd, None, "unpersisted")
+
+    def remove_shuffle(self, order: m.RemoveShuffle) -> None:
+        seat = self._seat(order.executor, order.epoch)
+        if seat is not None:
+            seat.executor.remove_shuffle(order.shuffle)
+
+    def close(self) -> None:
+        for seat in self._seats.values():
+            seat.dead = True
+            running = seat.executor.current_task
+            if running is not None:
+                seat.executor.cancel([running])
+            seat.orders.put(None)
+        for seat in self._seats.values():
+            seat.thread.join(2)
+            seat.executor.close()
+        self._scratch.cleanup()

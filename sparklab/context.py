@@ -1,0 +1,613 @@
+"""SparkContext: the one composition root. It joins conf, facts, scheduler and cluster, and starts them."""
+
+from __future__ import annotations
+
+import atexit
+import contextvars
+import getpass
+import itertools
+import os
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar
+
+from sparklab import __version__
+from sparklab.cluster import jobs
+from sparklab.cluster.backends import Backend, ThreadsBackend, make_backend
+from sparklab.cluster.dispatch import Dispatcher, JobHandle
+from sparklab.cluster.master import LocalMaster, parse_master
+from sparklab.cluster.orders import OrderBook, indices
+from sparklab.cluster.results import unpack
+from sparklab.conf import Settings, SparkConf
+from sparklab.errors import ClosureError, ClusterError, SparklabError
+from sparklab.events.bus import Bus
+from sparklab.events.facts import (
+    ContextStarted,
+    ContextStopped,
+    RddPersisted,
+    RddUnpersisted,
+    ScopeClosed,
+    ScopeOpened,
+    bounded,
+)
+from sparklab.events.journal import Journal
+from sparklab.events.run import Run, run_of
+from sparklab.events.views import Views
+from sparklab.rdd.callsite import call_site
+from sparklab.rdd.core import RDDCore
+from sparklab.rdd.dependency import Shuffle
+from sparklab.rdd.rdd import RDD
+from sparklab.rdd.sources import empty_rdd, parallelize, range_rdd, text_file, union
+from sparklab.scheduler import messages as m
+from sparklab.scheduler.machine import Scheduler
+from sparklab.scheduler.state import Limits
+
+if TYPE_CHECKING:
+    pass
+
+T = TypeVar("T")
+
+MAX_MESSAGE_BYTES: Final = 128 * 1024 * 1024  # Spark's default of spark.rpc.message.maxSize
+
+_scope: contextvars.ContextVar[str] = contextvars.ContextVar("sparklab_scope", default="")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorInfo:
+    """An executor as it stands now; sizes in bytes."""
+
+    executor: int
+    epoch: int
+    host: str
+    pid: int
+    alive: bool
+    slots: int
+    memory_bytes: int
+    cache_budget_bytes: int
+    cache_used_bytes: int
+    cached_partitions: int
+    running_tasks: int
+
+
+class SparkContext:
+    """The way in: makes RDDs and runs jobs on a cluster that starts in the background.
+
+    The constructor returns at once; the first action waits for the cluster. Thread-safe: several threads may run
+    actions at the same time (FIFO, or FAIR between pools with ``spark.scheduler.mode``).
+
+    Parameters
+    ----------
+    master : str or distributed.Client or Dask cluster, optional
+        ``local``, ``local[N]``, ``local[*]`` (default), ``local[N,F]``: N executor processes of one thread, F tries per
+        task. ``threads[N]``: N executors in this process. ``tcp://`` or ``tls://``: a Dask scheduler that runs
+        already. A Client or cluster object: that cluster.
+    appName : str, optional
+    conf : SparkConf, optional
+        Settings; `master` and `appName` go before what it says.
+
+    Raises
+    ------
+    ValueError
+        Another context is active and ``sparklab.allowMultipleContexts`` is not set.
+
+    Examples
+    --------
+    >>> from sparklab import SparkContext
+    >>> sc.parallelize(range(10), 3).filter(lambda n: n % 2).sum()
+    25
+    """
+
+    _active: ClassVar[SparkContext | None] = None
+    _lock: ClassVar[threading.RLock] = threading.RLock()
+
+    def __init__(
+        self,
+        master: Any = None,
+        appName: str | None = None,
+        sparkHome: str | None = None,
+        pyFiles: Sequence[str] | None = None,
+        environment: dict[str, Any] | None = None,
+        batchSize: int = 0,
+        serializer: Any = None,
+        conf: SparkConf | None = None,
+    ) -> None:
+        own = SparkConf().setAll(conf.getAll() if conf is not None else [])
+        if isinstance(master, str):
+            own.setMaster(master)
+        if appName is not None:
+            own.setAppName(appName)
+        own.setIfMissing("spark.master", "local[*]")
+        own.setIfMissing("spark.app.name", "sparklab")
+        for name, value in (environment or {}).items():
+            own.setExecutorEnv(name, str(value))
+        self._conf = own
+        self.settings = Settings.from_conf(own)
+        target = master if master is not None and not isinstance(master, str) else None
+        self.master = own.get("spark.master") or "" if target is None else f"{type(target).__name__}"
+        parsed = target if target is not None else parse_master(self.master)
+        self.appName = own.get("spark.app.name") or ""
+        self.call_site = call_site()
+        with SparkContext._lock:
+            self._refuse_second()
+            self._backend: Backend = make_backend(parsed, self.settings, self._cluster_lost)
+            SparkContext._active = self
+        self.startTime = int(time.time() * 1000)
+        self.applicationId = f"sparklab-{self.startTime}-{os.getpid()}-{next(_app_numbers)}"
+        self._ids = itertools.count()
+        self._shuffle_ids = itertools.count()
+        self._job_ids = itertools.count()
+        self._rdds: weakref.WeakValueDictionary[int, RDDCore] = weakref.WeakValueDictionary()
+        self._properties = threading.local()
+        self._scope_ids = itertools.count()
+        self._last_scope = ""
+        self._last_job = -1
+        self.bus = Bus(self._open_journal())
+        self.bus.publish(ContextStarted(self.applicationId, bounded(self.appName), self.master, __version__))
+        failures = self.settings.max_task_failures
+        if isinstance(parsed, LocalMaster):
+            failures = parsed.max_task_failures or 1  # PySpark's local masters try a task once
+        elif isinstance(self._backend, ThreadsBackend):
+            failures = 1
+        self._dispatcher = Dispatcher(
+            Scheduler(
+                Limits(
+                    max_task_failures=failures,
+                    locality_wait_s=self.settings.locality_wait_s,
+                    fair=self.settings.scheduler_mode == "FAIR",
+                )
+            ),
+            self.bus,
+        )
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._stopped = False
+        self._starter = threading.Thread(target=self._start, name="sparklab-start", daemon=True)
+        self._starter.start()
+        _open_contexts.add(self)
+
+    # --- start and stop ---------------------------------------------------------------------------
+
+    def _refuse_second(self) -> None:
+        active = SparkContext._active
+        if active is not None and not self.settings.allow_multiple_contexts:
+            raise ValueError(
+                f"Cannot run multiple SparkContexts at once; existing SparkContext(app={active.appName}, "
+                f"master={active.master}) created at {active.call_site}. Stop it first (sc.stop()), use "
+                "SparkContext.getOrCreate(), or set sparklab.allowMultipleContexts to true."
+            )
+
+    def _open_journal(self) -> Journal:
+        folder = self.settings.journal_dir
+        if folder is None:
+            own = tempfile.TemporaryDirectory(prefix="sparklab-journal-", dir=self.settings.local_dir)
+            self._journal_folder: tempfile.TemporaryDirectory[str] | None = own
+            return Journal(Path(own.name) / "journal.jsonl")
+        self._journal_folder = None
+        return Journal(Path(folder) / f"{self.applicationId}.jsonl")
+
+    def _start(self) -> None:
+        """In the background: the cluster starts, the runner takes what was submitted meanwhile."""
+        try:
+            book = OrderBook(self._dispatcher.scheduler.blocks, self._dispatcher.warn, MAX_MESSAGE_BYTES)
+            runner = self._backend.start(book, self._dispatcher.feed)
+            self._dispatcher.attach(runner)
+        except BaseException as error:
+            self._failure = error
+            self._dispatcher.fail_all(error)
+        finally:
+            self._ready.set()
+
+    def _cluster_lost(self, error: BaseException) -> None:
+        self._failure = error
+        self._dispatcher.fail_all(error)
+
+    @property
+    def state(self) -> str:
+        """``"starting"``, ``"running"``, ``"failed"`` or ``"stopped"``."""
+        if self._stopped:
+            return "stopped"
+        if self._failure is not None:
+            return "failed"
+        return "running" if self._ready.is_set() else "starting"
+
+    def waitUntilReady(self, timeout_s: float | None = None) -> SparkContext:
+        """The cluster has started; blocks until then.
+
+        Raises
+        ------
+        ClusterError
+            It could not be started, or not within `timeout_s` seconds.
+        """
+        if not self._ready.wait(timeout_s):
+            raise ClusterError("waiting for the cluster", f"not ready after {timeout_s} s", "see %sparklab doctor")
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def stop(self) -> None:
+        """Nothing of the context is left: no process, no file. Jobs still running end with an error. Idempotent."""
+        with SparkContext._lock:
+            if self._stopped:
+                return
+            self._stopped = True
+            if SparkContext._active is self:
+                SparkContext._active = None
+        self._dispatcher.close()
+        self._starter.join(self.settings.start_timeout_s)
+        self._backend.stop()
+        self.bus.publish(ContextStopped(self.applicationId))
+        self.bus.close()
+        if self._journal_folder is not None:
+            with suppress(OSError):
+                self._journal_folder.cleanup()
+        _open_contexts.discard(self)
+
+    @classmethod
+    def getOrCreate(cls, conf: SparkConf | None = None) -> SparkContext:
+        """The active context, or a new one made from `conf`."""
+        with cls._lock:
+            if SparkContext._active is None:
+                return cls(conf=conf)
+            return SparkContext._active
+
+    def __enter__(self) -> SparkContext:
+        return self
+
+    def __exit__(
+        self, type: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __reduce__(self) -> NoReturn:
+        raise ClosureError(
+            "sending a function to executors that refers to the SparkContext",
+            "the context exists on the driver only",
+            "use the context outside of functions given to operators; collect() what a function needs, or join",
+        )
+
+    def __repr__(self) -> str:
+        return f"<SparkContext master={self.master} appName={self.appName}>"
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> str:
+        """Version of sparklab."""
+        return __version__
+
+    @property
+    def defaultParallelism(self) -> int:
+        """Partitions an RDD gets when nobody says how many: one per executor slot, unless configured."""
+        return self.settings.default_parallelism or self._backend.slots
+
+    @property
+    def defaultMinPartitions(self) -> int:
+        """Partitions at least that a text file is cut into by default: at most 2, as in Spark."""
+        return min(self.defaultParallelism, 2)
+
+    def getConf(self) -> SparkConf:
+        """A copy of the settings."""
+        return SparkConf().setAll(self._conf.getAll())
+
+    def sparkUser(self) -> str:
+        """The name of the user who runs the context."""
+        return getpass.getuser()
+
+    def setLocalProperty(self, key: str, value: str | None) -> None:
+        """Jobs submitted by this thread from now on carry the property; ``spark.scheduler.pool`` names their pool."""
+        self._local_properties()[key] = value
+
+    def getLocalProperty(self, key: str) -> str | None:
+        """The property of this thread, None where it is not set."""
+        return self._local_properties().get(key)
+
+    def _local_properties(self) -> dict[str, str | None]:
+        if not hasattr(self._properties, "values"):
+            self._properties.values = {}
+        values: dict[str, str | None] = self._properties.values
+        return values
+
+    # --- RDDs -------------------------------------------------------------------------------------
+
+    def parallelize(self, c: Iterable[T], numSlices: int | None = None) -> RDD[T]:
+        """An RDD of the elements of `c`, whose data is copied now.
+
+        Examples
+        --------
+        >>> sc.parallelize([0, 2, 3, 4, 6], 5).glom().collect()
+        [[0], [2], [3], [4], [6]]
+        """
+        return parallelize(self, c, numSlices)
+
+    def range(self, start: int, end: int | None = None, step: int = 1, numSlices: int | None = None) -> RDD[int]:
+        """An RDD of the integers from `start` to `end` (not included), made on the executors.
+
+        Examples
+        --------
+        >>> sc.range(2, 7, 2).collect()
+        [2, 4, 6]
+        """
+        return range_rdd(self, start, end, step, numSlices)
+
+    def emptyRDD(self) -> RDD[Any]:
+        """An RDD without partitions."""
+        return empty_rdd(self)
+
+    def textFile(self, name: str, minPartitions: int | None = None, use_unicode: bool = True) -> RDD[str]:
+        """The lines of text files. Lazy: the path is looked at when partitions are asked for.
+
+        Parameters
+        ----------
+        name : str
+            A path, glob, directory, or several of them with commas between.
+        """
+        return text_file(self, name, minPartitions, use_unicode)
+
+    def union(self, rdds: Sequence[RDD[T]]) -> RDD[T]:
+        """The records of all `rdds`, one after the other; duplicates stay."""
+        return union(self, rdds)
+
+    # --- jobs -------------------------------------------------------------------------------------
+
+    def runJob(
+        self,
+        rdd: RDD[T],
+        partitionFunc: Callable[[Iterable[T]], Iterable[Any]],
+        partitions: Sequence[int] | None = None,
+        allowLocal: bool = False,
+    ) -> list[Any]:
+        """``partitionFunc`` of the records of each partition, all results in one list. Blocks.
+
+        Examples
+        --------
+        >>> sc.runJob(sc.parallelize(range(6), 3), lambda part: [x * x for x in part], [0, 2])
+        [0, 1, 16, 25]
+        """
+        parts = self.run_job(rdd, lambda _, records: list(partitionFunc(records)), partitions, "runJob")
+        return [each for part in parts for each in part]
+
+    def run_job(
+        self,
+        rdd: RDDCore,
+        func: Callable[[int, Iterator[Any]], Any],
+        partitions: Sequence[int] | None = None,
+        action: str = "runJob",
+    ) -> list[Any]:
+        """``func(index, records)`` of each asked partition, in that order. Blocks; interruptible.
+
+        Raises
+        ------
+        UserCodeError
+            A user function raised; its own exception is the cause.
+        JobCancelled, JobInterrupted
+            The job was cancelled, or the caller interrupted.
+        """
+        if self._stopped:
+            raise SparklabError(f"running {action}", "this SparkContext is stopped", "make a new SparkContext")
+        chosen = indices(partitions, rdd)
+        job = next(self._job_ids)
+        where = call_site()
+        handle = JobHandle(job, len(chosen))
+        submitted = m.JobSubmitted(
+            job=job,
+            rdd=rdd,
+            partitions=chosen,
+            action=action,
+            call_site=where,
+            scope=_scope.get(),
+            pool=self.getLocalProperty("spark.scheduler.pool") or "default",
+            payload=func,
+        )
+        self._dispatcher.submit(submitted, handle)
+        self._last_job = job
+        jobs.wait(self._dispatcher, handle, f"Job {job} ({action} at {where})", self._killer())
+        if handle.error is not None:
+            jobs.raise_from(handle.error)
+        return [unpack(value) for value in handle.values]
+
+    def _killer(self) -> Callable[[int], None] | None:
+        return (lambda executor: self._backend.kill(executor, False)) if self._ready.is_set() else None
+
+    def cancelJob(self, jobId: int, reason: str | None = None) -> None:
+        """Job `jobId` ends with JobCancelled; its tasks are stopped, within about a second."""
+        jobs.stop(self._dispatcher, jobId, reason or "cancelled by sc.cancelJob", self._killer())
+
+    def cancelAllJobs(self) -> None:
+        """Every job that runs or waits ends with JobCancelled."""
+        for job in self._dispatcher.call(lambda scheduler: sorted(scheduler.jobs)):
+            self.cancelJob(job, "cancelled by sc.cancelAllJobs")
+
+    # --- what an RDD asks of its driver -----------------------------------------------------------
+
+    def new_rdd_id(self) -> int:
+        return next(self._ids)
+
+    def new_shuffle_id(self) -> int:
+        return next(self._shuffle_ids)
+
+    def register(self, rdd: RDDCore) -> None:
+        """`rdd` can be found by id, and what it holds is freed when nobody refers to it any more."""
+        self._rdds[rdd._id] = rdd
+        for dependency in rdd.dependencies:
+            if isinstance(dependency, Shuffle):
+                weakref.finalize(
+                    dependency, _feed_weakly, weakref.ref(self), m.ShuffleForgotten(dependency.spec.shuffle_id)
+                ).atexit = False
+
+    def rdd_persisted(self, rdd: RDDCore) -> None:
+        weakref.finalize(rdd, _feed_weakly, weakref.ref(self), m.RddForgotten(rdd._id)).atexit = False
+        self.bus.publish(
+            RddPersisted(
+                rdd._id,
+                bounded(rdd._name or rdd.operator),
+                bounded(rdd.call_site),
+                rdd.storage_level.name,
+                len(rdd._memoised_partitions or ()),
+            )
+        )
+
+    def rdd_unpersisted(self, rdd: RDDCore, blocking: bool) -> None:
+        self._dispatcher.feed(m.RddForgotten(rdd._id))
+        if blocking:
+            self._dispatcher.call(lambda _: True)
+        self.bus.publish(RddUnpersisted(rdd._id))
+
+    def rdd_by_id(self, rdd_id: int) -> RDDCore | None:
+        """The RDD with this id, while somebody refers to it."""
+        return self._rdds.get(rdd_id)
+
+    # --- scopes and runs --------------------------------------------------------------------------
+
+    def open_scope(self, label: str, name: str = "") -> str:
+        """Jobs started from here on, in this context of execution, belong to a new scope, whose id is returned."""
+        scope = f"s{next(self._scope_ids)}"
+        self.bus.publish(ScopeOpened(scope, bounded(label), bounded(name)))
+        _scope.set(scope)
+        return scope
+
+    def close_scope(self, scope_id: str, status: str = "ok") -> None:
+        """The scope has ended; :attr:`lastRun` tells of it."""
+        self._last_scope = scope_id
+        self.bus.publish(ScopeClosed(scope_id, status))
+        if _scope.get() == scope_id:
+            _scope.set("")
+
+    @contextmanager
+    def scope(self, label: str, name: str = "") -> Iterator[str]:
+        """Jobs started inside belong to one scope.
+
+        Examples
+        --------
+        >>> with sc.scope("a lesson") as lesson:
+        ...     _ = sc.parallelize(range(4), 2).count()
+        >>> sc.run_of(lesson).tasks
+        2
+        """
+        outer = _scope.get()
+        scope = self.open_scope(label, name)
+        status = "error"
+        try:
+            yield scope
+            status = "ok"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        finally:
+            self.close_scope(scope, status)
+            _scope.set(outer)
+
+    @property
+    def views(self) -> Views:
+        """What the facts so far add up to. Read it under ``with sc.bus.lock``."""
+        return self.bus.views
+
+    def run_of(self, scope_id: str) -> Run:
+        """What happened in a scope."""
+        with self.bus.lock:
+            return run_of(self.bus.views, scope=scope_id)
+
+    def run_of_job(self, job_id: int) -> Run:
+        """What happened in a job."""
+        with self.bus.lock:
+            return run_of(self.bus.views, job=job_id)
+
+    @property
+    def lastRun(self) -> Run:
+        """What happened in the scope that ended last; in the last job where there was no scope."""
+        return self.run_of(self._last_scope) if self._last_scope else self.run_of_job(self._last_job)
+
+    # --- executors, by hand -----------------------------------------------------------------------
+
+    def executorInfos(self) -> list[ExecutorInfo]:
+        """The executors as they stand now, by number. Blocks until the cluster has started."""
+        self.waitUntilReady()
+        running: dict[int, int] = self._dispatcher.call(
+            lambda scheduler: {e.executor: len(e.running) for e in scheduler.executors.values()}
+        )
+        with self.bus.lock:
+            return [
+                ExecutorInfo(
+                    executor=view.executor,
+                    epoch=view.epoch,
+                    host=view.host,
+                    pid=view.pid,
+                    alive=view.alive,
+                    slots=view.slots,
+                    memory_bytes=view.memory_bytes,
+                    cache_budget_bytes=view.cache_budget_bytes,
+                    cache_used_bytes=view.cache_used_bytes,
+                    cached_partitions=view.cached_partitions,
+                    running_tasks=running.get(view.executor, 0),
+                )
+                for _, view in sorted(self.bus.views.executors.items())
+            ]
+
+    def kill_executor(self, number: int, stay_dead: bool = False) -> None:
+        """Executor `number` was killed (SIGKILL) and the driver knows what went with it; a new one takes its place.
+
+        Parameters
+        ----------
+        number : int
+        stay_dead : bool
+            No new one takes its place.
+
+        Raises
+        ------
+        ClusterError
+            There is no such executor alive, or the cluster is somebody else's.
+        """
+        self.waitUntilReady()
+        alive = self._epochs()
+        if number not in alive:
+            numbers = ", ".join(map(str, sorted(alive))) or "none"
+            raise ClusterError(f"killing executor {number}", f"alive are: {numbers}", "see %sparklab executors")
+        self._backend.kill(number, stay_dead)
+        deadline = time.monotonic() + 10
+        while self._epochs().get(number) == alive[number]:
+            if time.monotonic() > deadline:
+                raise ClusterError(f"killing executor {number}", "it is still there after 10 s", "try again")
+            time.sleep(0.005)
+
+    def _epochs(self) -> dict[int, int]:
+        found: dict[int, int] = self._dispatcher.call(
+            lambda scheduler: {e.executor: e.epoch for e in scheduler.executors.values()}
+        )
+        return found
+
+    def drop_partition(self, rdd: RDDCore, index: int) -> None:
+        """No executor holds a cached block of this partition any more; it is recomputed when next needed."""
+        holders: Sequence[int] = self._dispatcher.call(lambda s: s.blocks.executors(rdd._id, index))
+        epochs = self._epochs()
+        for executor in holders:
+            changes = self._backend.drop(executor, epochs[executor], rdd._id, index)
+            self._dispatcher.feed(m.BlocksChanged(executor, epochs[executor], changes))
+        self._dispatcher.call(lambda _: True)
+
+    def peek(self, rdd: RDDCore, index: int, count: int = 5) -> list[str]:
+        """Texts (bounded) of the first `count` records of a cached partition; empty where it is not cached."""
+        holders: Sequence[int] = self._dispatcher.call(lambda s: s.blocks.executors(rdd._id, index))
+        return self._backend.peek(holders[0], rdd._id, index, count) if holders else []
+
+
+_app_numbers = itertools.count()
+_open_contexts: weakref.WeakSet[SparkContext] = weakref.WeakSet()
+
+
+def _feed_weakly(context: weakref.ref[SparkContext], stimulus: m.Stimulus) -> None:
+    target = context()
+    if target is not None and not target._stopped:
+        target._dispatcher.feed(stimulus)
+
+
+@atexit.register
+def _stop_all() -> None:
+    for context in list(_open_contexts):
+        with suppress(Exception):  # the interpreter is going; each context gets its chance
+            context.stop()

@@ -1,0 +1,142 @@
+"""Where things are: cached blocks and map outputs, by executor and epoch. The driver's only memory of placement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sparklab.shuffle.spec import MapLocation, MapOutput, ShuffleInput, ShuffleSpec
+
+
+@dataclass(slots=True)
+class BlockRegistry:
+    """Cached partitions of RDDs. Remembers which were held once and lost, so that recomputation can be counted."""
+
+    _where: dict[int, dict[int, dict[int, tuple[str, int]]]] = field(default_factory=dict)  # rdd -> part -> executor
+    _lost: dict[int, set[int]] = field(default_factory=dict)
+
+    def is_cached(self, rdd: int, partition: int) -> bool:
+        return bool(self._where.get(rdd, {}).get(partition))
+
+    def executors(self, rdd: int, partition: int) -> Sequence[int]:
+        return tuple(self._where.get(rdd, {}).get(partition, ()))
+
+    def has_any(self, rdd: int) -> bool:
+        return bool(self._where.get(rdd))
+
+    def count_on(self, executor: int) -> int:
+        return sum(executor in holders for parts in self._where.values() for holders in parts.values())
+
+    def held_by(self, executor: int, rdd: int) -> int:
+        return sum(executor in holders for holders in self._where.get(rdd, {}).values())
+
+    def store(self, rdd: int, partition: int, executor: int, tier: str, size_bytes: int) -> bool:
+        """Remember the block; True when it had been held before and lost: it was recomputed."""
+        self._where.setdefault(rdd, {}).setdefault(partition, {})[executor] = (tier, size_bytes)
+        lost = self._lost.get(rdd)
+        if lost and partition in lost:
+            lost.discard(partition)
+            return True
+        return False
+
+    def remove(self, rdd: int, partition: int, executor: int) -> int:
+        """Forget one copy. Returns its size in bytes (0 when it was not known)."""
+        holders = self._where.get(rdd, {}).get(partition)
+        if holders is None or executor not in holders:
+            return 0
+        _, size_bytes = holders.pop(executor)
+        if not holders:
+            del self._where[rdd][partition]
+            self._lost.setdefault(rdd, set()).add(partition)
+        return size_bytes
+
+    def remove_executor(self, executor: int) -> Iterator[tuple[int, int, int]]:
+        """Forget all copies on `executor`: yields (rdd, partition, bytes) of each."""
+        found = [
+            (rdd, partition)
+            for rdd, parts in self._where.items()
+            for partition, holders in parts.items()
+            if executor in holders
+        ]
+        for rdd, partition in found:
+            yield rdd, partition, self.remove(rdd, partition, executor)
+
+    def was_lost(self, rdd: int, partition: int) -> bool:
+        return partition in self._lost.get(rdd, ())
+
+    def forget_rdd(self, rdd: int) -> set[int]:
+        """Forget all blocks of `rdd` for good (unpersist). Returns the executors that hold some."""
+        self._lost.pop(rdd, None)
+        parts = self._where.pop(rdd, {})
+        return {executor for holders in parts.values() for executor in holders}
+
+
+@dataclass(slots=True)
+class ShuffleOutputs:
+    """The map outputs of one shuffle."""
+
+    spec: ShuffleSpec
+    locations: list[MapLocation | None]
+    ever: bytearray  # 1 where the map output has been there once
+    bounds: Sequence[Any] | None = None  # of an ordered shuffle, fixed when all maps were there for the first time
+
+    def missing(self) -> list[int]:
+        return [i for i, location in enumerate(self.locations) if location is None]
+
+    @property
+    def complete(self) -> bool:
+        return None not in self.locations
+
+
+@dataclass(slots=True)
+class MapOutputTracker:
+    """All shuffles' map outputs. A stale one (older epoch) never enters."""
+
+    shuffles: dict[int, ShuffleOutputs] = field(default_factory=dict)
+
+    def ensure(self, spec: ShuffleSpec) -> ShuffleOutputs:
+        outputs = self.shuffles.get(spec.shuffle_id)
+        if outputs is None:
+            outputs = ShuffleOutputs(spec, [None] * spec.num_maps, bytearray(spec.num_maps))
+            self.shuffles[spec.shuffle_id] = outputs
+        return outputs
+
+    def complete(self, shuffle: int) -> bool:
+        outputs = self.shuffles.get(shuffle)
+        return outputs is not None and outputs.complete
+
+    def store(self, output: MapOutput, executor: int, epoch: int, address: str, host: str) -> bool:
+        """Remember a map output; True when it had been there before and was lost: it was recomputed."""
+        outputs = self.shuffles[output.shuffle_id]
+        outputs.locations[output.map_index] = MapLocation(output, executor, epoch, address, host)
+        again = bool(outputs.ever[output.map_index])
+        outputs.ever[output.map_index] = 1
+        return again
+
+    def remove(self, shuffle: int, map_index: int, executor: int, epoch: int) -> bool:
+        """Forget one map output if it is still where the caller says. A stale report changes nothing."""
+        outputs = self.shuffles.get(shuffle)
+        location = outputs.locations[map_index] if outputs is not None else None
+        if outputs is None or location is None or (location.executor, location.epoch) != (executor, epoch):
+            return False
+        outputs.locations[map_index] = None
+        return True
+
+    def remove_executor(self, executor: int, epoch: int) -> Iterator[tuple[int, int]]:
+        """Forget all outputs of one incarnation: yields (shuffle, map) of each."""
+        for shuffle, outputs in self.shuffles.items():
+            for i, location in enumerate(outputs.locations):
+                if location is not None and (location.executor, location.epoch) == (executor, epoch):
+                    outputs.locations[i] = None
+                    yield shuffle, i
+
+    def input_of(self, shuffle: int) -> ShuffleInput:
+        """What a reduce stage needs. Only for complete shuffles."""
+        outputs = self.shuffles[shuffle]
+        return ShuffleInput(tuple(location for location in outputs.locations if location is not None), outputs.bounds)
+
+    def forget(self, shuffle: int) -> set[int]:
+        """Forget the shuffle for good. Returns the executors that hold files of it."""
+        outputs = self.shuffles.pop(shuffle, None)
+        return {location.executor for location in outputs.locations if location is not None} if outputs else set()

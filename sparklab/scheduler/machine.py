@@ -1,0 +1,623 @@
+"""The job state machine: one mutator, ``handle(stimulus) -> (instructions, facts)``. No I/O, no clock, no thread.
+
+Time enters as :class:`Tick`. The same class runs under tests, on threads, on Dask and in virtual time. Recovery has
+no code of its own: a location is removed, and the next look at what a stage needs (:func:`stages.demand`) finds it
+missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, assert_never
+
+from sparklab.errors import ClusterError, JobCancelled, JobFailed
+from sparklab.events.facts import (
+    BlockRemoved,
+    BlockStored,
+    ExecutorAdded,
+    ExecutorLost,
+    JobEnded,
+    MapOutputLost,
+    MapOutputStored,
+    StageEnded,
+    StageStarted,
+    TaskStarted,
+    bounded,
+)
+from sparklab.events.facts import TaskEnded as TaskEndedFact
+from sparklab.rdd.dependency import Shuffle
+from sparklab.scheduler import messages as m
+from sparklab.scheduler.describe import job_started
+from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
+from sparklab.scheduler.placement import ExecutorState, batch_size, prefetch
+from sparklab.scheduler.stages import Stage, StageGraph, demand
+from sparklab.scheduler.state import Effects, Job, Limits, StageRun, Task
+from sparklab.shuffle.bounds import range_bounds
+from sparklab.storage.level import StorageLevel
+
+
+class Scheduler:
+    """Decides when and where tasks run.
+
+    Invariants (checked by :meth:`validate` in tests): a running task's executor is alive; a partition of a stage is in
+    at most one of done, waiting, running; a stage launches only while every shuffle it reads is complete.
+
+    Source: Zaharia et al., NSDI'12, section 5.1 (job scheduling), 5.3 (recovery).
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.graph = StageGraph()
+        self.blocks = BlockRegistry()
+        self.outputs = MapOutputTracker()
+        self.executors: dict[int, ExecutorState] = {}
+        self.jobs: dict[int, Job] = {}
+        self.runs: dict[int, StageRun] = {}  # stage id -> the run at work
+        self.tasks: dict[int, Task] = {}
+        self.now_s = 0.0
+        self._next_task = 0
+        self._without_executor_since_s: float | None = None
+        self._out = Effects()
+
+    # --- the one mutator --------------------------------------------------------------------------
+
+    def handle(self, *stimuli: m.Stimulus) -> Effects:
+        """Take in `stimuli`, in order; what follows from them, in order."""
+        self._out = Effects()
+        for stimulus in stimuli:
+            self._take_in(stimulus)
+        self._place()
+        return self._out
+
+    def _take_in(self, stimulus: m.Stimulus) -> None:
+        match stimulus:
+            case m.JobSubmitted():
+                self._job_submitted(stimulus)
+            case m.TaskEnded():
+                self._task_ended(stimulus)
+            case m.ExecutorJoined():
+                self._executor_joined(stimulus)
+            case m.ExecutorGone():
+                self._executor_gone(stimulus)
+            case m.JobCancelRequested():
+                if stimulus.job in self.jobs:
+                    job = self.jobs[stimulus.job].submitted
+                    what = f"running job {job.job} ({job.action} at {job.call_site})"
+                    self._finish_job(stimulus.job, "cancelled", JobCancelled(what, stimulus.reason))
+            case m.StageRejected():
+                run = self.runs.get(stimulus.stage)
+                for job_id in sorted(run.jobs) if run else ():
+                    self._finish_job(job_id, "failed", stimulus.error, stimulus.stage)
+            case m.BlocksChanged():
+                if self._is_current(stimulus.executor, stimulus.epoch):
+                    self._apply_changes(stimulus.changes, stimulus.executor, stimulus.epoch)
+            case m.RddForgotten():
+                for executor in sorted(self.blocks.forget_rdd(stimulus.rdd)):
+                    if executor in self.executors:
+                        epoch = self.executors[executor].epoch
+                        self._out.instructions.append(m.RemoveBlocks(executor, epoch, stimulus.rdd))
+            case m.ShuffleForgotten():
+                self._shuffle_forgotten(stimulus.shuffle)
+            case m.Tick():
+                self._tick(stimulus.now_s)
+            case _:
+                assert_never(stimulus)
+
+    # --- jobs -------------------------------------------------------------------------------------
+
+    def _job_submitted(self, s: m.JobSubmitted) -> None:
+        stage = self.graph.result_stage(s.rdd, len(s.partitions))
+        positions: dict[int, list[int]] = {}
+        for position, partition in enumerate(s.partitions):
+            positions.setdefault(partition, []).append(position)
+        self.jobs[s.job] = Job(s, stage, self.now_s, positions)
+        to_run, computed, order = self._plan(stage, set(positions))
+        served = {
+            r._id
+            for each in order
+            for r in each.rdds
+            if r.storage_level != StorageLevel.NONE and self.blocks.has_any(r._id)
+        }
+        self._out.facts.append(job_started(s, order, to_run, computed, served))
+        if not positions:
+            self._finish_job(s.job, "succeeded", None)
+            return
+        self._require(stage, set(positions), s.job)
+
+    def _plan(self, stage: Stage, partitions: set[int]) -> tuple[set[int], dict[int, dict[int, set[int]]], list[Stage]]:
+        """Stage ids that must run, what each computes, and all stages to draw (the skipped ones' parents left out)."""
+        to_run: set[int] = set()
+        computed: dict[int, dict[int, set[int]]] = {}
+        order: dict[int, Stage] = {}
+        stack: list[tuple[Stage, set[int]]] = [(stage, partitions)]
+        while stack:
+            node, wanted = stack.pop()
+            if node.id in order:
+                continue
+            order[node.id] = node
+            if not wanted:
+                continue
+            to_run.add(node.id)
+            computed[node.id], shuffles = demand(node, wanted, self.blocks.is_cached)
+            for parent in node.parents:
+                assert parent.writes is not None
+                outputs = self.outputs.ensure(parent.writes)
+                needed = parent.writes.shuffle_id in shuffles
+                stack.append((parent, set(outputs.missing()) if needed else set()))
+        return to_run, computed, sorted(order.values(), key=lambda each: each.id)
+
+    def _finish_job(self, job_id: int, status: str, error: BaseException | None, stage: int = -1) -> None:
+        job = self.jobs.pop(job_id)
+        self._out.instructions.append(m.JobFinished(job_id, error))
+        for stage_id in sorted(job.stages):
+            run = self.runs.get(stage_id)
+            if run is None:
+                continue
+            run.jobs.discard(job_id)
+            if not run.jobs:
+                self._end_run(run, "cancelled" if status == "succeeded" else status)
+        text = bounded(str(error).splitlines()[0]) if error is not None and str(error) else ""
+        self._out.facts.append(JobEnded(job_id, status, self.now_s - job.started_s, text, stage))
+
+    # --- stages -----------------------------------------------------------------------------------
+
+    def _require(self, stage: Stage, partitions: Iterable[int], job: int) -> None:
+        """Have `partitions` of `stage` computed for `job`, and before them whatever they need. Iterative."""
+        stack: list[tuple[Stage, set[int]]] = [(stage, set(partitions))]
+        while stack and job in self.jobs:
+            stage, wanted = stack.pop()
+            run = self.runs.get(stage.id)
+            if run is None:
+                run = self.runs[stage.id] = StageRun(stage, {job}, set())
+            run.jobs.add(job)
+            self.jobs[job].stages.add(stage.id)
+            new = wanted - run.todo
+            run.todo |= new
+            if run.prepared and not new:
+                # Already at work on all that is wanted: its own parents were required when it began.
+                continue
+            stack.extend(self._look_again(run))
+
+    def _look_again(self, run: StageRun) -> list[tuple[Stage, set[int]]]:
+        """What `run` still waits for. Starts its next attempt when that is nothing."""
+        waiting_or_running = run.waiting.waiting | run.running.keys()
+        idle = run.todo - waiting_or_running
+        _, shuffles = demand(run.stage, run.todo, self.blocks.is_cached)
+        run.waiting_for = {s for s in shuffles if not self._available(s)}
+        if not run.waiting_for:
+            if run.prepared:
+                for partition in sorted(idle):
+                    run.waiting.add(partition, self._preferred(run.stage, partition))
+            else:
+                self._start_attempt(run, idle)
+            return []
+        # Tasks that wait must wait longer: the map outputs they would read are being made again.
+        for partition in list(run.waiting.waiting):
+            run.waiting.waiting.discard(partition)
+        run.prepared = False
+        needed = []
+        for shuffle in sorted(run.waiting_for):
+            parent = self.graph.map_stage(shuffle)
+            assert parent is not None
+            needed.append((parent, set(self.outputs.shuffles[shuffle].missing())))
+        return needed
+
+    def _available(self, shuffle: int) -> bool:
+        parent = self.graph.map_stage(shuffle)
+        assert parent is not None
+        assert parent.writes is not None
+        return self.outputs.ensure(parent.writes).complete
+
+    def _start_attempt(self, run: StageRun, partitions: set[int]) -> None:
+        stage = run.stage
+        job = self.jobs[min(run.jobs)]
+        try:
+            for spec in stage.reads:
+                if self.outputs.complete(spec.shuffle_id):
+                    self._fix_bounds(spec.shuffle_id)
+        except Exception as error:  # comparing the user's keys is the user's code
+            for job_id in sorted(run.jobs):
+                self._finish_job(job_id, "failed", error, stage.id)
+            return
+        run.attempt += 1
+        run.prepared = True
+        if run.attempt == 0:
+            run.started_s = self.now_s
+        self._out.facts.append(StageStarted(stage.id, job.submitted.job, run.attempt, tuple(sorted(partitions))))
+        # A block evicted in mid-stage brings a task back to a shuffle the plan did not need: hand over all there are.
+        inputs = {
+            spec.shuffle_id: self.outputs.input_of(spec.shuffle_id)
+            for spec in stage.reads
+            if self.outputs.complete(spec.shuffle_id)
+        }
+        payload = job.submitted.payload if stage.writes is None else None
+        self._out.instructions.append(
+            m.StagePrepared(
+                stage.id, run.attempt, stage.rdd, stage.rdds, stage.writes, payload, inputs, job.submitted.job
+            )
+        )
+        self._fill_evenly(run)
+        for partition in sorted(partitions):
+            run.waiting.add(partition, self._preferred(stage, partition))
+
+    def _fix_bounds(self, shuffle: int) -> None:
+        outputs = self.outputs.shuffles[shuffle]
+        if outputs.spec.ordering is not None and outputs.bounds is None:
+            samples = [location.output.samples for location in outputs.locations if location is not None]
+            outputs.bounds = range_bounds(samples, outputs.spec.num_partitions, outputs.spec.ordering.ascending)
+
+    def _fill_evenly(self, run: StageRun) -> None:
+        """Deal out tasks that fill a cache, so that every executor holds its share afterwards.
+
+        Not while lost partitions are brought back: then the soonest answer counts.
+        """
+        run.waiting.fill_quota = 0
+        to_fill = [r._id for r in run.stage.rdds if r.storage_level != StorageLevel.NONE]
+        lost = any(self.blocks.was_lost(rdd, p) for rdd in to_fill for p in run.todo)
+        if not to_fill or lost or len(self.executors) < 2:
+            return
+        filled = {e: max(self.blocks.held_by(e, rdd) for rdd in to_fill) for e in self.executors}
+        run.waiting.fill_quota = -(-(len(run.todo) + sum(filled.values())) // len(self.executors))
+        for ids in run.running.values():
+            for task_id in ids:
+                filled[self.tasks[task_id].executor] += 1
+        run.waiting.filled = filled
+
+    def _preferred(self, stage: Stage, partition: int) -> list[int]:
+        """Executors that hold a cached block from which `partition` can be computed, if any."""
+        if not any(r.storage_level != StorageLevel.NONE and self.blocks.has_any(r._id) for r in stage.rdds):
+            return []
+        stack = [(stage.rdd, partition)]
+        seen = set()
+        while stack:
+            rdd, index = stack.pop()
+            if (rdd._id, index) in seen:
+                continue
+            seen.add((rdd._id, index))
+            holders = [e for e in self.blocks.executors(rdd._id, index) if e in self.executors]
+            if holders:
+                return sorted(holders)
+            for dependency in reversed(rdd.dependencies):
+                if not isinstance(dependency, Shuffle):
+                    stack.extend((dependency.rdd, p) for p in reversed(list(dependency.parents(index))))
+        return []
+
+    def _end_run(self, run: StageRun, status: str) -> None:
+        del self.runs[run.stage.id]
+        by_executor: dict[tuple[int, int], list[int]] = {}
+        for ids in run.running.values():
+            for task_id in ids:
+                task = self.tasks[task_id]
+                by_executor.setdefault((task.executor, task.epoch), []).append(task_id)
+        for (executor, epoch), ids_there in sorted(by_executor.items()):
+            self._out.instructions.append(m.CancelTasks(executor, epoch, tuple(sorted(ids_there))))
+        if run.attempt >= 0:
+            job = min(run.jobs, default=-1)
+            wall_s = self.now_s - run.started_s
+            self._out.facts.append(StageEnded(run.stage.id, job, run.attempt, status, wall_s))
+        self._out.instructions.append(m.StageForgotten(run.stage.id))
+
+    def _run_done(self, run: StageRun) -> None:
+        self._end_run(run, "succeeded")
+        if run.stage.writes is not None:
+            shuffle = run.stage.writes.shuffle_id
+            for child in [r for r in self.runs.values() if shuffle in r.waiting_for]:
+                self._continue(child)
+
+    def _continue(self, run: StageRun) -> None:
+        """Look again at what `run` needs, on behalf of one of its jobs."""
+        for stage, partitions in self._look_again(run):
+            if run.jobs:
+                self._require(stage, partitions, min(run.jobs))
+
+    # --- tasks ------------------------------------------------------------------------------------
+
+    def _is_current(self, executor: int, epoch: int) -> bool:
+        return executor in self.executors and self.executors[executor].epoch == epoch
+
+    def _task_ended(self, s: m.TaskEnded) -> None:
+        task = self.tasks.pop(s.task, None)
+        if task is None:
+            return  # answered twice, or given up when its executor was lost
+        current = self._is_current(s.executor, s.epoch)
+        outcome = s.outcome if current else m.Lost("its executor was replaced")
+        if current:
+            self.executors[s.executor].running.discard(s.task)
+        run = self.runs.get(task.stage)
+        if run is not None:
+            attempts = run.running.get(task.partition, set())
+            attempts.discard(task.id)
+            if not attempts:
+                run.running.pop(task.partition, None)
+        recovered = self._apply_changes(s.changes, s.executor, s.epoch) if current else ""
+        status, error = "succeeded", ""
+        failed: BaseException | None = None
+        match outcome:
+            case m.Succeeded():
+                recovered = self._book_map_output(task, outcome) or recovered
+            case m.FetchFailed():
+                status, error = "fetch_failed", outcome.found
+                if self.outputs.remove(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch):
+                    fact = MapOutputLost(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch, "fetch_failed")
+                    self._out.facts.append(fact)
+            case m.UserError():
+                status, error = "failed", outcome.summary
+                if run is not None:
+                    run.failures[task.partition] = run.failures.get(task.partition, 0) + 1
+                    if run.failures[task.partition] >= self.limits.max_task_failures:
+                        failed = outcome.error
+            case m.Lost():
+                status, error = "lost", outcome.found
+                failed = self._count_loss(run, task)
+            case m.Cancelled():
+                status = "cancelled"
+            case _:
+                assert_never(outcome)
+        self._out.facts.append(self._task_fact(s, task, status, recovered, error))
+        if run is None:
+            return
+        if failed is not None:
+            for job_id in sorted(run.jobs):
+                self._finish_job(job_id, "failed", failed, task.stage)
+        elif isinstance(outcome, m.Succeeded):
+            run.task_s += s.duration_s
+            run.task_count += 1
+            run.fruitless_attempts = 0
+            self._partition_done(run, task.partition, outcome.value)
+        elif isinstance(outcome, m.FetchFailed):
+            # Whatever inputs were handed out name a place where nothing is: the next try gets new ones.
+            run.prepared = False
+            run.fruitless_attempts += 1
+            if run.fruitless_attempts > self.limits.max_stage_attempts * max(len(self.executors), 1):
+                self._give_up(run, f"map outputs of shuffle {outcome.shuffle} were lost again and again: {error}")
+            else:
+                self._continue(run)
+        else:
+            self._continue(run)
+
+    def _task_fact(self, s: m.TaskEnded, task: Task, status: str, recovered: str, error: str) -> TaskEndedFact:
+        metrics = s.metrics
+        return TaskEndedFact(
+            task.id,
+            task.stage,
+            task.partition,
+            task.attempt,
+            task.executor,
+            task.epoch,
+            status,
+            s.duration_s,
+            metrics.records_read,
+            metrics.bytes_read,
+            metrics.shuffle_bytes_read,
+            metrics.shuffle_bytes_written,
+            metrics.spilled_bytes,
+            metrics.cache_hits,
+            metrics.cache_misses,
+            recovered,
+            bounded(error),
+        )
+
+    def _book_map_output(self, task: Task, outcome: m.Succeeded) -> str:
+        """Remember a map task's output. Returns "shuffle" where it had been there before and was lost."""
+        output = outcome.value
+        if not isinstance(output, m.MapOutput) or output.shuffle_id not in self.outputs.shuffles:
+            return ""
+        executor = self.executors[task.executor]
+        again = self.outputs.store(output, task.executor, task.epoch, executor.address, executor.host)
+        self._out.facts.append(
+            MapOutputStored(
+                output.shuffle_id, output.map_index, task.executor, task.epoch, output.bytes, output.records, again
+            )
+        )
+        return "shuffle" if again else ""
+
+    def _partition_done(self, run: StageRun, partition: int, value: Any) -> None:
+        if partition not in run.todo:
+            return  # another attempt was faster
+        run.todo.discard(partition)
+        if run.stage.writes is None:
+            (job_id,) = run.jobs
+            for position in self.jobs[job_id].positions[partition]:
+                self._out.instructions.append(m.ResultReady(job_id, position, value))
+        if not run.todo:
+            jobs = sorted(run.jobs)
+            self._run_done(run)
+            if run.stage.writes is None:
+                self._finish_job(jobs[0], "succeeded", None)
+
+    def _count_loss(self, run: StageRun | None, task: Task) -> JobFailed | None:
+        if run is None:
+            return None
+        run.losses[task.partition] = losses = run.losses.get(task.partition, 0) + 1
+        if losses < self.limits.max_executor_losses:
+            return None
+        return JobFailed(
+            f"running partition {task.partition} of stage {task.stage} ({run.stage.rdd.operator})",
+            f"{losses} executors died while they worked on it",
+            "look for what ends or exhausts the process: os._exit, a crash in C code, memory",
+        )
+
+    def _give_up(self, run: StageRun, found: str) -> None:
+        error = JobFailed(
+            f"running stage {run.stage.id} ({run.stage.rdd.operator})",
+            found,
+            "look at the executors: %sparklab executors",
+        )
+        for job_id in sorted(run.jobs):
+            self._finish_job(job_id, "failed", error, run.stage.id)
+
+    def _apply_changes(self, changes: Iterable[m.BlockChange], executor: int, epoch: int) -> str:
+        """Book block changes. Returns "cache" where a lost block was brought back."""
+        recovered = ""
+        for change in changes:
+            if change.op == "stored":
+                again = self.blocks.store(change.rdd, change.partition, executor, change.tier, change.bytes)
+                recovered = "cache" if again else recovered
+                self._out.facts.append(
+                    BlockStored(change.rdd, change.partition, executor, epoch, change.tier, change.bytes, again)
+                )
+            elif self.blocks.remove(change.rdd, change.partition, executor) or change.reason != "unpersisted":
+                self._out.facts.append(
+                    BlockRemoved(change.rdd, change.partition, executor, epoch, change.reason, change.bytes)
+                )
+        return recovered
+
+    # --- executors --------------------------------------------------------------------------------
+
+    def _executor_joined(self, s: m.ExecutorJoined) -> None:
+        known = self.executors.get(s.executor)
+        if known is not None:
+            if known.epoch >= s.epoch:
+                return
+            self._executor_gone(m.ExecutorGone(s.executor, known.epoch, "replaced"))
+        self.executors[s.executor] = ExecutorState(s.executor, s.epoch, s.address, s.host, s.slots)
+        self._without_executor_since_s = None
+        for run in self.runs.values():
+            self._fill_evenly(run)
+        self._out.facts.append(
+            ExecutorAdded(s.executor, s.epoch, s.address, s.pid, s.slots, s.memory_bytes, s.cache_budget_bytes)
+        )
+
+    def _executor_gone(self, s: m.ExecutorGone) -> None:
+        state = self.executors.get(s.executor)
+        if state is None or state.epoch != s.epoch:
+            return
+        del self.executors[s.executor]
+        blocks = list(self.blocks.remove_executor(s.executor))
+        outputs = list(self.outputs.remove_executor(s.executor, s.epoch))
+        self._out.facts.append(
+            ExecutorLost(s.executor, s.epoch, bounded(s.reason), s.by_user, len(blocks), len(outputs))
+        )
+        for rdd, partition, size_bytes in blocks:
+            self._out.facts.append(BlockRemoved(rdd, partition, s.executor, s.epoch, "executor_lost", size_bytes))
+        for shuffle, index in outputs:
+            self._out.facts.append(MapOutputLost(shuffle, index, s.executor, s.epoch, "executor_lost"))
+        for task_id in sorted(state.running):
+            task = self.tasks.get(task_id)
+            if task is not None:
+                self._task_ended(m.TaskEnded(task_id, s.executor, s.epoch, m.Lost(s.reason)))
+        for run in list(self.runs.values()):
+            if run.stage.id in self.runs:
+                self._continue(run)
+                self._prefer_again(run)
+
+    def _prefer_again(self, run: StageRun) -> None:
+        run.waiting.prefer_again(lambda partition: self._preferred(run.stage, partition))
+        self._fill_evenly(run)
+
+    def _shuffle_forgotten(self, shuffle: int) -> None:
+        stage = self.graph.map_stage(shuffle)
+        if stage is not None and stage.id in self.runs:
+            return  # a job that is about to end still makes it
+        self.graph.forget(shuffle)
+        for executor in sorted(self.outputs.forget(shuffle)):
+            if executor in self.executors:
+                self._out.instructions.append(m.RemoveShuffle(executor, self.executors[executor].epoch, shuffle))
+
+    # --- placement --------------------------------------------------------------------------------
+
+    def _tick(self, now_s: float) -> None:
+        self.now_s = max(self.now_s, now_s)
+        if self.executors or not self.jobs:
+            self._without_executor_since_s = None
+        elif self._without_executor_since_s is None:
+            self._without_executor_since_s = self.now_s
+        elif self.now_s - self._without_executor_since_s > self.limits.no_executor_timeout_s:
+            for job_id in sorted(self.jobs):
+                error = ClusterError(
+                    f"running job {job_id}",
+                    f"no executor for {self.limits.no_executor_timeout_s:.0f} s",
+                    "start executors again: %sparklab start, or sc.stop() and a new SparkContext",
+                )
+                self._finish_job(job_id, "failed", error)
+
+    def _queue(self) -> list[StageRun]:
+        """Stage runs with waiting tasks, the one to be served first in front."""
+        ready = [run for run in self.runs.values() if len(run.waiting)]
+        if not self.limits.fair:
+            return sorted(ready, key=lambda run: (min(run.jobs), run.stage.id))
+        running: dict[str, int] = {}
+        for run in self.runs.values():
+            pool = self.jobs[min(run.jobs)].submitted.pool
+            running[pool] = running.get(pool, 0) + len(run.running)
+        return sorted(
+            ready, key=lambda run: (running[self.jobs[min(run.jobs)].submitted.pool], min(run.jobs), run.stage.id)
+        )
+
+    def _place(self) -> None:
+        launches: dict[tuple[int, int], list[m.TaskSpec]] = {}
+        progress = True
+        while progress and self.runs:
+            progress = False
+            for run in self._queue():
+                for executor in sorted(self.executors.values(), key=lambda e: (len(e.running), e.executor)):
+                    size = batch_size(run.mean_task_s, len(run.waiting), len(self.executors))
+                    free = executor.slots * size + prefetch(run.mean_task_s) - len(executor.running)
+                    if free <= 0 or not len(run.waiting):
+                        continue
+                    patient = self._is_patient(run)
+                    # One at a time under FAIR and while the sizes are unknown, so that executors fill evenly.
+                    taken = run.waiting.take(executor.executor, min(free, size), patient)
+                    if taken:
+                        run.waiting.idle_since_s = None
+                        launches.setdefault((executor.executor, run.stage.id), []).extend(
+                            self._launch(run, p, executor) for p in taken
+                        )
+                        progress = True
+                    elif run.waiting.idle_since_s is None:
+                        run.waiting.idle_since_s = self.now_s
+                if progress and self.limits.fair:
+                    break
+        for (number, stage_id), tasks in launches.items():
+            run = self.runs[stage_id]
+            self._out.instructions.append(
+                m.Launch(number, self.executors[number].epoch, stage_id, run.attempt, min(run.jobs), run.stage.num_tasks, tuple(tasks))
+            )
+
+    def _is_patient(self, run: StageRun) -> bool:
+        since = run.waiting.idle_since_s
+        return since is None or self.now_s - since < self.limits.locality_wait_s
+
+    def _launch(self, run: StageRun, partition: int, executor: ExecutorState) -> m.TaskSpec:
+        attempt = run.tries.get(partition, 0)
+        run.tries[partition] = attempt + 1
+        task = Task(self._next_task, run.stage.id, run.attempt, partition, attempt, executor.executor, executor.epoch)
+        self._next_task += 1
+        self.tasks[task.id] = task
+        executor.running.add(task.id)
+        run.running.setdefault(partition, set()).add(task.id)
+        self._out.facts.append(TaskStarted(task.id, task.stage, partition, attempt, executor.executor, executor.epoch))
+        return m.TaskSpec(task.id, partition, attempt)
+
+    # --- for tests --------------------------------------------------------------------------------
+
+    def validate(self) -> None:
+        """Raise AssertionError where an invariant of the class does not hold."""
+        for executor in self.executors.values():
+            for task_id in executor.running:
+                assert self.tasks[task_id].executor == executor.executor
+        for task in self.tasks.values():
+            assert self._is_current(task.executor, task.epoch), f"{task} runs on a dead executor"
+        for run in self.runs.values():
+            assert run.jobs, f"stage {run.stage.id} works for nobody"
+            assert not (run.waiting.waiting & run.running.keys()), f"stage {run.stage.id}: waiting and running"
+            assert run.waiting.waiting <= run.todo
+            if run.waiting.waiting:
+                assert run.prepared
+                assert not run.waiting_for
+            if not run.waiting_for:
+                assert run.todo == (run.waiting.waiting | (run.running.keys() & run.todo))
+
+    def story(self, stage: int) -> dict[str, Any]:
+        """Where a stage stands, for people."""
+        run = self.runs.get(stage)
+        if run is None:
+            return {"stage": stage, "state": "not running"}
+        return {
+            "stage": stage,
+            "attempt": run.attempt,
+            "todo": sorted(run.todo),
+            "waiting": sorted(run.waiting.waiting),
+            "running": sorted(run.running),
+            "waiting_for_shuffles": sorted(run.waiting_for),
+        }

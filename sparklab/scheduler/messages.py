@@ -1,0 +1,275 @@
+"""What goes into the scheduler (stimuli) and what comes out of it (instructions). Closed unions of plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from sparklab.rdd.core import RDDCore
+from sparklab.rdd.task import TaskMetrics
+from sparklab.shuffle.spec import MapOutput, ShuffleInput, ShuffleSpec
+
+# --- how a task ends ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BlockChange:
+    """A change in one executor's block store, as the driver learns of it."""
+
+    op: str  # "stored" | "removed"
+    rdd: int
+    partition: int
+    tier: str  # "memory" | "disk" | "" where removed
+    bytes: int
+    reason: str = ""  # of a removal: "evicted" | "dropped" | "corrupt" | "unpersisted"
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """`value` is a map task's :class:`MapOutput`, or whatever the job's function returned, packed by the runner."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailed:
+    shuffle: int
+    map: int
+    executor: int
+    epoch: int
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserError:
+    """User code raised. `error` is the exception to raise from the action, ready made."""
+
+    error: BaseException
+    summary: str  # first line, bounded
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The executor went away under the task, or its answer came from an incarnation that is fenced off."""
+
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    pass
+
+
+Outcome: TypeAlias = Succeeded | FetchFailed | UserError | Lost | Cancelled
+
+# --- stimuli --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JobSubmitted:
+    job: int
+    rdd: RDDCore
+    partitions: Sequence[int]
+    action: str
+    call_site: str
+    scope: str = ""
+    pool: str = "default"
+    payload: Any = None  # the job's function; opaque here, handed back in StagePrepared
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnded:
+    task: int
+    executor: int
+    epoch: int
+    outcome: Outcome
+    duration_s: float = 0.0
+    metrics: TaskMetrics = field(default_factory=TaskMetrics)
+    changes: Sequence[BlockChange] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorJoined:
+    executor: int
+    epoch: int
+    address: str
+    host: str  # token: executors with equal tokens open each other's files
+    pid: int
+    slots: int
+    memory_bytes: int
+    cache_budget_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorGone:
+    executor: int
+    epoch: int
+    reason: str
+    by_user: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobCancelRequested:
+    job: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageRejected:
+    """The stage cannot be sent to executors (its functions cannot be pickled, its bounds cannot be computed)."""
+
+    stage: int
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksChanged:
+    """Block changes outside any task: a partition dropped by hand, an RDD unpersisted."""
+
+    executor: int
+    epoch: int
+    changes: Sequence[BlockChange]
+
+
+@dataclass(frozen=True, slots=True)
+class RddForgotten:
+    """Nobody refers to the RDD any more, or it was unpersisted: its blocks are to be removed."""
+
+    rdd: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShuffleForgotten:
+    """The last reader of the shuffle is gone: its files are to be removed."""
+
+    shuffle: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passes. The scheduler knows no other clock."""
+
+    now_s: float
+
+
+Stimulus: TypeAlias = (
+    JobSubmitted | TaskEnded | ExecutorJoined | ExecutorGone | JobCancelRequested | StageRejected
+    | BlocksChanged | RddForgotten | ShuffleForgotten | Tick
+)  # fmt: skip
+
+# --- instructions ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StagePrepared:
+    """Everything the tasks of one stage attempt share; always comes before their Launch."""
+
+    stage: int
+    attempt: int
+    rdd: RDDCore
+    rdds: Sequence[RDDCore]  # the stage's own RDDs, parents before children
+    writes: ShuffleSpec | None  # a map stage's shuffle; None for a result stage
+    payload: Any  # a result stage's function
+    inputs: dict[int, ShuffleInput]
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    task: int
+    partition: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Run `tasks`, in order, on one executor. Several at once only where tasks are known to be tiny."""
+
+    executor: int
+    epoch: int
+    stage: int
+    stage_attempt: int
+    job: int
+    stage_tasks: int  # how many tasks the whole stage has
+    tasks: Sequence[TaskSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTasks:
+    executor: int
+    epoch: int
+    tasks: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class StageForgotten:
+    """No task of the stage will be launched again: executors may drop what they keep of it."""
+
+    stage: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResultReady:
+    """One partition's value of a result stage, each exactly once."""
+
+    job: int
+    position: int  # in the job's list of partitions
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class JobFinished:
+    job: int
+    error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveBlocks:
+    executor: int
+    epoch: int
+    rdd: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveShuffle:
+    executor: int
+    epoch: int
+    shuffle: int
+
+
+Instruction: TypeAlias = (
+    StagePrepared | Launch | CancelTasks | StageForgotten | ResultReady | JobFinished | RemoveBlocks | RemoveShuffle
+)
+
+__all__ = [
+    "BlockChange",
+    "BlocksChanged",
+    "CancelTasks",
+    "Cancelled",
+    "ExecutorGone",
+    "ExecutorJoined",
+    "FetchFailed",
+    "Instruction",
+    "JobCancelRequested",
+    "JobFinished",
+    "JobSubmitted",
+    "Launch",
+    "Lost",
+    "MapOutput",
+    "Outcome",
+    "RddForgotten",
+    "RemoveBlocks",
+    "RemoveShuffle",
+    "ResultReady",
+    "ShuffleForgotten",
+    "StageForgotten",
+    "StagePrepared",
+    "StageRejected",
+    "Stimulus",
+    "Succeeded",
+    "TaskEnded",
+    "TaskSpec",
+    "Tick",
+    "UserError",
+]

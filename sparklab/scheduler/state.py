@@ -1,0 +1,75 @@
+"""The scheduler's own record of jobs, stage runs and tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sparklab.scheduler.messages import JobSubmitted
+from sparklab.scheduler.placement import WaitingTasks
+from sparklab.scheduler.stages import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every retry has an end. Units: seconds where the name ends in ``_s``."""
+
+    max_task_failures: int = 1  # tries of one partition that may raise; PySpark's local[N] tries once
+    max_executor_losses: int = 4  # executors that may die under one partition before it is held to blame
+    max_stage_attempts: int = 8  # consecutive attempts of a stage that end in lost map outputs without progress
+    locality_wait_s: float = 3.0
+    no_executor_timeout_s: float = 60.0
+    fair: bool = False  # pools take turns; else jobs in the order of submission
+
+
+@dataclass(slots=True)
+class Job:
+    submitted: JobSubmitted
+    stage: Stage
+    started_s: float
+    positions: dict[int, list[int]]  # partition -> positions in the job's list that want its value
+    stages: set[int] = field(default_factory=set)  # ids of the stage runs that work for it
+
+
+@dataclass(slots=True)
+class StageRun:
+    """A stage that is at work for one or more jobs."""
+
+    stage: Stage
+    jobs: set[int]
+    todo: set[int]  # partitions not yet done
+    attempt: int = -1
+    started_s: float = 0.0
+    waiting_for: set[int] = field(default_factory=set)  # shuffles that must be complete first
+    prepared: bool = False  # inputs of the current attempt were handed out
+    waiting: WaitingTasks = field(default_factory=WaitingTasks)
+    running: dict[int, set[int]] = field(default_factory=dict)  # partition -> task ids
+    failures: dict[int, int] = field(default_factory=dict)
+    losses: dict[int, int] = field(default_factory=dict)
+    tries: dict[int, int] = field(default_factory=dict)  # partition -> attempts launched
+    fruitless_attempts: int = 0
+    task_s: float = 0.0  # summed durations of the tasks that succeeded, for the batch size
+    task_count: int = 0
+
+    @property
+    def mean_task_s(self) -> float | None:
+        return self.task_s / self.task_count if self.task_count else None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    id: int
+    stage: int
+    stage_attempt: int
+    partition: int
+    attempt: int
+    executor: int
+    epoch: int
+
+
+@dataclass(slots=True)
+class Effects:
+    """What one stimulus brought about."""
+
+    instructions: list[Any] = field(default_factory=list)
+    facts: list[Any] = field(default_factory=list)

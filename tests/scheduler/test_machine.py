@@ -1,0 +1,450 @@
+"""The job state machine alone: stimuli in, instructions out; no cluster, no thread, no clock."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sparklab.errors import ClusterError, JobCancelled, JobFailed, UserCodeError
+from sparklab.events import facts as f
+from sparklab.rdd.core import Partition, RDDCore
+from sparklab.rdd.dependency import OneToOne, Range, Shuffle
+from sparklab.scheduler import messages as m
+from sparklab.scheduler.machine import Scheduler
+from sparklab.scheduler.state import Limits
+from sparklab.shuffle.spec import MapOutput, ShuffleSpec
+from sparklab.storage.level import StorageLevel
+
+
+class Ids:
+    """As much of a context as defining RDDs needs."""
+
+    defaultParallelism = 2  # noqa: N815
+
+    def __init__(self) -> None:
+        self._rdds = itertools.count()
+        self._shuffles = itertools.count()
+
+    def new_rdd_id(self) -> int:
+        return next(self._rdds)
+
+    def new_shuffle_id(self) -> int:
+        return next(self._shuffles)
+
+    def register(self, rdd: RDDCore) -> None:
+        pass
+
+    def run_job(self, *_: Any, **__: Any) -> list[Any]:
+        raise AssertionError("the scheduler is driven by hand here")
+
+    def rdd_persisted(self, rdd: RDDCore) -> None:
+        pass
+
+    def rdd_unpersisted(self, rdd: RDDCore, blocking: bool) -> None:
+        pass
+
+
+class Source(RDDCore):
+    def __init__(self, ids: Ids, count: int) -> None:
+        self._count = count
+        super().__init__(ids, (), "source")
+
+    def _partitions(self) -> list[Partition]:
+        return [Partition(i) for i in range(self._count)]
+
+
+class Mapped(RDDCore):
+    def __init__(self, parent: RDDCore) -> None:
+        super().__init__(parent.context, (OneToOne(parent),), "map")
+
+
+class Reduced(RDDCore):
+    def __init__(self, parent: RDDCore, count: int) -> None:
+        self._count = count
+        spec = ShuffleSpec(parent.context.new_shuffle_id(), len(parent.partitions), count, hash)
+        self.spec = spec
+        super().__init__(parent.context, (Shuffle(parent, spec),), "reduceByKey")
+
+    def _partitions(self) -> list[Partition]:
+        return [Partition(i) for i in range(self._count)]
+
+
+class Joined(RDDCore):
+    def __init__(self, left: RDDCore, right: RDDCore) -> None:
+        a, b = len(left.partitions), len(right.partitions)
+        self._count = a + b
+        super().__init__(left.context, (Range(left, 0, 0, a), Range(right, 0, a, b)), "union")
+
+    def _partitions(self) -> list[Partition]:
+        return [Partition(i) for i in range(self._count)]
+
+
+class World:
+    """Plays cluster to a scheduler: keeps what was launched, answers on demand, checks invariants each time."""
+
+    def __init__(self, executors: int = 2, limits: Limits | None = None) -> None:
+        self.scheduler = Scheduler(limits)
+        self.facts: list[Any] = []
+        self.launched: dict[int, tuple[m.Launch, m.TaskSpec]] = {}
+        self.prepared: dict[int, m.StagePrepared] = {}
+        self.finished: dict[int, BaseException | None] = {}
+        self.values: dict[int, dict[int, Any]] = {}
+        self.cancelled: list[int] = []
+        self.ran: list[tuple[int, int]] = []  # (stage, partition) of each task that succeeded
+        self.epochs: dict[int, int] = {}
+        self._jobs = itertools.count()
+        for number in range(executors):
+            self.join(number)
+
+    def send(self, *stimuli: Any) -> None:
+        effects = self.scheduler.handle(*stimuli)
+        self.scheduler.validate()
+        self.facts.extend(effects.facts)
+        for i in effects.instructions:
+            match i:
+                case m.StagePrepared():
+                    self.prepared[i.stage] = i
+                case m.Launch():
+                    for task in i.tasks:
+                        self.launched[task.task] = (i, task)
+                case m.JobFinished():
+                    assert i.job not in self.finished, "a job ends once"
+                    self.finished[i.job] = i.error
+                case m.ResultReady():
+                    assert i.position not in self.values.setdefault(i.job, {}), "a value comes once"
+                    self.values[i.job][i.position] = i.value
+                case m.CancelTasks():
+                    self.cancelled.extend(i.tasks)
+
+    def join(self, number: int) -> None:
+        self.epochs[number] = self.epochs.get(number, -1) + 1
+        self.send(m.ExecutorJoined(number, self.epochs[number], f"a{number}", "h", 1, 1, 1, 1))
+
+    def lose(self, number: int) -> None:
+        gone = [task for task, (launch, _) in self.launched.items() if launch.executor == number]
+        for task in gone:
+            del self.launched[task]
+        self.send(m.ExecutorGone(number, self.epochs[number], "killed"))
+
+    def submit(self, rdd: RDDCore, partitions: list[int] | None = None, pool: str = "default") -> int:
+        job = next(self._jobs)
+        chosen = list(range(len(rdd.partitions))) if partitions is None else partitions
+        self.send(m.JobSubmitted(job, rdd, chosen, "count", "here:1", pool=pool))
+        return job
+
+    def succeed(self, task_id: int) -> None:
+        launch, task = self.launched.pop(task_id)
+        stage = self.prepared[launch.stage]
+        changes = [
+            m.BlockChange("stored", rdd._id, task.partition, "memory", 10)
+            for rdd in stage.rdds
+            if rdd.storage_level != StorageLevel.NONE
+            and rdd is stage.rdds[-1]
+            and not self.scheduler.blocks.is_cached(rdd._id, task.partition)
+        ]
+        value: Any = ("value", task.partition)
+        if stage.writes is not None:
+            value = MapOutput(stage.writes.shuffle_id, task.partition, "file", 5, 1)
+        else:
+            for shuffle in stage.inputs.values():
+                assert len(shuffle.locations) == 3
+        self.ran.append((launch.stage, task.partition))
+        self.send(
+            m.TaskEnded(task_id, launch.executor, launch.epoch, m.Succeeded(value), duration_s=0.1, changes=changes)
+        )
+
+    def end(self, task_id: int, outcome: m.Outcome) -> None:
+        launch, _ = self.launched.pop(task_id)
+        self.send(m.TaskEnded(task_id, launch.executor, launch.epoch, outcome))
+
+    def run(self, choose: Callable[[list[int]], int] = min) -> None:
+        while self.launched:
+            self.succeed(choose(sorted(self.launched)))
+
+    def of(self, kind: type[Any]) -> Iterator[Any]:
+        return (fact for fact in self.facts if isinstance(fact, kind))
+
+
+def lineage() -> tuple[Ids, RDDCore, Reduced]:
+    ids = Ids()
+    source = Source(ids, 3)
+    return ids, source, Reduced(Mapped(source), 4)
+
+
+def test_a_job_runs_its_map_stage_before_its_result_stage() -> None:
+    world = World()
+    _, _, reduced = lineage()
+    job = world.submit(reduced)
+    world.run()
+    assert world.finished == {job: None}
+    assert world.ran == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3)]
+    assert world.values[job] == {i: ("value", i) for i in range(4)}
+
+
+def test_a_second_job_over_the_same_shuffle_skips_the_map_stage() -> None:
+    world = World()
+    _, _, reduced = lineage()
+    world.submit(reduced)
+    world.run()
+    world.ran.clear()
+    world.submit(Mapped(reduced))
+    world.run()
+    assert {stage for stage, _ in world.ran} == {2}
+    second = list(world.of(f.JobStarted))[1]
+    assert [s.skipped for s in second.stages] == [True, False]
+
+
+def test_lost_map_output_reruns_only_that_map_task() -> None:
+    world = World(3)
+    _, _, reduced = lineage()
+    world.submit(reduced)
+    for _ in range(3):
+        world.succeed(min(world.launched))
+    lost = world.scheduler.outputs.shuffles[0].locations[1]
+    assert lost is not None
+    world.ran.clear()
+    world.end(min(world.launched), m.FetchFailed(0, 1, lost.executor, lost.epoch, "gone"))
+    world.run()
+    assert [p for stage, p in world.ran if stage == 0] == [1]
+    assert sorted(p for stage, p in world.ran if stage == 1) == [0, 1, 2, 3]
+    assert [(s.map, s.recomputed) for s in world.of(f.MapOutputStored) if s.recomputed] == [(1, True)]
+
+
+def test_a_stale_fetch_failure_removes_nothing() -> None:
+    world = World()
+    _, _, reduced = lineage()
+    world.submit(reduced)
+    for _ in range(3):
+        world.succeed(min(world.launched))
+    world.end(min(world.launched), m.FetchFailed(0, 1, 0, 99, "of another epoch"))
+    assert world.scheduler.outputs.complete(0)
+    world.run()
+    assert world.finished == {0: None}
+
+
+def test_an_executor_lost_in_the_result_stage_reruns_its_map_outputs_alone() -> None:
+    world = World()
+    _, _, reduced = lineage()
+    world.submit(reduced)
+    for _ in range(3):
+        world.succeed(min(world.launched))
+    held = [i for i, at in enumerate(world.scheduler.outputs.shuffles[0].locations) if at and at.executor == 1]
+    world.ran.clear()
+    world.lose(1)
+    world.run()
+    assert sorted(p for stage, p in world.ran if stage == 0) == held
+    assert world.finished == {0: None}
+
+
+def test_a_cached_rdd_cuts_off_everything_above_it() -> None:
+    world = World()
+    _, _, reduced = lineage()
+    reduced.storage_level = StorageLevel.MEMORY_ONLY
+    world.submit(reduced)
+    world.run()
+    world.scheduler.outputs.shuffles[0].locations[:] = [None] * 3  # nobody needs them any more
+    world.ran.clear()
+    world.submit(Mapped(reduced))
+    world.run()
+    assert {stage for stage, _ in world.ran} == {2}
+
+
+def test_losing_an_executor_recomputes_exactly_its_cached_partitions() -> None:
+    world = World()
+    ids = Ids()
+    cached = Mapped(Source(ids, 24))
+    cached.storage_level = StorageLevel.MEMORY_ONLY
+    world.submit(cached)
+    world.run()
+    on_one = [p for p in range(24) if world.scheduler.blocks.executors(cached._id, p) == (1,)]
+    assert len(on_one) == 12, "a cache is filled evenly"
+    world.lose(1)
+    world.join(1)
+    world.submit(cached)
+    world.run()
+    again = [b.partition for b in world.of(f.BlockStored) if b.recomputed]
+    assert sorted(again) == on_one
+
+
+def test_tasks_run_where_their_cached_block_is() -> None:
+    world = World()
+    cached = Mapped(Source(Ids(), 8))
+    cached.storage_level = StorageLevel.MEMORY_ONLY
+    world.submit(cached)
+    world.run()
+    where = {p: world.scheduler.blocks.executors(cached._id, p)[0] for p in range(8)}
+    world.submit(Mapped(cached))
+    placed = {}
+    while world.launched:
+        for launch, task in world.launched.values():
+            placed[task.partition] = launch.executor
+        world.succeed(max(world.launched))
+    assert placed == where
+
+
+def test_a_task_waits_for_the_executor_with_its_block_only_for_the_locality_wait() -> None:
+    world = World(limits=Limits(locality_wait_s=3.0))
+    cached = Mapped(Source(Ids(), 4))
+    cached.storage_level = StorageLevel.MEMORY_ONLY
+    world.submit(cached)
+    world.run()
+    for p in range(4):  # all blocks on executor 0
+        for e in world.scheduler.blocks.executors(cached._id, p):
+            world.scheduler.blocks.remove(cached._id, p, e)
+        world.scheduler.blocks.store(cached._id, p, 0, "memory", 1)
+    world.submit(Mapped(cached))
+    assert {launch.executor for launch, _ in world.launched.values()} == {0}
+    world.send(m.Tick(2.9))
+    assert {launch.executor for launch, _ in world.launched.values()} == {0}
+    world.send(m.Tick(6.0))
+    assert {launch.executor for launch, _ in world.launched.values()} == {0, 1}
+
+
+def test_a_user_error_fails_the_job_after_the_allowed_tries() -> None:
+    world = World(1, Limits(max_task_failures=2))
+    job = world.submit(Source(Ids(), 1))
+    error = UserCodeError("a", "b", "c")
+    world.end(min(world.launched), m.UserError(error, "b"))
+    assert job not in world.finished
+    world.end(min(world.launched), m.UserError(error, "b"))
+    assert world.finished[job] is error
+    assert [t.attempt for t in world.of(f.TaskStarted)] == [0, 1]
+
+
+def test_a_lost_executor_is_not_a_failed_try_but_not_for_ever() -> None:
+    world = World(1, Limits(max_task_failures=1, max_executor_losses=3))
+    job = world.submit(Source(Ids(), 1))
+    for _ in range(2):
+        world.lose(0)
+        world.join(0)
+        assert job not in world.finished
+    world.lose(0)
+    assert isinstance(world.finished[job], JobFailed)
+
+
+def test_a_cancelled_job_ends_at_once_and_its_tasks_are_told() -> None:
+    world = World()
+    job = world.submit(Source(Ids(), 4))
+    running = sorted(world.launched)
+    world.send(m.JobCancelRequested(job, "by hand"))
+    assert isinstance(world.finished[job], JobCancelled)
+    assert sorted(world.cancelled) == running
+    for task in running:
+        world.end(task, m.Cancelled())
+    assert not world.scheduler.tasks
+    assert not world.launched
+
+
+def test_without_any_executor_the_job_fails_after_a_stated_time() -> None:
+    world = World(1, Limits(no_executor_timeout_s=60))
+    world.lose(0)
+    job = world.submit(Source(Ids(), 1))
+    world.send(m.Tick(1.0))
+    world.send(m.Tick(60.0))
+    assert job not in world.finished
+    world.send(m.Tick(62.0))
+    assert isinstance(world.finished[job], ClusterError)
+
+
+def test_two_jobs_that_need_one_shuffle_make_it_once() -> None:
+    world = World(1)
+    _, _, reduced = lineage()
+    world.submit(reduced)
+    world.submit(Mapped(reduced))
+    world.run()
+    assert sum(stage == 0 for stage, _ in world.ran) == 3
+    assert world.finished == {0: None, 1: None}
+
+
+def test_cancelling_one_of_two_jobs_leaves_the_shuffle_of_the_other_alone() -> None:
+    world = World(1)
+    _, _, reduced = lineage()
+    first = world.submit(reduced)
+    second = world.submit(Mapped(reduced))
+    world.send(m.JobCancelRequested(first, "by hand"))
+    world.run()
+    assert isinstance(world.finished[first], JobCancelled)
+    assert world.finished[second] is None
+
+
+def test_fair_pools_take_turns() -> None:
+    world = World(2, Limits(fair=True))
+    world.submit(Source(Ids(), 8), pool="a")
+    world.submit(Source(Ids(), 8), pool="b")
+    world.succeed(min(world.launched))
+    jobs = {launch.job for launch, _ in world.launched.values()}
+    assert jobs == {0, 1}
+
+
+def test_fifo_serves_the_first_job_first() -> None:
+    world = World(2)
+    world.submit(Source(Ids(), 8))
+    world.submit(Source(Ids(), 8))
+    world.succeed(min(world.launched))
+    assert {launch.job for launch, _ in world.launched.values()} == {0}
+
+
+def test_tiny_tasks_are_sent_several_at_a_time() -> None:
+    world = World(2)
+    world.submit(Source(Ids(), 1000))
+    task = min(world.launched)
+    launch, _ = world.launched.pop(task)
+    world.send(m.TaskEnded(task, launch.executor, launch.epoch, m.Succeeded(None), duration_s=0.0001))
+    assert len(world.launched) > 32
+
+
+def test_a_union_needs_only_the_shuffle_of_the_partitions_asked_for() -> None:
+    world = World()
+    ids = Ids()
+    plain, reduced = Source(ids, 2), Reduced(Source(ids, 3), 4)
+    world.submit(Joined(plain, reduced), [0, 1])
+    world.run()
+    assert {stage for stage, _ in world.ran} == {1}, "the shuffle's map stage 0 was not needed"
+
+
+def test_a_lineage_of_ten_thousand_steps_is_no_recursion() -> None:
+    world = World()
+    rdd: RDDCore = Source(Ids(), 3)
+    for step in range(10_000):
+        rdd = Reduced(rdd, 3) if step % 1000 == 999 else Mapped(rdd)
+    job = world.submit(rdd)
+    world.run()
+    assert world.finished == {job: None}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_losses_never_hang_a_job_nor_change_what_it_delivers(seed: int) -> None:
+    chance = random.Random(seed)
+    world = World(3, Limits(max_executor_losses=10_000, max_stage_attempts=10_000))
+    ids = Ids()
+    first = Reduced(Mapped(Source(ids, 3)), 3)
+    if chance.random() < 0.5:
+        first.storage_level = StorageLevel.MEMORY_ONLY
+    second = Reduced(Mapped(first), 5)
+    jobs = [world.submit(second), world.submit(Mapped(first))]
+    for _ in range(2_000):
+        if not world.launched:
+            break
+        roll = chance.random()
+        if roll < 0.1 and len(world.scheduler.executors) > 1:
+            number = chance.choice(sorted(world.scheduler.executors))
+            world.lose(number)
+            world.join(number)
+        elif roll < 0.2:
+            task = chance.choice(sorted(world.launched))
+            launch, _ = world.launched[task]
+            inputs = world.prepared[launch.stage].inputs
+            if inputs:
+                at = chance.choice(chance.choice(list(inputs.values())).locations)
+                world.end(task, m.FetchFailed(at.output.shuffle_id, at.output.map_index, at.executor, at.epoch, "x"))
+        else:
+            world.succeed(chance.choice(sorted(world.launched)))
+    world.run()
+    assert world.finished == {job: None for job in jobs}
+    assert [len(world.values[job]) for job in jobs] == [5, 3]
+    assert not world.scheduler.runs
+    assert not world.scheduler.tasks
