@@ -193,7 +193,7 @@ class Settings:
                 name, parse = _KEYS[key]
                 found[name] = parse(key, text)
             elif key.startswith("sparklab."):
-                close = difflib.get_close_matches(key, _KEYS, n=1)
+                close = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.8)
                 known = ", ".join(sorted(each for each in _KEYS if each.startswith("sparklab.")))
                 raise ConfError(
                     f"reading the setting {key}={text}",
