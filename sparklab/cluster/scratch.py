@@ -15,7 +15,7 @@ from typing import Final
 
 from sparklab.errors import ClusterError
 
-_PREFIX: Final = "sparklab-cluster-"
+PREFIX: Final = "sparklab-cluster-"
 _LOGS: Final = "logs"
 _YOUNG_S: Final = 5.0  # between making a directory and locking it
 _LOG_TAIL_BYTES: Final = 4_000
@@ -31,7 +31,7 @@ def make_scratch(root: Path) -> tuple[Path, int]:
         It cannot be made.
     """
     try:
-        scratch = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+        scratch = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
         # On the directory itself: systemd's cleaning of old temporary files then leaves it alone, too.
         lock_fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -50,7 +50,7 @@ def sweep(root: Path) -> None:
 
     Every process of a cluster holds the lock on its directory; one whose lock is free has no living owner.
     """
-    for scratch in root.glob(f"{_PREFIX}*"):
+    for scratch in root.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # somebody else's, in use, or swept by another driver meanwhile
             lock_fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:

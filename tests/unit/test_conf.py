@@ -6,11 +6,13 @@ import dataclasses
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from sparklab.conf import ConfError, Settings, SparkConf, size_bytes, time_s
 
+ROOT = Path(__file__).resolve().parents[2]
 PYSPARK_NAMES = {
     "contains",
     "get",
@@ -176,7 +178,6 @@ class TestUnits:
 
 
 def test_importing_conf_loads_neither_numpy_nor_dask() -> None:
-    code = (
-        "import sparklab.conf, sys; print([m for m in ('numpy', 'dask', 'distributed', 'IPython') if m in sys.modules])"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    code = "import sparklab.conf, sys; print({'numpy', 'dask', 'distributed', 'IPython'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "set()\n"
