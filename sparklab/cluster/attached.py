@@ -7,7 +7,7 @@ import pickle
 import secrets
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from distributed import Client, Worker, WorkerPlugin
 
@@ -64,7 +64,7 @@ class AttachedBackend:
         self._lock = threading.Lock()
         self._numbers: dict[str, int] = {}  # address -> executor number
         self._next = 0
-        self.slots = max(1, len(self._workers()))
+        self.slots = max(1, sum(worker.threads for worker in self._ask(compat.workers(self._client))))
 
     def _connect(self, target: Any) -> Client:
         if isinstance(target, Client):
@@ -78,20 +78,18 @@ class AttachedBackend:
                 "check the address; for tls:// pass a distributed.Client made with your Security object",
             ) from error
 
-    def _workers(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
-        return found
+    def _ask(self, call: Any) -> Any:
+        return compat.on_loop(self._client, call).result(self._settings.start_timeout_s)
 
     def start(self, book: OrderBook, feed: Feed) -> TaskRunner:
         self._check_versions()
         self._client.register_plugin(_Plugin(self._app))
         self._runner = DaskRunner(self._client, book, feed, self._lane_of, lambda *_: None, self._app)
-        self._client.subscribe_topic("all", self._heard)
-        workers = self._workers()
+        workers = self._ask(compat.watch_workers(self._client, self._heard))
         if not workers:
             raise ClusterError("attaching to the Dask cluster", "it has no worker", "start workers, then try again")
-        for address in workers:
-            self._join(address)
+        for worker in workers:
+            self._join(worker.address)
         return self._runner
 
     def _check_versions(self) -> None:
@@ -117,19 +115,15 @@ class AttachedBackend:
             return self._settings.task_lane
         return "direct" if launch.stage_tasks <= SMALL_JOB_TASKS * self.slots else "graph"
 
-    def _heard(self, event: tuple[float, Any]) -> None:
-        """An event of Dask's own topic "all"; runs on the client's loop."""
-        _, message = event
-        if not isinstance(message, dict):
+    def _heard(self, change: Literal["added", "removed"], address: str) -> None:
+        if change == "added":
+            self._join(address)
             return
-        address = message.get("worker")
-        if message.get("action") == "remove-worker" and address in self._numbers:
-            with self._lock:
-                number = self._numbers.pop(address)
+        with self._lock:
+            number = self._numbers.pop(address, None)
+        if number is not None:
             assert self._runner is not None
             self._runner.leave(number, 0, "lost, not by you")
-        elif message.get("action") == "add-worker" and address is not None:
-            self._join(address)
 
     def _join(self, address: str) -> None:
         with self._lock:

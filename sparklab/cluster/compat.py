@@ -205,6 +205,11 @@ def add_handler(worker: Worker, name: str, handler: Callable[..., Any]) -> None:
     worker.handlers[name] = handler
 
 
+def remove_handler(worker: Worker, name: str) -> None:
+    """Calls of `name` are refused by `worker` from now on."""
+    worker.handlers.pop(name, None)
+
+
 async def call(
     owner: Client | Worker, address: str, name: str, *, connect_timeout_s: float = 5.0, **arguments: Any
 ) -> Any:

@@ -297,23 +297,30 @@ class Supervisor:
         def install(worker: Any) -> Any:
             return installer(worker, number=number, epoch=epoch, options=dict(self._order.options))
 
+        failures: list[BaseException] = []
+
         def serve() -> None:
-            asyncio.run(
-                compat.serve_worker(
-                    self._scheduler_address,
-                    self._credentials,
-                    self._scratch,
-                    name=f"{number}.{epoch}",
-                    memory_bytes=self._order.memory_bytes,
-                    install=install,
-                    ready=lambda address: _write_line(report_fd, {"address": address}),
+            try:
+                asyncio.run(
+                    compat.serve_worker(
+                        self._scheduler_address,
+                        self._credentials,
+                        self._scratch,
+                        name=f"{number}.{epoch}",
+                        memory_bytes=self._order.memory_bytes,
+                        install=install,
+                        ready=lambda address: _write_line(report_fd, {"address": address}),
+                    )
                 )
-            )
+            except BaseException as failure:  # carried over to the main thread, which ends the process with it
+                failures.append(failure)
 
         # Not in the main thread, whose stack is small: the loop too meets deeply nested objects.
         loop = threading.Thread(target=serve, name="executor-loop")
         loop.start()
         loop.join()
+        for failure in failures:
+            raise failure
 
     def _end_children(self) -> None:
         pids = [executor.pid for executor in self._executors.values() if executor.pid]

@@ -34,6 +34,7 @@ READ: Final = "sparklab_read"
 FORGET: Final = "sparklab_forget"
 DROP: Final = "sparklab_drop"
 PEEK: Final = "sparklab_peek"
+HANDLERS: Final = (RUN, CANCEL, HELLO, READ, FORGET, DROP, PEEK)
 
 
 def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, Any]) -> None:
@@ -47,9 +48,11 @@ def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, An
         shutil.rmtree(stale, ignore_errors=True)
     shared = scratch if scratch != own else Path(tempfile.gettempdir()) / f"sparklab-host-{os.getuid()}"
     service = ExecutorService(worker, number, epoch, scratch / f"{name}.{epoch}", host_token(shared), options)
-    for name in (RUN, CANCEL, HELLO, READ, FORGET, DROP, PEEK):
+    for name in HANDLERS:
         compat.add_handler(worker, handler_of(name, app), getattr(service, name.removeprefix("sparklab_")))
     compat.keep_service(worker, app, service)
+    if app:
+        return  # the process is somebody else's, and so are its collector's settings
     # Long-lived objects of the imports leave the collector's rounds, and these come rarely: tasks make millions of
     # objects that the reference counts free.
     gc.collect()
@@ -131,6 +134,12 @@ class ExecutorService:
 
     async def peek(self, rdd: int, partition: int, count: int) -> list[str]:
         return list(self.executor.blocks.peek(rdd, partition, count))
+
+    def close(self) -> None:
+        """The handlers answer no more; blocks and files are gone."""
+        for name in HANDLERS:
+            compat.remove_handler(self._worker, handler_of(name, self._app))
+        self.executor.close()
 
     # --- reading from others ----------------------------------------------------------------------
 

@@ -69,7 +69,7 @@ class DaskRunner:
 
     def join(self, number: int, epoch: int, address: str) -> None:
         """The executor at `address` is asked who it is, then takes tasks. From any thread; does not block."""
-        compat.on_loop(self._client, self._welcome, number, epoch, address)
+        compat.on_loop(self._client, self._welcome(number, epoch, address))
 
     async def _welcome(self, number: int, epoch: int, address: str) -> None:
         try:
@@ -100,7 +100,7 @@ class DaskRunner:
                 return
             del self._seats[number]
         self._feed(m.ExecutorGone(number, epoch, reason, by_user))
-        compat.on_loop(self._client, self._forget_address, seat.address)
+        compat.on_loop(self._client, self._forget_address(seat.address))
 
     async def _forget_address(self, address: str) -> None:
         compat.forget(self._client, address)
@@ -116,7 +116,7 @@ class DaskRunner:
             seat = self._seats.get(number)
         if seat is None:
             raise ClusterError(f"asking executor {number}", "it is not alive", "see %sparklab executors")
-        future = compat.on_loop(self._client, self._call, seat.address, name, arguments)
+        future = compat.on_loop(self._client, self._call(seat.address, name, arguments))
         return future.result(timeout_s)
 
     async def _call(self, address: str, name: str, arguments: dict[str, Any]) -> Any:
@@ -138,7 +138,7 @@ class DaskRunner:
                 stage = StageOrder(stage.stage, stage.attempt, stage.job, None, None)
             return
         data = pickle.dumps((stage, tasks), protocol=5)
-        compat.on_loop(self._client, self._run, seat, launch.stage, data)
+        compat.on_loop(self._client, self._run(seat, launch.stage, data))
 
     async def _run(self, seat: _Seat, stage: int, data: bytes) -> None:
         try:
@@ -201,7 +201,7 @@ class DaskRunner:
     def _send(self, number: int, epoch: int, name: str, **arguments: Any) -> None:
         seat = self.seat(number, epoch)
         if seat is not None and not self._closed:
-            compat.on_loop(self._client, self._call_quietly, seat.address, name, arguments)
+            compat.on_loop(self._client, self._call_quietly(seat.address, name, arguments))
 
     async def _call_quietly(self, address: str, name: str, arguments: dict[str, Any]) -> None:
         try:

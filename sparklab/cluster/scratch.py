@@ -19,6 +19,7 @@ PREFIX: Final = "sparklab-cluster-"
 _LOGS: Final = "logs"
 _YOUNG_S: Final = 5.0  # between making a directory and locking it
 _LOG_TAIL_BYTES: Final = 4_000
+_LOG_TAIL_LINES: Final = 25
 _LOG_LIMIT_BYTES: Final = 32 * 2**20
 
 
@@ -92,7 +93,7 @@ def log_tail(scratch: Path, name: str) -> str:
     try:
         with (scratch / _LOGS / f"{name}.log").open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-            return log.read().decode(errors="replace")
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-_LOG_TAIL_LINES:])
     except OSError:
         return ""
 
