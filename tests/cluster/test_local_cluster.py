@@ -175,7 +175,9 @@ class TestStart:
             assert ask(own, address_of(slow), "whoami")["number"] == 0
 
     def test_executor_that_dies_while_starting_is_reported_with_its_last_words(self, tmp_path: Path) -> None:
-        with pytest.raises(ClusterError, match="the plugin fell over") as caught:
+        with pytest.raises(
+            ClusterError, match=r"died while starting \(status 1\)(?s:.*)the plugin fell over"
+        ) as caught:
             start(tmp_path, 1, installer="tests.cluster.standin:install_badly")
         assert caught.value.attempted == "starting a local cluster of 1 executors"
         assert list(tmp_path.iterdir()) == []
