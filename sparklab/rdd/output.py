@@ -34,7 +34,7 @@ _CODEC_NAMES = {
 }
 
 
-class OutputExistsError(StorageError, FileExistsError):
+class OutputExistsError(StorageError):
     """The folder to write to is there already."""
 
 
@@ -74,8 +74,6 @@ class Output:
             self._check_absent()
             os.rename(self.temporary, self.path)
         except OSError as error:
-            if isinstance(error, StorageError):
-                raise
             raise _unwritable(self.path, error) from error
 
     def __exit__(self, *error: object) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlparse
 from sparklab.errors import StorageError
 
 
-class InputPathError(StorageError, FileNotFoundError):
+class InputPathError(StorageError):
     """A path names no file."""
 
 

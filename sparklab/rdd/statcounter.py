@@ -54,12 +54,12 @@ class StatCounter:
         total = self.n + other.n
         # Whichever side is much larger keeps its mean almost as it is: the sum of products would lose digits.
         if other.n * 10 < self.n:
-            self.mu = self.mu + delta * other.n / total
+            self.mu = self.mu + (delta * other.n) / total
         elif self.n * 10 < other.n:
-            self.mu = other.mu - delta * self.n / total
+            self.mu = other.mu - (delta * self.n) / total
         else:
             self.mu = (self.mu * self.n + other.mu * other.n) / total
-        self.m2 = self.m2 + other.m2 + delta * delta * self.n * other.n / total
+        self.m2 = self.m2 + (other.m2 + (delta * delta * self.n * other.n) / total)
         self.n = total
         self.maxValue = _extreme(self.maxValue, other.maxValue, larger=True)
         self.minValue = _extreme(self.minValue, other.minValue, larger=False)
@@ -131,7 +131,8 @@ def _extreme(a: Any, b: Any, larger: bool) -> Any:
         import numpy as np
 
         return np.maximum(a, b) if larger else np.minimum(a, b)
-    return max(a, b) if larger else min(a, b)
+    # Floats whatever was counted, as where NumPy compares.
+    return float(max(a, b) if larger else min(a, b))
 
 
 def _root(variance: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -67,7 +68,7 @@ def splits_of(files: Sequence[str], min_partitions: int) -> list[Split]:
         while (size - start) / split_bytes > _SLOP:
             splits.append(Split(path, start, start + split_bytes))
             start += split_bytes
-        if start < size or size == 0:
+        if start < size:  # an empty file has no split
             splits.append(Split(path, start, size))
     return splits
 
@@ -95,7 +96,7 @@ def _line_batches(split: Split, use_unicode: bool, task: TaskContext) -> Iterato
                 task.metrics.bytes_read += len(block)
                 task.metrics.records_read += len(lines)
                 yield lines
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(split.path, error) from error
 
 
