@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import json
 import os
 import selectors
 import signal
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from sparklab.cluster import birth
+from sparklab.cluster.lines import Lines, write_line
 from sparklab.cluster.scratch import bound_logs, log_tail, log_to, remove_scratch
 
 _PARENT_CHECK_S: Final = 1.0
@@ -49,25 +49,6 @@ class LaunchOrder:
     pythonpath: str | None
 
 
-class _Lines:
-    """Lines from a file descriptor, without a buffer that a fork would copy half-read."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self._rest = b""
-
-    def read(self) -> list[dict[str, Any]] | None:
-        """Whole messages now there (may be none); None at the end of the stream. Blocks for the first byte."""
-        try:
-            data = os.read(self.fd, 1 << 16)
-        except BlockingIOError:
-            return []
-        if not data:
-            return None
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return [json.loads(line) for line in lines if line]
-
-
 @dataclass(slots=True)
 class _Executor:
     number: int
@@ -76,12 +57,13 @@ class _Executor:
     ready: bool = False
     stay_dead: bool = False
     deaths: int = 0  # in a row, before it was ready
+    failure: str = ""
 
 
 class Supervisor:
     """Holds the children: starts them, replaces the dead, ends them all. One thread, no event loop."""
 
-    def __init__(self, order: LaunchOrder, commands: _Lines, events_fd: int) -> None:
+    def __init__(self, order: LaunchOrder, commands: Lines, events_fd: int) -> None:
         self._order = order
         self._scratch = Path(order.scratch)
         self._commands = commands
@@ -99,7 +81,7 @@ class Supervisor:
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._selector.register(self._wake_read, selectors.EVENT_READ, self._on_wake)
         self._executors: dict[int, _Executor] = {}
-        self._reports: set[int] = set()
+        self._reports: dict[int, tuple[int, Callable[[], None]]] = {}  # by process
         self._scheduler_pid = 0
         self._scheduler_address = ""
         self._credentials: Any = None
@@ -175,6 +157,8 @@ class Supervisor:
             self._on_exit(pid, os.waitstatus_to_exitcode(status))
 
     def _on_exit(self, pid: int, status: int) -> None:
+        if pid in self._reports:  # its last words first
+            self._reports[pid][1]()
         if pid == self._scheduler_pid:
             self._scheduler_pid = 0
             self._emit(event="scheduler-exited", status=status, log=log_tail(self._scratch, "scheduler"))
@@ -189,12 +173,14 @@ class Supervisor:
         if executor.stay_dead:
             return
         if executor.deaths >= _STARTUP_DEATHS:
-            log = log_tail(self._scratch, f"executor-{executor.number}")
+            log = executor.failure or log_tail(self._scratch, f"executor-{executor.number}")
             self._emit(event="executor-failed", number=executor.number, epoch=executor.epoch, status=status, log=log)
             return
         self._start_executor(executor.number, executor.epoch + 1, executor.deaths)
 
     def _on_scheduler_report(self, message: dict[str, Any]) -> None:
+        if "failed" in message:
+            return  # its log is sent when its exit is seen
         self._scheduler_address = str(message["address"])
         self._emit(event="scheduler", address=self._scheduler_address, pid=self._scheduler_pid)
         for number in range(self._order.executors):
@@ -204,6 +190,9 @@ class Supervisor:
         executor = self._executors[number] = _Executor(number, epoch, deaths=deaths)
 
         def report(message: dict[str, Any]) -> None:
+            if "failed" in message:
+                executor.failure = str(message["failed"])
+                return
             executor.ready = True
             self._emit(event="executor-ready", number=number, epoch=epoch, pid=executor.pid, address=message["address"])
 
@@ -212,7 +201,7 @@ class Supervisor:
 
     def _emit(self, **event: Any) -> None:
         try:
-            _write_line(self._events_fd, event)
+            write_line(self._events_fd, event)
         except BrokenPipeError:
             self._running = False
 
@@ -227,19 +216,22 @@ class Supervisor:
             os.close(read)
             self._in_child(body, write)
         os.close(write)
-        lines = _Lines(read)
+        os.set_blocking(read, False)
+        lines = Lines(read)
 
         def readable() -> None:
+            if pid not in self._reports:  # read to its end since the selector woke
+                return
             messages = lines.read()
             if messages is None:
                 self._selector.unregister(read)
-                self._reports.discard(read)
+                del self._reports[pid]
                 os.close(read)
                 return
             for message in messages:
                 on_report(message)
 
-        self._reports.add(read)
+        self._reports[pid] = (read, readable)
         self._selector.register(read, selectors.EVENT_READ, readable)
         return pid
 
@@ -252,12 +244,13 @@ class Supervisor:
                 self._selector.close()
             for fd in (self._commands.fd, self._events_fd, self._life_write, self._wake_read, self._wake_write):
                 os.close(fd)
-            for fd in self._reports:
+            for fd, _ in self._reports.values():
                 os.close(fd)
             body(report_fd)
             status = 0
-        except BaseException:  # the last frame of the process: whatever it was goes to the log, then the process ends
+        except BaseException as failure:  # the last frame of the process: it is logged, told, and the process ends
             traceback.print_exc()
+            write_line(report_fd, {"failed": _root_of(failure)})
         finally:
             with contextlib.suppress(OSError, ValueError):
                 sys.stdout.flush()
@@ -274,7 +267,7 @@ class Supervisor:
         threading.Thread(target=self._outlive_launcher, daemon=True, name="launcher-watch").start()
         asyncio.run(
             compat.serve_scheduler(
-                self._credentials, self._scratch, lambda address: _write_line(report_fd, {"address": address})
+                self._credentials, self._scratch, lambda address: write_line(report_fd, {"address": address})
             )
         )
 
@@ -309,7 +302,7 @@ class Supervisor:
                         name=f"{number}.{epoch}",
                         memory_bytes=self._order.memory_bytes,
                         install=install,
-                        ready=lambda address: _write_line(report_fd, {"address": address}),
+                        ready=lambda address: write_line(report_fd, {"address": address}),
                     )
                 )
             except BaseException as failure:  # carried over to the main thread, which ends the process with it
@@ -339,13 +332,14 @@ def _kill_own_group() -> None:
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def _write_line(fd: int, message: dict[str, Any]) -> None:
-    data = json.dumps(message).encode() + b"\n"
-    while data:
-        data = data[os.write(fd, data) :]
+def _root_of(failure: BaseException) -> str:
+    """The traceback of what went wrong first: an executor's start is wrapped twice by Dask."""
+    while (before := failure.__cause__ or failure.__context__) is not None:
+        failure = before
+    return "".join(traceback.format_exception(failure, limit=-5, chain=False)).rstrip()
 
 
-def _receive(lines: _Lines, held: list[dict[str, Any]]) -> dict[str, Any]:
+def _receive(lines: Lines, held: list[dict[str, Any]]) -> dict[str, Any]:
     while not held:
         messages = lines.read()
         if messages is None:
@@ -361,7 +355,7 @@ def main() -> None:
     for library in ("OPENBLAS", "OMP", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
         # One task uses one core; and a library that starts threads at import would make forking unsafe.
         os.environ[f"{library}_NUM_THREADS"] = "1"
-    commands = _Lines(os.dup(0))
+    commands = Lines(os.dup(0))
     events_fd = os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
@@ -387,7 +381,7 @@ def main() -> None:
         Supervisor(order, commands, events_fd).run(credentials, held)
     except BaseException:  # told to the driver, because the log goes with the directory
         with contextlib.suppress(OSError):
-            _write_line(events_fd, {"event": "launcher-failed", "log": traceback.format_exc()})
+            write_line(events_fd, {"event": "launcher-failed", "log": traceback.format_exc()})
     finally:
         remove_scratch(scratch)
         os.close(events_fd)
