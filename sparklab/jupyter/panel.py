@@ -254,5 +254,7 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
             return {"ok": False, "error": "nobody here carries out commands: run %load_ext sparklab"}
         try:
             return self._commands.handle(command)
-        except Exception as error:  # whatever a command meets is the reader's to know, and must not end the thread silently
+        except (
+            Exception
+        ) as error:  # whatever a command meets is the reader's to know, and must not end the thread silently
             return {"ok": False, "error": f"{type(error).__name__}: {error}"}

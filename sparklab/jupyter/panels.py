@@ -88,7 +88,7 @@ class Panels:
         return idle
 
     def flush(self) -> None:
-        """Every live panel shows the facts folded so far. A panel that fails is dropped and logged, the others go on."""
+        """Every live panel shows the facts folded so far. One that fails is dropped and logged, the others go on."""
         for panel in self.live():
             try:
                 panel.flush()

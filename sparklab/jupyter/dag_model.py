@@ -1,0 +1,289 @@
+"""A job's lineage as the panel draws it: positions, partition states one byte each, and the facts of the side card."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from sparklab.events.facts import RddEdge, RddNode, StageNode
+from sparklab.jupyter import folding
+from sparklab.jupyter.layout import Drawing, EdgeSpec, FrameSpec, NodeKind, NodeSpec, layout
+from sparklab.jupyter.metrics import fit
+from sparklab.jupyter.shapes import NAMES, WORST
+
+CELLS_MAX: Final = 3000
+LOSTS_MAX: Final = 50
+SMALL: Final = 200
+NARROW_PX: Final = 568
+HELD: Final = "mkM"
+_COMPUTED: Final = "dmMkal"
+_DRAWN: Final = "dmMkasrlfwn"  # the order of states in a bar
+_EDGE_LIMITS: Final = (1 << 20, 10 << 20, 100 << 20)
+
+
+class Plan(Protocol):
+    """What is drawn: a job's lineage, as JobStarted tells it."""
+
+    @property
+    def rdds(self) -> Iterable[RddNode]: ...
+    @property
+    def edges(self) -> Iterable[RddEdge]: ...
+    @property
+    def stages(self) -> Iterable[StageNode]: ...
+
+
+class Look(Protocol):
+    """How a plan stands right now."""
+
+    def title(self, stage: StageNode) -> str:
+        """What follows "Stage 2, ": "14/24", or "24 tasks, 0.7 s"."""
+        ...
+
+    def finished(self, stage: StageNode) -> bool: ...
+
+    def states(self, stage: StageNode, rdd: RddNode) -> str:
+        """A byte for each partition of `rdd` as `stage` sees it."""
+        ...
+
+    def shuffle(self, shuffle: int) -> tuple[int, bool]:
+        """Bytes written, and whether more will come."""
+        ...
+
+    def facts(self, stage: StageNode, rdd: RddNode) -> list[tuple[str, str]]:
+        """Rows of the side card beyond those that follow from the plan."""
+        ...
+
+    def acts(self, rdd: RddNode) -> list[dict[str, Any]]:
+        """What can be done with `rdd`, each with its cost."""
+        ...
+
+
+@dataclass(slots=True)
+class DagDrawer:
+    """Draws one plan again and again; places it anew only when what is folded changes. Not thread-safe."""
+
+    plan: Plan
+    narrow: bool = False
+    lazy: bool = False
+    _drawings: dict[tuple[Any, ...], Drawing] = field(default_factory=dict)
+
+    def draw(self, look: Look, opened: Collection[str] = ()) -> dict[str, Any]:
+        """The plan as JSON-able data: ``w, h, frames, nodes, edges``."""
+        rdds = {rdd.rdd: rdd for rdd in self.plan.rdds}
+        stages = {str(stage.stage): stage for stage in self.plan.stages}
+        steps: list[folding.Step] = []
+        owner: dict[str, tuple[StageNode, RddNode]] = {}
+        for stage in stages.values():
+            for rdd in (rdds[number] for number in stage.rdds if number in rdds):
+                key = f"s{stage.stage}r{rdd.rdd}"
+                owner[key] = (stage, rdd)
+                steps.append(folding.Step(key, str(stage.stage), rdd.name, rdd.call_site))
+        edges = list(_edges(self.plan, stages.values(), owner))
+        done = {key for key, stage in stages.items() if look.finished(stage)}
+        good = self._narrow_enough if self.narrow else _few_enough
+        graph = folding.fold(
+            steps,
+            edges,
+            list(stages),
+            done,
+            opened,
+            good=lambda graph: good(graph, owner),
+            chains_first=self.narrow,
+        )
+        drawing = self._place(graph, owner)
+        return _picture(graph, drawing, {step.key: step for step in steps}, owner, look, self.lazy, self.narrow)
+
+    def _narrow_enough(self, graph: folding.Graph, owner: Mapping[str, tuple[StageNode, RddNode]]) -> bool:
+        return _few_enough(graph, owner) and self._place(graph, owner).width <= NARROW_PX
+
+    def _place(self, graph: folding.Graph, owner: Mapping[str, tuple[StageNode, RddNode]]) -> Drawing:
+        key = tuple(graph.groups), graph.edges
+        if key not in self._drawings:
+            steps = {k: folding.Step(k, str(s.stage), r.name, r.call_site) for k, (s, r) in owner.items()}
+            nodes = []
+            for group in graph.groups:
+                name, site = folding.label(group, steps)
+                stage, rdd = owner[group.members[-1]]
+                kind = _kind(group, stage, rdd)
+                nodes.append(NodeSpec(group.key, group.frame, name, site, min(rdd.partitions, CELLS_MAX), kind))
+            frames = [
+                FrameSpec(name, _frame_title(name, members, None, owner, self.narrow)) for name, members in graph.frames
+            ]
+            self._drawings[key] = layout(frames, nodes, graph.edges, self.narrow)
+        return self._drawings[key]
+
+
+def _few_enough(graph: folding.Graph, owner: Mapping[str, tuple[StageNode, RddNode]]) -> bool:
+    return len(graph.groups) <= folding.NODES_MAX
+
+
+def _edges(plan: Plan, stages: Iterable[StageNode], owner: Mapping[str, object]) -> Iterable[EdgeSpec]:
+    """Narrow edges inside each stage that has both ends; a shuffle edge from the stage that writes it."""
+    stages = list(stages)
+    writers = {s.shuffle: f"s{s.stage}r{s.rdds[-1]}" for s in stages if s.rdds and s.shuffle >= 0}
+    for edge in plan.edges:
+        for stage in stages:
+            target = f"s{stage.stage}r{edge.child}"
+            source = f"s{stage.stage}r{edge.parent}" if edge.shuffle < 0 else writers.get(edge.shuffle, "")
+            if target in owner and source in owner and source != target:
+                yield EdgeSpec(source, target, edge.shuffle)
+
+
+def _kind(group: folding.Group, stage: StageNode, rdd: RddNode) -> NodeKind:
+    if group.kind in ("repeat", "equal", "past"):
+        return "fold"
+    # Steps of one stage share its partitions' states: the large picture is drawn once, at the end or where cached.
+    if rdd.partitions > SMALL and rdd.rdd != stage.rdds[-1] and not rdd.level:
+        return "bar"
+    return "cells"
+
+
+def _frame_title(
+    key: str,
+    members: Sequence[str],
+    look: Look | None,
+    owner: Mapping[str, tuple[StageNode, RddNode]],
+    narrow: bool,
+) -> str:
+    if len(members) > 1 or key.startswith(("repeat:", "past")):
+        first, last = members[0], members[-1]
+        return f"{len(members)} stages, {first} to {last}"
+    stage = next(stage for stage, _ in owner.values() if str(stage.stage) == members[0])
+    if narrow:
+        return f"Stage {stage.stage}, {plural(stage.tasks, 'task')}"
+    if look is None:
+        return f"Stage {stage.stage}, {plural(stage.tasks, 'task')}, 9.9 s"
+    return f"Stage {stage.stage}, {look.title(stage)}"
+
+
+def _picture(
+    graph: folding.Graph,
+    drawing: Drawing,
+    steps: Mapping[str, folding.Step],
+    owner: Mapping[str, tuple[StageNode, RddNode]],
+    look: Look,
+    lazy: bool,
+    narrow: bool,
+) -> dict[str, Any]:
+    frames = []
+    for key, members in graph.frames:
+        box = drawing.frames.get(key)
+        if box is not None:
+            title = fit(_frame_title(key, members, look, owner, narrow), box.width - 15, 11)
+            frames.append({"k": key, **_box(box), "t": title})
+    nodes = []
+    for group in graph.groups:
+        stage, rdd = owner[group.members[-1]]
+        grid, box = drawing.grids[group.key], drawing.nodes[group.key]
+        name, site = folding.label(group, steps)
+        states = look.states(stage, rdd)
+        tally: Counter[str] = Counter(states)
+        if group.kind in ("repeat", "equal", "past"):
+            tally = Counter()
+            for member in _outputs(group, owner):
+                tally.update(look.states(*owner[member]))
+        whole = sum(tally.values())
+        computed = sum(tally[state] for state in _COMPUTED)
+        cells, per_cell = bins(states)
+        code = rdd.name if rdd.name.isidentifier() and rdd.name != rdd.operator else str(rdd.rdd)
+        acts = [] if group.kind else look.acts(rdd)
+        nodes.append(
+            {
+                "k": group.key,
+                "f": group.frame,
+                **_box(box),
+                "n": fit(name, box.width - 16, 12, "bold"),
+                "s": fit(site, box.width - 16, 11, "regular" if narrow else "mono"),
+                "full": name,
+                "title": f"{name}, {site}",
+                "g": [grid.kind, grid.x, grid.y, grid.columns, grid.cell, grid.pitch_x, grid.pitch_y],
+                "p": "" if grid.kind in ("bar", "none") else cells,
+                "bin": per_cell,
+                "of": f"{computed:,}/{whole:,}" if not lazy else f"{whole:,} partitions",
+                "tally": [(state, tally[state]) for state in _DRAWN if tally[state]],
+                "say": f"{whole:,} partitions: {tally_text(tally)}" if whole else "no partitions",
+                "losts": _losts(states) if grid.kind == "mosaic" else [],
+                "fold": group.key if group.kind else None,
+                "facts": _card(stage, rdd, tally, look),
+                "acts": acts,
+                "code": acts[0]["code"] if acts else f"%sparklab explain {code}",
+            }
+        )
+    edges = []
+    for placed in drawing.edges:
+        written, more = look.shuffle(placed.edge.shuffle) if placed.edge.shuffle >= 0 else (0, False)
+        edges.append(
+            {
+                "a": placed.edge.source,
+                "b": placed.edge.target,
+                "sh": placed.edge.shuffle,
+                "d": [[round(x, 1), round(y, 1)] for x, y in placed.points],
+                "w": 1 + sum(written >= limit for limit in _EDGE_LIMITS),
+                "l": placed.labelled,
+                "lx": round(placed.label_x, 1),
+                "bytes": mib(written) + (" so far" if more and not narrow else "") if written else "",
+            }
+        )
+    return {
+        "w": round(drawing.width, 1),
+        "h": round(drawing.height, 1),
+        "lazy": lazy,
+        "frames": frames,
+        "nodes": nodes,
+        "edges": edges,
+    }
+
+
+def _box(box: Any) -> dict[str, float]:
+    return {"x": round(box.x, 1), "y": round(box.y, 1), "w": round(box.width, 1), "h": round(box.height, 1)}
+
+
+def _card(stage: StageNode, rdd: RddNode, tally: Mapping[str, int], look: Look) -> list[tuple[str, str]]:
+    made = ", ".join(part for part in (rdd.operator, rdd.level) if part)
+    rows = [("Made by", made), ("Partitions", tally_text(tally)), ("Stage", f"{stage.stage}: {look.title(stage)}")]
+    return [*rows, *look.facts(stage, rdd)]
+
+
+def _outputs(group: folding.Group, owner: Mapping[str, tuple[StageNode, RddNode]]) -> Iterable[str]:
+    """The steps whose partitions tell how far a fold is: the last of each stage, or each equal input."""
+    if group.kind == "equal":
+        return group.members
+    last = {owner[member][0].stage: member for member in group.members}
+    return last.values()
+
+
+def _losts(states: str) -> list[int]:
+    return [i for i, state in enumerate(states) if state == "l"][:LOSTS_MAX]
+
+
+def bins(states: str) -> tuple[str, int]:
+    """`states` in at most 3,000 cells, each in the worst state of its partitions; and how many one cell holds."""
+    per_cell = -(-len(states) // CELLS_MAX) or 1
+    if per_cell == 1:
+        return states, 1
+    badness = {state: number for number, state in enumerate(WORST)}
+    parts = (states[i : i + per_cell] for i in range(0, len(states), per_cell))
+    return "".join(min(part, key=lambda state: badness.get(state, 99)) for part in parts), per_cell
+
+
+def tally_text(tally: Mapping[str, int]) -> str:
+    """ "12 cached in memory, 3 recomputed"."""
+    return ", ".join(f"{tally[state]:,} {NAMES[state]}" for state in _DRAWN if tally.get(state))
+
+
+def plural(number: int, word: str) -> str:
+    """ "1 task", "3,000 tasks"."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def mib(size_bytes: float) -> str:
+    """`size_bytes` as "3.1 MiB", "420 KiB" below a tenth of one, "12 B" below a KiB."""
+    if size_bytes >= 1024 * (1 << 20):
+        return f"{size_bytes / (1 << 30):.1f} GiB"
+    if size_bytes >= (1 << 20) / 10:
+        return f"{size_bytes / (1 << 20):.1f} MiB"
+    if size_bytes >= 1024:
+        return f"{size_bytes / 1024:.0f} KiB"
+    return f"{size_bytes:.0f} B"

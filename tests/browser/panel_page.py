@@ -1,0 +1,97 @@
+"""A page that holds the panel's module and a stand-in for its synced model: no notebook, no kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+WIDGETS = Path(__file__).parents[2] / "extensions" / "widgets"
+
+THEMES = {
+    "light": {
+        "--jp-layout-color0": "#fff", "--jp-layout-color1": "#fff", "--jp-layout-color2": "#eee",
+        "--jp-ui-font-color0": "rgba(0,0,0,1)", "--jp-ui-font-color1": "rgba(0,0,0,.87)",
+        "--jp-border-color1": "#bdbdbd",
+    },
+    "dark": {
+        "--jp-layout-color0": "#111", "--jp-layout-color1": "#212121", "--jp-layout-color2": "#424242",
+        "--jp-ui-font-color0": "rgba(255,255,255,1)", "--jp-ui-font-color1": "rgba(255,255,255,.87)",
+        "--jp-border-color1": "#616161",
+    },
+}  # fmt: skip
+
+_PAGE = """<!doctype html><meta charset="utf-8"><style>%s body{margin:0;padding:24px;background:var(--jp-layout-color0)}
+#at{width:%dpx}%s</style><style id="css"></style><body data-jp-theme-name="%s"><div id="at"></div></body>"""
+
+_FAKE = """
+([source, css, state]) => {
+  document.getElementById("css").textContent = css;
+  const handlers = {};
+  const model = {
+    state, sent: [], dead: false,
+    get(key) { return this.state[key]; },
+    send(message) { if (this.dead) throw new Error("no comm"); this.sent.push(message); },
+    on(name, act) { (handlers[name] ||= []).push(act); },
+    off(name, act) { handlers[name] = (handlers[name] || []).filter((one) => one !== act); },
+    emit(name, ...args) { for (const act of [...(handlers[name] || [])]) act(...args); },
+    put(key, value) { this.state = { ...this.state, [key]: value }; this.emit("change:" + key); },
+    handlers,
+  };
+  window.model = model;
+  return import(URL.createObjectURL(new Blob([source], { type: "text/javascript" }))).then((module) => {
+    window.module = module.default;
+    window.close_view = module.default.render({ model, el: document.getElementById("at") });
+  });
+}
+"""
+
+
+def why_not() -> str:
+    """Why the browser cannot be driven here, or "" where it can."""
+    if not os.path.exists(CHROMIUM):
+        return f"{CHROMIUM} is not installed"
+    try:
+        import playwright.sync_api  # noqa: F401
+    except ImportError:
+        return "playwright is not installed"
+    return ""
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """Headless chromium, closed at the end."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            yield chromium
+        finally:
+            chromium.close()
+
+
+def open_panel(
+    chromium: Any, model: Mapping[str, Any], *, form: str = "panel", tab: str = "dag", theme: str = "light",
+    width: int = 994, grey: bool = False, height: int = 560, **context: Any,
+) -> Any:  # fmt: skip
+    """A page on which the panel shows `model`; ``window.model`` is the stand-in that holds it."""
+    page = chromium.new_context(
+        viewport={"width": width + 48, "height": height}, device_scale_factor=2, **context
+    ).new_page()
+    page.set_default_timeout(10_000)
+    colours = ":root{" + "".join(f"{name}:{value};" for name, value in THEMES[theme].items()) + "}"
+    page.set_content(_PAGE % (colours, width, "html{filter:grayscale(1)}" if grey else "", theme))
+    state = {"model": json.loads(json.dumps(model)), "form": form, "tab": tab, "alive": True}
+    source = (WIDGETS / "panel.js").read_text(encoding="utf-8")
+    css = (WIDGETS / "panel.css").read_text(encoding="utf-8")
+    page.evaluate(_FAKE, [source, css, state])
+    return page
