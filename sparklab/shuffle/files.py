@@ -39,6 +39,7 @@ class LocalFile:
     __slots__ = ("_fd",)
 
     def __init__(self, path: str) -> None:
+        self._fd = -1
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def size(self) -> int:

@@ -116,12 +116,17 @@ class _Reduce:
         if parts <= 1 or depth >= _DEEPEST_SPLIT:
             yield from batches(self._in_memory(fetched).items())
             return
-        # one spare bit of luck: parts are never exactly even
-        for part in self._split(fetched, parts + 1, depth):
-            with part:
+        # one more than needed, since parts are never exactly even
+        files = self._split(fetched, parts + 1, depth)
+        try:
+            for file in files:
                 # a single key cannot be split: when nearly everything fell into one part, going on is of no use
-                deeper = depth + 1 if part.bytes < total_bytes * 9 // 10 else _DEEPEST_SPLIT
-                yield from self._aggregate(part.batches(), part.bytes, deeper)
+                deeper = depth + 1 if file.bytes < total_bytes * 9 // 10 else _DEEPEST_SPLIT
+                yield from self._aggregate(file.batches(), file.bytes, deeper)
+                file.close()
+        finally:
+            for file in files:
+                file.close()
 
     def _in_memory(self, fetched: Iterator[list[Any]]) -> dict[Any, Any]:
         aggregator = self._spec.aggregator
@@ -298,12 +303,6 @@ class _TemporaryFrames:
     def __init__(self, directory: str) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115 - closed by close()
         self.bytes = 0
-
-    def __enter__(self) -> _TemporaryFrames:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def append(self, records: list[Any]) -> None:
         """The records stand in the file; the list is empty."""

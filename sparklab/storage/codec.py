@@ -18,7 +18,7 @@ BATCH_RECORDS: Final = 5_000
 FRAME_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
 MAGIC: Final = b"SLF1"
-HEADER: Final = struct.Struct("<4sIQQ")  # magic and version, records, bytes of the body, xxh3-64 of the body
+HEADER: Final = struct.Struct("<4sIQQ")  # magic and version, records, bytes of the body, xxh3-64 of both
 HEADER_BYTES: Final = HEADER.size
 
 # "__main__" as pickle writes it: a class or function of the notebook, which no other process finds by that name.
@@ -90,7 +90,7 @@ def _unpicklable(records: list[Any], error: Exception) -> StorageError:
 
 def frame(records: int, body: bytes) -> bytes:
     """`body`, the encoding of `records` records, behind its header."""
-    return b"".join((HEADER.pack(MAGIC, records, len(body), xxh3_64_intdigest(body)), body))
+    return b"".join((HEADER.pack(MAGIC, records, len(body), xxh3_64_intdigest(body, records)), body))
 
 
 def dump_batch(records: list[Any]) -> bytes:
@@ -127,9 +127,9 @@ def parse_header(header: Buffer, available_bytes: int) -> tuple[int, int, int]:
     return records, body_bytes, digest
 
 
-def verify(body: Buffer, digest: int) -> None:
-    """Returns when `body` has `digest`, else raises StorageError."""
-    found = xxh3_64_intdigest(body)
+def verify(records: int, body: Buffer, digest: int) -> None:
+    """Returns when `body` and its number of records have `digest`, else raises StorageError."""
+    found = xxh3_64_intdigest(body, records)
     if found != digest:
         raise _damaged(f"digest {found:016x} where {digest:016x} was written")
 
@@ -146,7 +146,7 @@ def iter_frames(buffer: Buffer) -> Iterator[tuple[int, memoryview]]:
         records, body_bytes, digest = parse_header(view[at : at + HEADER_BYTES], end - at)
         at += HEADER_BYTES
         body = view[at : at + body_bytes]
-        verify(body, digest)
+        verify(records, body, digest)
         yield records, body
         at += body_bytes
 
@@ -172,7 +172,7 @@ def read_frames(read: Callable[[int, int], Buffer], start: int, end: int) -> Ite
         if len(chunk) < total:
             chunk = memoryview(_exactly(read, at, min(max(FRAME_LIMIT_BYTES, total), end - at)))
         body = chunk[HEADER_BYTES:total]
-        verify(body, digest)
+        verify(records, body, digest)
         yield records, body
         at += total
         chunk = chunk[total:]

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sparklab.errors import StorageError
 from sparklab.storage.codec import Buffer, frame, read_batches, read_frames
 from sparklab.storage.level import StorageLevel
+from sparklab.storage.memory import BlockId, MemoryBlock
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -93,6 +94,18 @@ class DiskTier:
             if is_disk_full(error):
                 return None
             raise
+
+    def store(self, block_id: BlockId, block: MemoryBlock) -> DiskBlock | None:
+        """A file of what is in memory as `block`; None when the disk is full."""
+        writer = self.writer(*block_id)
+        if writer is None:
+            return None
+        try:
+            if all(writer.append(held.frame()) for held in block.batches):
+                return writer.commit(block.level)
+            return None
+        finally:
+            writer.abandon()
 
 
 class BlockWriter:

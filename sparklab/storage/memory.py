@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, TypeAlias
@@ -31,7 +30,7 @@ class MemoryTier:
     Invariant: `used_bytes` <= `budget_bytes`. Batches that a task is still reading when they are evicted live on
     until it lets go of them; they are no longer charged.
 
-    Not thread-safe by itself: every method wants the store's lock held.
+    Not thread-safe by itself: every method wants the ledger's lock held.
     """
 
     def __init__(self, budget_bytes: int) -> None:
@@ -85,13 +84,3 @@ class MemoryTier:
         if block is not None:
             self.used_bytes -= block.bytes
         return block
-
-
-class Flight:
-    """One computation of a block under way: others who want the block wait for its end."""
-
-    __slots__ = ("dropped", "landed")
-
-    def __init__(self) -> None:
-        self.landed = threading.Event()
-        self.dropped = False  # the block was dropped before it was there: hand it out, do not keep it

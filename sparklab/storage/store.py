@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.errors import StorageError
 from sparklab.storage.codec import BatchSize, Buffer, dump_frames, load_batches
-from sparklab.storage.disk import DiskBlock, DiskTier
+from sparklab.storage.disk import DiskTier
+from sparklab.storage.ledger import Block, BlockChange, Flight, Ledger, StoreUsage
 from sparklab.storage.level import StorageLevel
-from sparklab.storage.memory import BlockId, Flight, MemoryBlock, MemoryTier
+from sparklab.storage.memory import BlockId, MemoryBlock
 from sparklab.storage.representation import Held, hold
 
 if TYPE_CHECKING:
     from sparklab.rdd.task import TaskContext
 
-_LOOK_S: Final = 0.1  # how often a task that waits for another's block looks whether it was cancelled
+__all__ = ["BlockChange", "BlockStore", "StoreUsage"]
+
 _REPR_LIMIT: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class BlockChange:
-    """What happened to one block of this store, for the driver to turn into a fact.
-
-    `op` is "stored" (also when a block moved to disk: `tier` says where it is now) or "removed"; `reason` of a
-    removal is "evicted", "corrupt" or what the caller of ``drop`` said.
-    """
-
-    op: str
-    rdd: int
-    partition: int
-    tier: str  # "memory" | "disk"
-    bytes: int
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class StoreUsage:
-    """What a store holds now."""
-
-    memory_bytes: int
-    memory_budget_bytes: int
-    disk_bytes: int
-    memory_blocks: int
-    disk_blocks: int
 
 
 class BlockStore:
@@ -73,13 +46,8 @@ class BlockStore:
     """
 
     def __init__(self, directory: str, memory_budget_bytes: int) -> None:
-        self._lock = threading.Lock()
-        self._memory = MemoryTier(memory_budget_bytes)
         self._disk = DiskTier(directory)
-        self._files: dict[BlockId, DiskBlock] = {}
-        self._flights: dict[BlockId, Flight] = {}
-        self._changes: list[BlockChange] = []
-        self._warnings: dict[str, str] = {}
+        self._ledger = Ledger(self._disk, memory_budget_bytes)
 
     # --- tasks -------------------------------------------------------------------------------------
 
@@ -136,48 +104,27 @@ class BlockStore:
                 yield batch
                 task.check_cancelled()
         finally:
-            self._land(block_id, flight)
+            self._ledger.land(block_id, flight)
 
     def _find_or_claim(self, block_id: BlockId, task: TaskContext, flight: Flight) -> Iterator[list[Any]] | None:
-        """The block's batches, or None: then `flight` computes it. Waits while another task does."""
+        """The block's batches, or None: then `flight` computes it. Blocks while another task does."""
         while True:
-            with self._lock:
-                block: MemoryBlock | DiskBlock | None = self._memory.get(block_id) or self._files.get(block_id)
-                other = self._flights.get(block_id)
-                if block is None and other is None:
-                    self._flights[block_id] = flight
-                    return None
-            if block is not None:
-                batches = self._open(block_id, block)
-                if batches is not None:
-                    return batches
-            elif other is not None:
-                while not other.landed.wait(_LOOK_S):
-                    task.check_cancelled()
+            block = self._ledger.use_or_claim(block_id, flight, task.check_cancelled)
+            if block is None:
+                return None
+            batches = self._open(block_id, block)
+            if batches is not None:
+                return batches
 
-    def _land(self, block_id: BlockId, flight: Flight) -> None:
-        """Those who wait for the computation go on: to the block, or to compute it themselves. Idempotent."""
-        with self._lock:
-            if self._flights.get(block_id) is flight:
-                del self._flights[block_id]
-        flight.landed.set()
-
-    def _open(self, block_id: BlockId, block: MemoryBlock | DiskBlock) -> Iterator[list[Any]] | None:
-        """The block's batches; None where its file turned out damaged, and the block was dropped."""
+    def _open(self, block_id: BlockId, block: Block) -> Iterator[list[Any]] | None:
+        """The block's batches; None where its file is gone or damaged, and the block was discarded."""
         if isinstance(block, MemoryBlock):
             return (held.hand_out() for held in block.batches)
         try:
             return _begun(block.batches())
         except StorageError:
-            self._discard(block_id, block)
+            self._ledger.discard(block_id, block)
             return None
-
-    def _discard(self, block_id: BlockId, block: DiskBlock) -> None:
-        with self._lock:
-            if self._files.get(block_id) is block:
-                del self._files[block_id]
-                block.remove()
-                self._changes.append(BlockChange("removed", *block_id, "disk", block.bytes, "corrupt"))
 
     # --- computing a block and keeping it -----------------------------------------------------------
 
@@ -201,12 +148,12 @@ class BlockStore:
                     held = hold(batch)
                     size.learn(held.records, held.bytes)
                     kept.append(held)
-                    if not self._reserve(block_id[0], held.bytes):
+                    if not self._ledger.reserve(block_id[0], held.bytes):
                         over = True
                         break
                     reserved += held.bytes
                 else:
-                    self._keep(block_id, MemoryBlock(kept, reserved, level), flight)
+                    self._ledger.keep_in_memory(block_id, MemoryBlock(kept, reserved, level), flight)
                     reserved = 0
             if in_memory and not over:
                 batches: Iterator[list[Any]] = (held.hand_out() for held in kept)
@@ -215,18 +162,9 @@ class BlockStore:
             else:
                 batches = chain(_consumed(kept), (batch for batch, _ in drawn))
         finally:
-            with self._lock:
-                self._memory.used_bytes -= reserved
-            self._land(block_id, flight)
+            self._ledger.release(reserved)
+            self._ledger.land(block_id, flight)
         yield from batches
-
-    def _keep(self, block_id: BlockId, block: MemoryBlock, flight: Flight) -> None:
-        with self._lock:
-            if flight.dropped:
-                self._memory.used_bytes -= block.bytes
-            else:
-                self._memory.add_reserved(block_id, block)
-                self._changes.append(BlockChange("stored", *block_id, "memory", block.bytes))
 
     def _write_through(
         self,
@@ -258,113 +196,32 @@ class BlockStore:
         finally:
             writer.abandon()
         batches = _begun(block.batches())  # open before anybody can drop it
-        with self._lock:
-            if flight.dropped:
-                block.remove()
-            else:
-                self._files[block_id] = block
-                self._changes.append(BlockChange("stored", *block_id, "disk", block.bytes))
+        self._ledger.keep_on_disk(block_id, block, flight)
         return batches
 
     def _warn_disk_full(self, block_id: BlockId) -> None:
-        with self._lock:
-            self._warnings[f"cache of RDD {block_id[0]}"] = (
-                f"the disk under {self._disk.directory} is full: partition {block_id[1]} of RDD {block_id[0]} is not "
-                "cached and will be computed again; what was cached before stays"
-            )
-
-    # --- room -----------------------------------------------------------------------------------------
-
-    def _reserve(self, rdd: int, bytes_: int) -> bool:
-        """Whether `bytes_` more are charged now for a block of `rdd`; older blocks of others may have left for it."""
-        while True:
-            with self._lock:
-                if self._memory.fits(bytes_):
-                    self._memory.used_bytes += bytes_
-                    return True
-                victims = self._memory.victims(bytes_, rdd)
-                if victims is None:
-                    return False
-                for _, block in victims:
-                    block.leaving = True
-            try:
-                for block_id, block in victims:
-                    if not self._evict(block_id, block):
-                        return False
-            finally:
-                for _, block in victims:
-                    block.leaving = False
-
-    def _evict(self, block_id: BlockId, block: MemoryBlock) -> bool:
-        """Whether the block has left memory, for the disk where its level says so."""
-        on_disk = None
-        if block.level.useDisk:
-            on_disk = self._demoted(block_id, block)
-            if on_disk is None:
-                return False
-        with self._lock:
-            if self._memory.get(block_id, touch=False) is not block:  # dropped meanwhile
-                if on_disk is not None and block_id not in self._files:
-                    on_disk.remove()
-                return True
-            self._memory.remove(block_id)
-            if on_disk is None:
-                self._changes.append(BlockChange("removed", *block_id, "memory", block.bytes, "evicted"))
-            else:
-                self._files[block_id] = on_disk
-                self._changes.append(BlockChange("stored", *block_id, "disk", on_disk.bytes))
-        return True
-
-    def _demoted(self, block_id: BlockId, block: MemoryBlock) -> DiskBlock | None:
-        """The block written to disk, outside the lock; None where the disk is full."""
-        writer = self._disk.writer(*block_id)
-        if writer is None:
-            return None
-        try:
-            if all(writer.append(held.frame()) for held in block.batches):
-                return writer.commit(block.level)
-            return None
-        finally:
-            writer.abandon()
+        self._ledger.warn(
+            f"cache of RDD {block_id[0]}",
+            f"the disk under {self._disk.directory} is full: partition {block_id[1]} of RDD {block_id[0]} is not "
+            "cached and will be computed again; what was cached before stays",
+        )
 
     # --- the driver and peers -------------------------------------------------------------------------
 
     def drain_changes(self) -> list[BlockChange]:
         """Every change since the last call, in order; each is returned once."""
-        with self._lock:
-            changes, self._changes = self._changes, []
-        return changes
+        return self._ledger.drain_changes()
 
     def drain_warnings(self) -> list[tuple[str, str]]:
         """(subject, message) of what a user should know since the last call, at most one for each RDD."""
-        with self._lock:
-            warnings, self._warnings = self._warnings, {}
-        return list(warnings.items())
+        return self._ledger.drain_warnings()
 
     def drop(self, rdd: int, partition: int | None = None, reason: str = "dropped") -> list[BlockChange]:
         """The block, or all blocks of `rdd`, are gone; the changes are returned and stand in the outbox as well.
 
         A block that a task is computing meanwhile is handed to that task and not kept.
         """
-        with self._lock:
-            chosen = [
-                block_id
-                for block_id in {*dict(self._memory.items()), *self._files, *self._flights}
-                if block_id[0] == rdd and (partition is None or block_id[1] == partition)
-            ]
-            changes = []
-            for block_id in sorted(chosen):
-                if block_id in self._flights:
-                    self._flights[block_id].dropped = True
-                in_memory = self._memory.remove(block_id)
-                if in_memory is not None:
-                    changes.append(BlockChange("removed", *block_id, "memory", in_memory.bytes, reason))
-                on_disk = self._files.pop(block_id, None)
-                if on_disk is not None:
-                    on_disk.remove()
-                    changes.append(BlockChange("removed", *block_id, "disk", on_disk.bytes, reason))
-            self._changes.extend(changes)
-        return changes
+        return self._ledger.drop(rdd, partition, reason)
 
     def get_batches(
         self, rdd: int, partition: int, start: int = 0, limit_bytes: int | None = None
@@ -375,8 +232,7 @@ class BlockStore:
         use: a peer that copies a block does not keep it from being evicted.
         """
         block_id = (rdd, partition)
-        with self._lock:
-            block = self._memory.get(block_id, touch=False) or self._files.get(block_id)
+        block = self._ledger.get(block_id)
         if block is None:
             return None
         if isinstance(block, MemoryBlock):
@@ -392,8 +248,8 @@ class BlockStore:
                 if limit_bytes is not None and total >= limit_bytes:
                     break
         except StorageError:
-            assert isinstance(block, DiskBlock)
-            self._discard(block_id, block)
+            if not isinstance(block, MemoryBlock):
+                self._ledger.discard(block_id, block)
             return None
         return chosen
 
@@ -406,57 +262,35 @@ class BlockStore:
             A frame is damaged; nothing is kept then.
         """
         block_id = (rdd, partition)
-        with self._lock:
-            if block_id in self._memory or block_id in self._files:
-                return True
-            if block_id in self._flights:
-                return False
-            flight = self._flights[block_id] = Flight()
+        flight = Flight()
+        if not self._ledger.claim(block_id, flight):
+            return self._ledger.get(block_id) is not None
         records = (record for one in frames for batch in load_batches(one) for record in batch)
         try:
             # kept at the first step; what does not fit is not wanted
             next(self._compute(block_id, level, lambda: records, _NO_TASK, flight), None)
         finally:
-            self._land(block_id, flight)
-        with self._lock:
-            return block_id in self._memory or block_id in self._files
+            self._ledger.land(block_id, flight)
+        return self._ledger.get(block_id) is not None
 
     def peek(self, rdd: int, partition: int, n: int = 10) -> list[str] | None:
         """``repr`` of the block's first `n` records, each at most 200 characters; None where it is not here."""
         block_id = (rdd, partition)
-        with self._lock:
-            block = self._memory.get(block_id, touch=False) or self._files.get(block_id)
+        block = self._ledger.get(block_id)
         batches = None if block is None else self._open(block_id, block)
         return None if batches is None else [_bounded_repr(r) for r in islice(chain.from_iterable(batches), n)]
 
     def blocks(self) -> list[tuple[int, int, str, int]]:
         """(rdd, partition, tier, bytes) of every block, sorted."""
-        with self._lock:
-            held = [(*block_id, "memory", block.bytes) for block_id, block in self._memory.items()]
-            held += [(*block_id, "disk", block.bytes) for block_id, block in self._files.items()]
-        return sorted(held)
+        return self._ledger.blocks()
 
     def usage(self) -> StoreUsage:
-        """What is held now; memory includes blocks that are being computed."""
-        with self._lock:
-            return StoreUsage(
-                self._memory.used_bytes,
-                self._memory.budget_bytes,
-                sum(block.bytes for block in self._files.values()),
-                len(self._memory),
-                len(self._files),
-            )
+        """What is held now."""
+        return self._ledger.usage()
 
     def close(self) -> None:
         """Nothing is held and no file is left. Idempotent."""
-        with self._lock:
-            for block_id, _ in self._memory.items():
-                self._memory.remove(block_id)
-            for block in self._files.values():
-                block.remove()
-            self._files.clear()
-            for flight in self._flights.values():
-                flight.dropped = True
+        self._ledger.close()
 
 
 class _NoTask:

@@ -35,8 +35,9 @@ class Account:
     number: int = dataclasses.field(compare=False, default=0)
 utc = datetime.UTC
 keys = [
-    None, "", "word", "\\ud800", b"raw", True, 0, -1, 2**80, 1.5, float("nan"), float("inf"), 2j, (), ("a", None, (1, b"")),
-    frozenset(["a", "b", None]), range(0), range(1, 9, 2), Point("a", 1), Colour.RED, Word.HELLO, Account("a", 3),
+    None, "", "word", "\\ud800", b"raw", True, 0, -1, 2**80, 1.5, float("nan"), float("inf"), 2j, (),
+    ("a", None, (1, b"")), frozenset(["a", "b", None]), range(0), range(1, 9, 2),
+    Point("a", 1), Colour.RED, Word.HELLO, Account("a", 3),
     decimal.Decimal("1.5"), decimal.Decimal("NaN"), fractions.Fraction(1, 3), datetime.date(2026, 1, 2),
     datetime.datetime(2026, 1, 2, 3), datetime.datetime(2026, 1, 2, 3, tzinfo=utc), datetime.time(3),
     datetime.time(3, tzinfo=utc), datetime.timedelta(1, 2, 3), utc, uuid.UUID(int=7), ipaddress.ip_address("10.0.0.1"),

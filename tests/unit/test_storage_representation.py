@@ -1,0 +1,203 @@
+"""What a cached batch is: nothing that was handed out, nor what it was made from, can change it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
+import sys
+import warnings
+from collections import namedtuple
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparklab.storage import codec
+from sparklab.storage.representation import Pickled, deeply_immutable, hold
+
+Pair = namedtuple("Pair", "left right")
+
+
+class Word(str):
+    """A str with a __dict__, hence with something that can change."""
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    values: list[int]
+
+
+class Zone(datetime.tzinfo):
+    def utcoffset(self, when: datetime.datetime | None) -> datetime.timedelta:
+        return datetime.timedelta(0)
+
+
+IMMUTABLE: list[Any] = [
+    1, "a", b"b", 1.5, True, None, 2j, ..., range(3), (), (1, ("a", (None,))), frozenset([1, ("a",)]), Pair(1, ("b",)),
+    decimal.Decimal(1), fractions.Fraction(1, 2), datetime.date(2026, 1, 1), datetime.datetime(2026, 1, 1),
+    datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), datetime.time(1), datetime.timedelta(1), Colour.RED,
+    np.float64(1), np.int32(1), np.bool_(True), np.datetime64("2026-01-01"),
+]  # fmt: skip
+MUTABLE: list[Any] = [
+    [1], {1}, {1: 2}, bytearray(b"a"), ([1],), (1, (2, [3])), Pair(1, [2]), Word("a"), (Word("a"),), Frozen([1]),
+    object, len, np.zeros(2), datetime.datetime(2026, 1, 1, tzinfo=Zone()), np.zeros(1, dtype="i4,i4")[0],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", IMMUTABLE, ids=repr)
+def test_what_cannot_change_stays_live(value: Any) -> None:
+    assert deeply_immutable([value])
+    assert hold([value, 1]).hand_out()[0] is value
+
+
+@pytest.mark.parametrize("value", MUTABLE, ids=repr)
+def test_what_can_change_is_found_out_by_its_type_however_deep(value: Any) -> None:
+    assert not deeply_immutable([1, value])
+    assert not deeply_immutable([1, (value,)])
+
+
+def test_one_mutable_record_among_thousands_is_not_overlooked() -> None:
+    records: list[Any] = [(i, str(i)) for i in range(4_999)]
+    assert deeply_immutable(records)
+    assert not deeply_immutable([*records, (0, [])])
+
+
+def _change(record: Any) -> None:
+    """Changes whatever can be changed in `record`."""
+    if isinstance(record, tuple):
+        for item in record:
+            _change(item)
+    elif isinstance(record, list):
+        for item in record:
+            _change(item)
+        record.append("changed")
+    elif isinstance(record, dict):
+        for item in record.values():
+            _change(item)
+        record["changed"] = 1
+    elif isinstance(record, set):
+        record.add("changed")
+    elif isinstance(record, bytearray):
+        record += b"changed"
+
+
+FLAT = st.one_of(st.integers(), st.text(max_size=3), st.none())
+DEEP = st.recursive(
+    FLAT,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.tuples(inner, inner),
+        st.dictionaries(st.text(max_size=2), inner, max_size=2),
+        st.sets(FLAT, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.lists(DEEP, min_size=1, max_size=8))
+def test_neither_the_original_nor_a_copy_handed_out_changes_what_is_held(records: list[Any]) -> None:
+    expected = copy.deepcopy(records)
+    held = hold(list(records))
+    for record in records:
+        _change(record)
+    assert held.hand_out() == expected
+    for record in held.hand_out():
+        _change(record)
+    assert held.hand_out() == expected
+    assert list(codec.load_batches(held.frame())) == [expected]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [("k", [1, 2]), ("l", [3])],
+        [[1], [2]],
+        [{"a": 1}, {"b": (2,)}],
+        [(1, {2}), (3, {4})],
+        [(1, (2, [3])), (4, (5, [6]))],
+        [bytearray(b"a"), bytearray(b"b")],
+    ],
+    ids=repr,
+)
+def test_shallow_containers_are_copied_not_pickled(records: list[Any]) -> None:
+    expected = repr(records)
+    held = hold(list(records))
+    assert not isinstance(held, Pickled)
+    for round_ in (records, held.hand_out(), held.hand_out()):
+        for record in round_:
+            _change(record)
+    assert repr(held.hand_out()) == expected
+
+
+def test_mixed_and_deep_records_are_pickled() -> None:
+    assert isinstance(hold([[1], "a"]), Pickled)
+    assert isinstance(hold([[[1]]]), Pickled)
+    assert isinstance(hold([(1, [2]), (3, [4], 5)]), Pickled)
+
+
+def test_numpy_is_handed_out_read_only_and_copied_at_the_door() -> None:
+    mine = np.arange(6).reshape(2, 3)
+    held = hold([mine, mine[0]])
+    mine[:] = -1
+    whole, row = held.hand_out()
+    assert whole.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert row.tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="read-only"):
+        whole[0, 0] = 7
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        whole.flags.writeable = True
+
+
+def test_a_shape_assigned_to_an_array_handed_out_does_not_reach_the_next_one() -> None:
+    held = hold([np.arange(6)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        held.hand_out()[0].shape = (2, 3)
+    assert held.hand_out()[0].shape == (6,)
+
+
+def test_arrays_inside_tuples_are_views_too() -> None:
+    held = hold([(1.0, np.ones(3)), (0.0, np.zeros(3))])
+    assert not isinstance(held, Pickled)
+    for label, features in held.hand_out():
+        assert isinstance(label, float)
+        assert not features.flags.writeable
+        assert features.sum() == 3 * label
+
+
+def test_arrays_of_objects_are_pickled() -> None:
+    held = hold([np.array([[1], 2], dtype=object)])
+    assert isinstance(held, Pickled)
+    held.hand_out()[0][0].append(3)
+    assert held.hand_out()[0][0] == [1]
+
+
+@pytest.mark.parametrize("length", [10, 1_000, 5_000])
+def test_measured_size_is_near_the_true_one(length: int) -> None:
+    records = [(f"word number {i}", float(i), b"x" * (i % 50)) for i in range(length)]
+    true = sys.getsizeof(records) + sum(sys.getsizeof(r) + sum(map(sys.getsizeof, r)) for r in records)
+    assert hold(records).bytes == pytest.approx(true, rel=0.1)
+
+
+def test_one_huge_string_among_thousands_is_measured_exactly() -> None:
+    records = ["x"] * 4_999 + ["y" * 50_000_000]
+    assert hold(records).bytes >= 50_000_000
+    assert hold([np.zeros(1_000_000)]).bytes >= 8_000_000
+    assert hold([(1, [2] * 1_000_000)]).bytes >= 8_000_000
+    assert hold(["ä" * 100] * 10).bytes >= 1_700
+
+
+def test_serialized_records_are_measured_by_their_bytes() -> None:
+    held = hold(["a" * 1_000], serialized=True)
+    assert isinstance(held, Pickled)
+    assert held.bytes == len(held.body)
