@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from sparklab.commands.notebook import START_NOTEBOOK, in_checkout, kernel_environment, start_notebook
+from sparklab.commands.notebook import PACKAGE, START_NOTEBOOK, in_checkout, kernel_environment, start_notebook
 
 
 def open_lab(extra: Sequence[str]) -> int:
@@ -22,7 +22,7 @@ def open_lab(extra: Sequence[str]) -> int:
         Further arguments for JupyterLab, such as ``--no-browser`` or ``--port=9000``.
     """
     notebook = start_notebook() if in_checkout() else _own_copy(start_notebook())
-    server = subprocess.Popen(lab_command(notebook, extra), env=kernel_environment())
+    server = subprocess.Popen(lab_command(notebook, extra), env=lab_environment())
     while True:
         try:
             return server.wait()
@@ -44,6 +44,15 @@ def lab_command(notebook: Path, extra: Sequence[str]) -> list[str]:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # a fresh container has no other user
     return [*command, *extra]
+
+
+def lab_environment() -> dict[str, str]:
+    """The environment for JupyterLab: the kernel's, and the page config that leaves out its question about news."""
+    environment = kernel_environment()
+    known = environment.get("JUPYTER_CONFIG_PATH")
+    own = str(PACKAGE / "commands")
+    environment["JUPYTER_CONFIG_PATH"] = f"{own}{os.pathsep}{known}" if known else own
+    return environment
 
 
 def _own_copy(packaged: Path) -> Path:

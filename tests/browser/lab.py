@@ -1,0 +1,143 @@
+"""A JupyterLab of our own and a headless chromium on it: for the browser tests and for the README's picture."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sparklab.commands.lab import lab_command, lab_environment
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+ROOT: Final = Path(__file__).parents[2]
+START_UP_S: Final = 60
+CHROMIUM_ARGUMENTS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_NOTEBOOK: Final = "window.jupyterapp.shell.currentWidget"
+_RUN: Final = "window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')"
+
+
+def chromium() -> str | None:
+    """The path of the system's chromium, or None where it has none. Playwright's own download is never used."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@contextmanager
+def lab_server(notebook: Path) -> Iterator[str]:
+    """The address of a JupyterLab open on `notebook`; it and its kernels are gone afterwards."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    token = secrets.token_hex(16)
+    environment = lab_environment()
+    with tempfile.TemporaryDirectory(prefix="sparklab-lab-") as home:
+        # Settings, workspaces and histories of whoever runs this stay out of it.
+        for variable in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+            environment[variable] = os.path.join(home, variable.lower())
+        environment["JUPYTERLAB_SETTINGS_DIR"] = environment["JUPYTERLAB_WORKSPACES_DIR"] = os.path.join(home, "lab")
+        extra = [
+            "--no-browser",
+            "--LabApp.expose_app_in_browser=True",
+            f"--ServerApp.port={port}",
+            "--ServerApp.port_retries=0",
+            "--ServerApp.ip=127.0.0.1",
+        ]
+        environment["JUPYTER_TOKEN"] = token
+        with (Path(home) / "log.txt").open("w+b") as log:
+            server = subprocess.Popen(
+                lab_command(notebook, extra), env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+            try:
+                _wait_until_it_answers(server, port, token, Path(log.name))
+                yield f"http://127.0.0.1:{port}/lab/tree/{notebook.name}?token={token}"
+            finally:
+                server.terminate()
+                try:
+                    server.wait(20)
+                except subprocess.TimeoutExpired:
+                    server.kill()
+                    server.wait()
+
+
+def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, token: str, log: Path) -> None:
+    deadline_s = time.monotonic() + START_UP_S
+    while time.monotonic() < deadline_s:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status?token={token}", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            try:
+                server.wait(0.2)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(encoding='utf-8', errors='replace')[-3000:]}")
+
+
+@contextmanager
+def open_page(address: str, width: int = 1280, height: int = 1000, scale: float = 1.0) -> Iterator[Page]:
+    """A page of a fresh chromium profile on `address`, its notebook there and its kernel idle."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_ARGUMENTS))
+        try:
+            page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale)
+            page.set_default_timeout(60_000)
+            page.goto(address)
+            page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+            page.wait_for_function("() => window.jupyterapp")
+            page.wait_for_function("() => window.jupyterapp.shell.currentWidget?.context")
+            page.evaluate(f"async () => {{ await {_NOTEBOOK}.context.ready; await {_NOTEBOOK}.sessionContext.ready; }}")
+            page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+            yield page
+        finally:
+            browser.close()
+
+
+def run_next_cell(page: Page) -> None:
+    """The selected cell has run, and the next one is selected. Blocks."""
+    page.evaluate(f"() => {_RUN}")
+
+
+def start_next_cell(page: Page) -> None:
+    """The selected cell has been sent to the kernel. Does not wait for it."""
+    page.evaluate(f"() => {{ window.running = {_RUN}; }}")
+
+
+def run_through(page: Page, text: str) -> None:
+    """Every cell from the selected one to the first whose source contains `text` has run, that one included."""
+    while True:
+        source = selected_source(page)
+        run_next_cell(page)
+        if text in source:
+            return
+
+
+def run_up_to(page: Page, text: str) -> None:
+    """Every cell from the selected one has run, up to the first whose source contains `text`, which is selected."""
+    while text not in selected_source(page):
+        run_next_cell(page)
+
+
+def selected_source(page: Page) -> str:
+    return str(page.evaluate(f"() => {_NOTEBOOK}.content.activeCell.model.sharedModel.getSource()"))
