@@ -23,7 +23,7 @@ class Credentials:
 def temporary_credentials() -> Credentials:
     """Fresh credentials that no other cluster shares; takes about 2 ms after the import of ``cryptography`` (50 ms).
 
-    An elliptic-curve key, because generating an RSA key of 2,048 bits takes 20 to 300 ms by luck.
+    An elliptic-curve key, because generating an RSA key of 2,048 bits takes 10 to 80 ms, by luck.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
