@@ -78,7 +78,7 @@ class RDD(Statistics, Sampling, FileActions, Actions):
 
         Examples
         --------
-        >>> print(sc.parallelize([1, 2], 2).map(str).toDebugString().decode())
+        >>> print(sc.parallelize([1, 2], 2).map(str).toDebugString().decode())  # doctest: +ELLIPSIS
         (2) map RDD[...] at ... []
          |  parallelize RDD[...] at ... []
         """
