@@ -44,8 +44,6 @@ class StatCounter:
             raise TypeError(f"Can only merge Statcounter objects, not {type(other).__name__}")
         if other is self:
             other = other.copy()
-        if other.n == 0:
-            return self
         if self.n == 0:
             self.n, self.mu, self.m2 = other.n, other.mu, other.m2
             self.maxValue, self.minValue = other.maxValue, other.minValue

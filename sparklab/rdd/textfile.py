@@ -133,9 +133,6 @@ def _blocks(file: IO[bytes], limit: int | None) -> Iterator[bytes]:
             limit -= len(data)
         # A return at the very end may be half of "\r\n": it is not a line end yet.
         cut = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
-        if kept and kept[-1].endswith(b"\r") and cut == 0 and not data.startswith(b"\n"):
-            yield b"".join(kept)
-            kept = []
         if cut == 0:
             kept.append(data)
             continue

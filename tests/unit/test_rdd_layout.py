@@ -79,6 +79,10 @@ def test_repartition_starts_each_partition_where_spark_does(bound: int, starts: 
     assert [(first_int(partition, bound) + 1) % bound for partition in range(8)] == starts
 
 
+def test_the_generator_draws_again_where_spark_does() -> None:
+    assert [first_int(seed, 2**30 + 1) for seed in range(4)] == [520798028, 512468703, 447153120, 943801493]
+
+
 def test_repartition_moves_batches_of_ten(sc: NaiveDriver) -> None:
     assert sizes(sc.parallelize(range(10), 1).repartition(3)) == [10, 0, 0]
     assert sizes(sc.parallelize(range(100), 2).repartition(3)) == [30, 40, 30]
@@ -93,6 +97,7 @@ def test_coalesce_joins_neighbours_and_cannot_grow(sc: NaiveDriver) -> None:
     rdd = sc.parallelize(range(20), 7)
 
     assert layout(rdd.coalesce(3)) == [[*range(5)], [*range(5, 11)], [*range(11, 20)]]
+    assert sizes(rdd.coalesce(4)) == [2, 6, 6, 6]
     assert rdd.coalesce(10).getNumPartitions() == 7
     assert sizes(rdd.coalesce(10, shuffle=True)) == sizes(rdd.repartition(10))
 
@@ -108,6 +113,8 @@ def test_reduced_keys_are_placed_by_their_hash_in_order_of_appearance(sc: NaiveD
     pairs = sc.parallelize(PAIRS, 3)
 
     assert layout(pairs.reduceByKey(add)) == [[(3, "d")], [(1, "acg"), (10, "f")], [(2, "be")]]
+    # Each partition of the input starts a fold of its own for key 1.
+    assert layout(pairs.foldByKey("-", add, 2)) == [[(2, "-b-e"), (10, "-f")], [(1, "-a-c-g"), (3, "-d")]]
     assert layout(pairs.groupByKey(4).mapValues(list)) == [
         [],
         [(1, ["a", "c", "g"])],

@@ -106,6 +106,25 @@ def test_the_index_counts_through_the_batches_of_a_partition() -> None:
     assert describe_failure(failed.value, sc.last_task).record_index == 11_000
 
 
+class Damaged:
+    """A record that can be pickled and not unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (boom, (7,))
+
+
+def test_a_record_that_an_operator_was_done_with_is_not_blamed() -> None:
+    sc = NaiveDriver(1)
+
+    with pytest.raises(ValueError, match="no sevens") as failed:
+        sc.parallelize([*range(5_000), Damaged()], 1).map(str).count()
+
+    assert sc.last_task is not None
+    where, index, record = describe_failure(failed.value, sc.last_task)
+    assert where.startswith("map at")
+    assert (index, record) == (4_999, None)
+
+
 def test_an_error_outside_of_any_operator_has_no_place_and_no_record() -> None:
     sc = NaiveDriver(1)
     rdd = sc.parallelize([1], 1)
