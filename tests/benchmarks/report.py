@@ -1,0 +1,189 @@
+"""What a run says: the table for a terminal and for the README, the goals beside it, and the last line."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import re
+from pathlib import Path
+
+from tests.benchmarks.goals import ENFORCED, GOALS, Goal
+from tests.benchmarks.harness import START, Results, Row
+
+_TITLES = {
+    "log_mining": "A log mining",
+    "word_count": "B word count",
+    "word_count_operator": "B word count, operator.add",
+    "word_count_source": "B word count, source code",
+    "page_rank": "C PageRank",
+    "logistic_regression_rows": "D logistic regression, rows",
+    "logistic_regression_blocks": "D logistic regression, blocks",
+    "sort_by_key": "E sortByKey",
+    "join": "F join",
+    "group_by_key": "G groupByKey",
+    "tiny_jobs": "H tiny job",
+    "empty_partitions": "H empty partitions",
+    START: "H start",
+}
+_ONE_STEP = {"count", "ranks", "fit", "sort", "join", "group"}
+_WALL_ONLY = {"tiny_jobs", "empty_partitions", START}
+_MARKERS = ("<!-- benchmark table: begin -->", "<!-- benchmark table: end -->")
+
+
+def title(row: Row) -> str:
+    """What people call the row."""
+    name = _TITLES.get(row.workload, row.workload)
+    return name if row.step in _ONE_STEP else f"{name}, {row.step}"
+
+
+def ratio(one: float | None, other: float | None) -> float | None:
+    """`one` over `other`, where both were measured."""
+    return one / other if one is not None and other else None
+
+
+def missed(row: Row, goal: Goal) -> list[str]:
+    """The parts of `goal` that sparklab did not reach, as text; nothing where they could not be measured."""
+    cpu, wall = row.median_cpu_s, row.median_wall_s
+    found = []
+    less = ratio(cpu("pyspark"), cpu("sparklab"))
+    if goal.less_than_pyspark is not None and less is not None and less < goal.less_than_pyspark:
+        found.append(f"{less:.2f} times less CPU than PySpark, goal {goal.less_than_pyspark:g}")
+    of = wall if goal.bound_by == "wall" else cpu
+    times = ratio(of("sparklab"), of("bound"))
+    if goal.times_bound is not None and times is not None and times > goal.times_bound:
+        found.append(f"{times:.2f} times the bound's {goal.bound_by}, goal {goal.times_bound:g}")
+    wall_s = wall("sparklab")
+    if goal.wall_s is not None and wall_s is not None and wall_s > goal.wall_s:
+        found.append(f"{_seconds(wall_s)}, goal {_seconds(goal.wall_s)}")
+    return found
+
+
+def verdict(results: Results, mode: str) -> tuple[str, int]:
+    """The last line, and the exit code: 1 for a wrong answer, a failure or a missed goal that the run enforces."""
+    wrong = results.wrong_answers()
+    late = [
+        f"{title(row)}: {what}"
+        for key, goal in GOALS.items()
+        if key in ENFORCED[mode] and (row := results.rows.get(key)) is not None
+        for what in missed(row, goal)
+    ]
+    measured = [name for name in results.systems if name in results.versions]
+    if wrong or results.failures or late:
+        parts = [f"{len(wrong)} wrong answers", f"{len(results.failures)} failures", f"{len(late)} goals missed"]
+        return f"{mode}: FAILED: {', '.join(parts)}", 1
+    compared = sum(len(row.answers) > 1 for row in results.rows.values())
+    gone = "".join(f"; {name}: {results.absent[name]}" for name in results.systems if name in results.absent)
+    goals = [(key, goal) for key, goal in GOALS.items() if key in results.rows]
+    reached = sum(not missed(results.rows[key], goal) for key, goal in goals) if "sparklab" in measured else 0
+    return (
+        f"{mode}: {compared} answers compared and equal on {', '.join(measured)}; "
+        f"{reached} of {len(goals)} goals reached{gone}",
+        0,
+    )
+
+
+def table(results: Results) -> list[list[str]]:
+    """Header and rows of text: medians by system, the ratios, and the goals beside them."""
+    header = ["workload", *(f"{name}" for name in results.systems), "x bound", "goal", "PySpark / sparklab", "goal"]
+    return [header, *(_cells(results, row) for row in results.rows.values())]
+
+
+def _cells(results: Results, row: Row) -> list[str]:
+    cells = [title(row)]
+    for system in results.systems:
+        wall_s, cpu_s = row.median_wall_s(system), row.median_cpu_s(system)
+        if wall_s is None or cpu_s is None:
+            cells.append(_why_not(results, row, system))
+        elif row.workload in _WALL_ONLY:
+            cells.append(_seconds(wall_s))
+        else:
+            cells.append(f"{cpu_s:.2f} / {wall_s:.2f}")
+    goal = GOALS.get((row.workload, row.step), Goal())
+    if row.workload in _WALL_ONLY:
+        wall = ratio(row.median_wall_s("pyspark"), row.median_wall_s("sparklab"))
+        return [*cells, "", f"<= {_seconds(goal.wall_s)}" if goal.wall_s else "", _times(wall), ""]
+    cpu, wall_of = row.median_cpu_s, row.median_wall_s
+    of_bound = (ratio(cpu("sparklab"), cpu("bound")), ratio(wall_of("sparklab"), wall_of("bound")))
+    of_pyspark = (ratio(cpu("pyspark"), cpu("sparklab")), ratio(wall_of("pyspark"), wall_of("sparklab")))
+    by = " wall" if goal.bound_by == "wall" else ""
+    return [
+        *cells,
+        " / ".join(map(_times, of_bound)) if of_bound[0] else "",
+        f"<= {goal.times_bound:g}{by}" if goal.times_bound else "",
+        " / ".join(map(_times, of_pyspark)) if of_pyspark[0] else "",
+        f">= {goal.less_than_pyspark:g}" if goal.less_than_pyspark else "",
+    ]
+
+
+def _why_not(results: Results, row: Row, system: str) -> str:
+    reason = results.absent.get(system) or results.absent.get(f"{system} {row.workload}") or row.missing.get(system)
+    return (reason or "-").split(":")[0].splitlines()[0][:40]
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.3g} ms" if value < 0.9995 else f"{value:.3g} s"
+
+
+def _times(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def as_text(results: Results) -> str:
+    """The table for a terminal."""
+    rows = table(results)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([_caption(results), lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def as_markdown(results: Results, mode: str) -> str:
+    """The table for the README, with machine, date and versions."""
+    header, *rows = table(results)
+    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items() if name != "bound")
+    gone = [f"{name}: {results.absent[name]}" for name in results.systems if name in results.absent]
+    return "\n".join(
+        [
+            f"| {' | '.join(header)} |",
+            f"|{'---|' * len(header)}",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+            f"{_caption(results)} `make bench{'-quick' if mode == 'quick' else ''}`, "
+            f"{datetime.date.today().isoformat()}, {_machine()}, Python {platform.python_version()}, {versions}."
+            + "".join(f" {reason}." for reason in gone),
+        ]
+    )
+
+
+def write_markdown(text: str, path: Path) -> None:
+    """`text` stands in `path`: between its two markers where it has them, else as the whole file."""
+    begin, end = _MARKERS
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    if begin in old and end in old:
+        replaced = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", old, count=1, flags=re.DOTALL)
+        path.write_text(replaced, encoding="utf-8")
+    else:
+        path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _caption(results: Results) -> str:
+    return (
+        f"CPU seconds of the whole process tree / wall seconds, medians of {results.rounds} rounds "
+        "in which the systems take turns; `bound` is the same functions in two plain Python processes."
+    )
+
+
+def _machine() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} cores {_processor()} {platform.system()}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.machine()

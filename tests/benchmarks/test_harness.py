@@ -1,0 +1,141 @@
+"""The harness counts what whole trees of processes cost, and lets no wrong answer pass."""
+
+from __future__ import annotations
+
+import collections
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks import harness, inputs, report, workloads
+from tests.benchmarks.fakes import BURN_S
+from tests.benchmarks.goals import Goal
+from tests.benchmarks.harness import Measurement, Results, Row
+from tests.benchmarks.inputs import TINY
+from tests.benchmarks.systems import two_processes
+from tests.benchmarks.workload import same
+
+_FAKES = "tests.benchmarks.fakes"
+RIGHT, ALSO_RIGHT, WRONG, GONE = (f"{_FAKES}:{name}" for name in ("right", "also_right", "wrong", "gone"))
+
+
+@pytest.fixture(autouse=True)
+def _inputs_of_this_test_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs.tempfile, "tempdir", str(tmp_path))
+
+
+def test_wrong_answer_is_named_and_fails_the_run() -> None:
+    results = harness.measure([RIGHT, WRONG, ALSO_RIGHT], [f"{_FAKES}:Answers"], TINY, rounds=1)
+    (line,) = results.wrong_answers()
+    assert line.startswith(f"answers, differs: {WRONG} answered [[41, 43]]")
+    verdict, code = report.verdict(results, "quick")
+    assert code == 1
+    assert "1 wrong answers" in verdict
+
+
+def test_equal_answers_pass_and_systems_take_turns() -> None:
+    turns: list[str] = []
+    results = harness.measure([RIGHT, ALSO_RIGHT], [f"{_FAKES}:Answers"], TINY, rounds=2, say=turns.append)
+    assert [turn.rpartition(":")[2] for turn in turns] == ["right", "also_right"] * 2
+    assert report.verdict(results, "quick")[1] == 0
+    assert [len(of) for of in results.row("answers", "same").measured.values()] == [2, 2]
+
+
+def test_cpu_of_reaped_and_of_living_children_is_counted() -> None:
+    results = harness.measure([RIGHT], [f"{_FAKES}:Burns"], TINY, rounds=1)
+    cpu_s = {step: results.row("burns", step).median_cpu_s(RIGHT) or 0.0 for step in ("reaped", "alive", "nothing")}
+    assert cpu_s["reaped"] >= 0.9 * BURN_S
+    assert cpu_s["alive"] >= 0.9 * BURN_S
+    assert cpu_s["nothing"] < 0.5 * BURN_S
+
+
+def test_system_without_an_answer_in_time_is_asked_once_and_the_others_go_on() -> None:
+    results = harness.measure([RIGHT, WRONG], [f"{_FAKES}:Hangs", f"{_FAKES}:Answers"], TINY, rounds=2, timeout_s=2)
+    assert len(results.failures) == 1
+    assert "no answer in 2 s" in results.failures[0]
+    assert len(results.row("hangs", "answer").measured[RIGHT]) == 2
+    assert len(results.row("answers", "same").measured[WRONG]) == 2
+
+
+def test_system_that_raises_fails_the_run_with_its_traceback() -> None:
+    results = harness.measure([RIGHT, WRONG], [f"{_FAKES}:Raises"], TINY, rounds=1)
+    assert "ZeroDivisionError" in results.failures[0]
+    assert report.verdict(results, "quick")[1] == 1
+
+
+def test_system_that_is_not_installed_is_said_and_fails_nothing() -> None:
+    results = harness.measure([RIGHT, GONE], [f"{_FAKES}:Answers"], TINY, rounds=1)
+    verdict, code = report.verdict(results, "quick")
+    assert code == 0
+    assert "not installed: no such thing" in verdict
+    assert "not installed" in report.as_text(results)
+
+
+def test_two_plain_processes_give_the_answers_of_plain_python() -> None:
+    names = ["log_mining", "word_count", "sort_by_key", "tiny_jobs"]
+    results = harness.measure(["bound"], names, TINY, rounds=1)
+    assert results.failures == []
+
+    def answer(workload: str, step: str) -> object:
+        return results.row(workload, step).answers["bound"][0]
+
+    log = Path(inputs.logs(TINY.log_bytes)).read_text().splitlines()
+    assert answer("log_mining", "first query") == sum(line.startswith("ERROR") and "MySQL" in line for line in log)
+    words = Path(inputs.words(TINY.word_bytes)).read_text().split()
+    counts = collections.Counter(words)
+    assert answer("word_count", "count")[:2] == [len(counts), len(words)]
+    assert answer("sort_by_key", "sort")[:2] == [TINY.sort_records, True]
+    assert answer("tiny_jobs", "p50") == 4
+
+
+@pytest.mark.parametrize("ending", ["\n", ""])
+def test_the_two_halves_of_a_file_hold_each_line_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    path = tmp_path / "lines"
+    for n in range(1, 14):
+        lines = ["x" * (i * 7 % 5) + str(i) for i in range(n)]
+        path.write_text("\n".join(lines) + ending)
+        for block_bytes in (1, 3, 8, 1000):
+            monkeypatch.setattr(two_processes, "_BLOCK_BYTES", block_bytes)
+            halves = [list(two_processes.Share(i, "").lines(str(path))) for i in range(2)]
+            assert halves[0] + halves[1] == lines
+
+
+def test_every_workload_of_the_table_loads_under_its_own_name() -> None:
+    assert [workloads.load(name).name for name in workloads.NAMES] == list(workloads.NAMES)
+    assert set(workloads.QUICK) <= set(workloads.NAMES)
+
+
+def test_answers_are_equal_to_nine_digits_and_exactly_where_not_floating() -> None:
+    assert same([1, "a", 0.1 + 0.2], [1, "a", 0.3])
+    assert not same([0.1], [0.10001])
+    assert not same([10**15], [10**15 + 1])
+    assert not same([True], [1])
+    assert not same([1], [1, 1])
+
+
+def test_missed_goals_are_told_by_cpu_wall_and_seconds() -> None:
+    row = Row("w", "s")
+    row.measured = {
+        "sparklab": [Measurement(wall_s=2.0, cpu_s=2.0, peak_bytes=0)],
+        "bound": [Measurement(wall_s=1.0, cpu_s=1.9, peak_bytes=0)],
+        "pyspark": [Measurement(wall_s=9.0, cpu_s=6.0, peak_bytes=0)],
+    }
+    assert report.missed(row, Goal(3.0, 1.1, wall_s=2.0)) == []
+    assert report.missed(row, Goal(3.1)) == ["3.00 times less CPU than PySpark, goal 3.1"]
+    assert report.missed(row, Goal(times_bound=1.8, bound_by="wall")) == ["2.00 times the bound's wall, goal 1.8"]
+    assert report.missed(row, Goal(wall_s=0.5)) == ["2 s, goal 500 ms"]
+
+
+def test_markdown_replaces_what_stands_between_its_markers(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- benchmark table: begin -->\nold\n<!-- benchmark table: end -->\nafter\n")
+    results = Results((RIGHT,), 1, TINY)
+    results.row("tiny_jobs", "p50").measured[RIGHT] = [Measurement(0.004, 0.01, 0)]
+    report.write_markdown(report.as_markdown(results, "quick"), readme)
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "| H tiny job, p50 | 4 ms |" in text
