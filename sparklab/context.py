@@ -32,7 +32,6 @@ from sparklab.events.facts import (
     ContextStarted,
     ContextStopped,
     RddPersisted,
-    RddUnpersisted,
     ScopeClosed,
     ScopeOpened,
     bounded,
@@ -457,7 +456,6 @@ class SparkContext:
         self._dispatcher.feed(m.RddForgotten(rdd._id))
         if blocking:
             self._dispatcher.call(lambda _: True)
-        self.bus.publish(RddUnpersisted(rdd._id))
 
     def rdd_by_id(self, rdd_id: int) -> RDDCore | None:
         """The RDD with this id, while somebody refers to it."""

@@ -36,7 +36,15 @@ class JobFailed(SparklabError):
 
 
 class UserCodeError(JobFailed):
-    """A function given by the user raised inside a task; ``__cause__`` is the user's own exception."""
+    """A function given by the user raised inside a task; ``__cause__`` is the user's own exception.
+
+    Attributes
+    ----------
+    remote_traceback : str
+        The executor's traceback, the user's own frames only.
+    """
+
+    remote_traceback: str = ""
 
 
 class JobCancelled(SparklabError):

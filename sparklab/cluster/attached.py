@@ -70,7 +70,7 @@ class AttachedBackend:
         if isinstance(target, Client):
             return target
         try:
-            return Client(target, set_as_default=False, timeout=self._settings.start_timeout_s)
+            return Client(target, set_as_default=False, timeout=self._settings.start_timeout_s)  # type: ignore[no-untyped-call]
         except (OSError, TypeError, ValueError) as error:
             raise ClusterError(
                 f"connecting to the Dask cluster {target}",
@@ -153,10 +153,10 @@ class AttachedBackend:
         if self._runner is not None:
             self._runner.close()
         with contextlib.suppress(Exception):  # the cluster may be gone, and the rest must go on
-            self._client.unsubscribe_topic("all")
-            self._client.unregister_worker_plugin(f"sparklab-{self._app}")
+            self._client.unsubscribe_topic("all")  # type: ignore[no-untyped-call]
+            self._client.unregister_worker_plugin(f"sparklab-{self._app}")  # type: ignore[no-untyped-call]
         if self._owns_client:
-            self._client.close(timeout=2)
+            self._client.close(timeout=2)  # type: ignore[no-untyped-call]
 
 
 def _version() -> str:

@@ -19,7 +19,8 @@ from sparklab.errors import ClusterError
 from sparklab.scheduler import messages as m
 
 if TYPE_CHECKING:
-    from sparklab.cluster.local import ClusterEvent, LocalCluster
+    from sparklab.cluster.local import LocalCluster
+    from sparklab.cluster.processes import ClusterEvent
     from sparklab.cluster.runner import DaskRunner, Lane
 
 logger = logging.getLogger("sparklab.cluster")
@@ -130,6 +131,7 @@ class LocalBackend:
             },
             on_event=self._heard,
             scratch_root=self._settings.local_dir,
+            environment=self._settings.executor_env,
         )
         self._cluster.start(self._settings.start_timeout_s)
         from sparklab.cluster import compat
@@ -156,7 +158,7 @@ class LocalBackend:
                 self._act(event)
 
     def _act(self, event: ClusterEvent) -> None:
-        from sparklab.cluster.local import ClusterLost, ExecutorExited, ExecutorFailed, ExecutorReady
+        from sparklab.cluster.processes import ClusterLost, ExecutorExited, ExecutorFailed, ExecutorReady
 
         assert self._runner is not None
         match event:

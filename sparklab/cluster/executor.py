@@ -194,7 +194,8 @@ class Executor:
             check_cancelled=lambda: self._check(task_order.task),
         )
         started = time.perf_counter()
-        status, value = "succeeded", None
+        status = "succeeded"
+        value: Any = None
         try:
             with self._interruptible(task_order.task):
                 try:

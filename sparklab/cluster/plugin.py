@@ -133,7 +133,7 @@ class ExecutorService:
         return pickle.dumps(self.executor.blocks.drain_changes(), protocol=5)
 
     async def peek(self, rdd: int, partition: int, count: int) -> list[str]:
-        return list(self.executor.blocks.peek(rdd, partition, count))
+        return self.executor.blocks.peek(rdd, partition, count) or []
 
     def close(self) -> None:
         """The handlers answer no more; blocks and files are gone."""

@@ -165,7 +165,9 @@ class DaskRunner:
             retries=0,
         )
         self._futures[task] = future
-        future.add_done_callback(lambda done: self._graph_done(seat, stage.stage, task, done))
+        future.add_done_callback(  # type: ignore[no-untyped-call]
+            lambda done: self._graph_done(seat, stage.stage, task, done)
+        )
 
     def _graph_done(self, seat: _Seat, stage: int, task: int, future: Any) -> None:
         self._futures.pop(task, None)

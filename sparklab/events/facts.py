@@ -22,7 +22,7 @@ def bounded(text: str) -> str:
     return f"{text[:half]}...{text[-half:]}"
 
 
-# --- the context and its executors -------------------------------------------------------------------
+# --- the context and its executors ----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class ExecutorLost:
     map_outputs: int  # shuffle map outputs that went with it
 
 
-# --- scopes: the notebook cell (or script) a job belongs to --------------------------------------------
+# --- scopes: the notebook cell (or script) a job belongs to ---------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class ScopeClosed:
     status: str  # "ok" | "error" | "interrupted"
 
 
-# --- what was asked for ----------------------------------------------------------------------------------
+# --- what was asked for ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class JobEnded:
     stage: int = -1
 
 
-# --- what ran ------------------------------------------------------------------------------------------------
+# --- what ran -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ class TaskEnded:
     error: str = ""  # first line
 
 
-# --- what is held -----------------------------------------------------------------------------------------------
+# --- what is held ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

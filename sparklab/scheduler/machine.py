@@ -19,6 +19,7 @@ from sparklab.events.facts import (
     JobEnded,
     MapOutputLost,
     MapOutputStored,
+    RddUnpersisted,
     StageEnded,
     StageStarted,
     TaskStarted,
@@ -92,6 +93,7 @@ class Scheduler:
                 if self._is_current(stimulus.executor, stimulus.epoch):
                     self._apply_changes(stimulus.changes, stimulus.executor, stimulus.epoch)
             case m.RddForgotten():
+                self._out.facts.append(RddUnpersisted(stimulus.rdd))
                 for executor in sorted(self.blocks.forget_rdd(stimulus.rdd)):
                     if executor in self.executors:
                         epoch = self.executors[executor].epoch

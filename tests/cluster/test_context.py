@@ -1,0 +1,174 @@
+"""A context from start to stop: masters, laziness, threads, scripts without a guard, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sparklab import SparkConf, SparkContext
+from sparklab.errors import ClosureError, ClusterError, JobCancelled, SparklabError
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPT = """
+from sparklab import SparkContext
+sc = SparkContext("local[2]", "a script without a guard")
+print("sum", sc.parallelize(range(100), 4).map(lambda x: x * x).reduce(lambda a, b: a + b))
+sc.stop()
+"""
+
+
+def run_python(*arguments: str, stdin: str | None = None) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *arguments], input=stdin, capture_output=True, text=True, timeout=60, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_an_unguarded_script_runs_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+    assert run_python(str(path)) == "sum 328350\n"
+
+
+def test_an_unguarded_script_runs_from_standard_input() -> None:
+    assert run_python("-", stdin=SCRIPT) == "sum 328350\n"
+
+
+def test_an_unguarded_script_runs_from_the_command_line() -> None:
+    assert run_python("-c", SCRIPT) == "sum 328350\n"
+
+
+def test_a_context_that_is_never_stopped_ends_with_its_program() -> None:
+    assert run_python("-c", SCRIPT.replace("sc.stop()", "")) == "sum 328350\n"
+
+
+def test_the_constructor_returns_before_the_cluster_has_started() -> None:
+    started = time.perf_counter()
+    with SparkContext("local[2]", "quick") as sc:
+        assert time.perf_counter() - started < 0.5
+        assert sc.state in ("starting", "running")
+        assert sc.parallelize([1, 2, 3], 2).sum() == 6
+        assert sc.state == "running"
+    assert sc.state == "stopped"
+
+
+def test_a_second_context_raises_value_error_naming_the_first(sc_threads: SparkContext) -> None:
+    with pytest.raises(ValueError, match=r"existing SparkContext\(app=tests, master=threads\[2\]\)"):
+        SparkContext("threads[1]", "second")
+
+
+def test_a_second_context_is_allowed_where_conf_says_so(sc_threads: SparkContext) -> None:
+    conf = SparkConf().set("sparklab.allowMultipleContexts", "true")
+    with SparkContext("threads[1]", "second", conf=conf) as second:
+        assert second.parallelize([1, 2]).count() == 2
+        assert sc_threads.parallelize([1, 2, 3]).count() == 3
+    SparkContext._active = sc_threads
+
+
+def test_get_or_create_returns_the_active_context(sc_threads: SparkContext) -> None:
+    assert SparkContext.getOrCreate() is sc_threads
+
+
+def test_using_a_stopped_context_says_so() -> None:
+    conf = SparkConf().set("sparklab.allowMultipleContexts", "true")
+    sc = SparkContext("threads[1]", "short", conf=conf)
+    rdd = sc.parallelize([1])
+    sc.stop()
+    with pytest.raises(SparklabError, match="stopped"):
+        rdd.collect()
+
+
+def test_jobs_of_several_threads_run_at_the_same_time(sc_local: SparkContext, tmp_path: Path) -> None:
+    def meet(mine: str, other: str) -> str:
+        Path(mine).touch()
+        deadline = time.monotonic() + 20
+        while not os.path.exists(other):
+            assert time.monotonic() < deadline, "the other job does not run"
+            threading.Event().wait(0.01)
+        return mine
+
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    results: list[list[str]] = []
+    threads = [
+        threading.Thread(
+            target=lambda names=names: results.append(sc_local.parallelize([names], 1).map(lambda n: meet(*n)).collect())
+        )
+        for names in ((a, b), (b, a))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(results) == [[a], [b]]
+
+
+def test_a_job_cancelled_from_another_thread_ends_with_job_cancelled(tmp_path: Path) -> None:
+    conf = SparkConf().set("sparklab.allowMultipleContexts", "true")
+    flag = str(tmp_path / "running")
+
+    def forever(x: int) -> int:
+        Path(flag).touch()
+        while True:
+            x += 1
+
+    with SparkContext("local[2]", "cancel", conf=conf) as sc:
+        caught: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                sc.parallelize([1], 1).map(forever).collect()
+            except BaseException as error:
+                caught.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        wait_until(lambda: os.path.exists(flag))
+        sc.cancelAllJobs()
+        thread.join(5)
+        assert isinstance(caught[0], JobCancelled)
+        assert sc.parallelize([1, 2], 2).sum() == 3
+        assert all(info.epoch == 0 for info in sc.executorInfos()), "a loop in Python ends without a restart"
+
+
+def test_a_master_that_sparklab_cannot_use_is_a_clear_error() -> None:
+    conf = SparkConf().set("sparklab.allowMultipleContexts", "true")
+    with pytest.raises(ClusterError, match="yarn"):
+        SparkContext("yarn", conf=conf)
+
+
+def test_the_context_in_a_closure_is_named(sc_local: SparkContext) -> None:
+    with pytest.raises(ClosureError, match="`sc_local` \\(SparkContext\\)"):
+        sc_local.parallelize([1], 1).map(lambda x: sc_local.defaultParallelism + x).collect()
+
+
+def test_nothing_is_left_after_the_driver_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import sys, time\nfrom sparklab import SparkContext, SparkConf\n"
+        f"sc = SparkContext('local[2]', conf=SparkConf().set('spark.local.dir', {str(tmp_path)!r}))\n"
+        "sc.parallelize(range(100), 4).cache().count()\nprint('ready', flush=True)\ntime.sleep(60)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    driver = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
+    assert driver.stdout is not None
+    assert driver.stdout.readline() == "ready\n"
+    family = psutil.Process(driver.pid).children(recursive=True)
+    assert len(family) >= 4, "launcher, scheduler and two executors"
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    driver.stdout.close()
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert alive == []
+    wait_until(lambda: not [p for p in tmp_path.iterdir() if p.name.startswith("sparklab-cluster-")])

@@ -1,0 +1,28 @@
+"""Every example in a public docstring runs, and prints what it says."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import sparklab
+from sparklab import SparkConf, SparkContext, StorageLevel
+
+PACKAGES = ("sparklab.rdd", "sparklab.storage", "sparklab.shuffle", "sparklab.events", "sparklab.scheduler")
+MODULES = ["sparklab.context", "sparklab.conf", "sparklab.cluster.master", "sparklab.cluster.resources"]
+for package in PACKAGES:
+    MODULES += [
+        f"{package}.{found.name}" for found in pkgutil.iter_modules(importlib.import_module(package).__path__)
+    ]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of(name: str, sc_threads: SparkContext) -> None:
+    names = {"sc": sc_threads, "SparkConf": SparkConf, "StorageLevel": StorageLevel, "sparklab": sparklab}
+    result = doctest.testmod(
+        importlib.import_module(name), extraglobs=names, optionflags=doctest.IGNORE_EXCEPTION_DETAIL
+    )
+    assert result.failed == 0
