@@ -1,0 +1,200 @@
+"""What a reader clicks in a panel, carried out: a closed vocabulary, checked field by field, never code."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from sparklab.errors import SparklabError
+from sparklab.jupyter.tables import plural
+from sparklab.rdd.rdd import RDD
+from sparklab.storage.level import StorageLevel
+
+if TYPE_CHECKING:
+    from sparklab.context import SparkContext
+
+LEVELS: Final = {
+    "MEMORY_ONLY": StorageLevel.MEMORY_ONLY,
+    "MEMORY_AND_DISK": StorageLevel.MEMORY_AND_DISK,
+}
+
+# command -> its required fields and their types; `cmd`, `scope` and `id` may stand in any.
+_SCHEMA: Final[dict[str, dict[str, type]]] = {
+    "cancel": {},
+    "kill-executor": {"executor": int},
+    "drop-partition": {"rdd": int, "partition": int},
+    "persist": {"rdd": int},
+    "unpersist": {"rdd": int},
+    "reset": {},
+    "snapshot": {},
+}
+_OPTIONAL: Final[dict[str, dict[str, type]]] = {
+    "cancel": {"job": int, "jobs": list},
+    "kill-executor": {"stay_dead": bool},
+    "persist": {"level": str},
+}
+_ALWAYS: Final[dict[str, type]] = {"cmd": str, "scope": str, "id": int}
+
+
+class Refused(Exception):
+    """A command that breaks the vocabulary or names what is not there; its text is shown to the reader."""
+
+
+class Commands:
+    """The commands of one context, as panels and other front ends send them.
+
+    Thread-safe: called on comm threads while cells run. One command that changes the cluster at a time; a cancel
+    never waits for another command.
+    """
+
+    def __init__(self, sc: SparkContext) -> None:
+        self._sc = sc
+        self._lock = threading.Lock()
+        self._levels: dict[int, StorageLevel] = {}  # of RDDs whose level a panel changed: as it was before
+
+    def handle(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """``{"ok": True, "text": ...}`` once `command` is carried out, ``{"ok": False, "text": ...}`` where it is not.
+
+        Never raises for what a message holds. Blocks while a killed executor's loss is learned of. ``text`` is also
+        under ``message`` (carried out) or ``error`` (refused).
+        """
+        try:
+            name = self._checked(command)
+            if name == "cancel":
+                text = self._cancel(command)
+            else:
+                with self._lock:
+                    text = self._acts[name](self, command)
+        except (Refused, SparklabError, ValueError) as refusal:
+            return {"ok": False, "text": str(refusal), "error": str(refusal)}
+        return {"ok": True, "text": text, "message": text}
+
+    def cost(self, command: Mapping[str, Any]) -> str:
+        """What `command` would take away ("24 partitions, 12 live there"), "" for one that takes nothing."""
+        try:
+            name = self._checked(command)
+            if name == "kill-executor":
+                info = self._executor(command["executor"])
+                held, running = plural(info.cached_partitions, "cached partition"), plural(info.running_tasks, "task")
+                return f"executor {info.executor}: {held} live there, {running} running"
+            if name in ("drop-partition", "unpersist"):
+                rdd = self._rdd(command["rdd"])
+                return f"{plural(len(rdd.partitions), 'partition')}, computed again when next needed"
+        except (Refused, SparklabError) as refusal:
+            return str(refusal)
+        return ""
+
+    # --- one by one -------------------------------------------------------------------------------------
+
+    def _cancel(self, command: Mapping[str, Any]) -> str:
+        asked = [command["job"]] if "job" in command else list(command.get("jobs", ()))
+        scope = command.get("scope", "")
+        with self._sc.bus.lock:
+            jobs = self._sc.bus.views.jobs
+            running = [number for number, job in jobs.items() if job.status == "running"]
+            if not asked:
+                asked = [number for number in running if not scope or jobs[number].scope == scope]
+            unknown = [number for number in asked if number not in jobs]
+        if unknown:
+            raise Refused(f"there is no job {unknown[0]}")
+        cancelled = [number for number in asked if number in running]
+        for number in cancelled:
+            self._sc.cancelJob(number, "cancelled from the panel")
+        if not cancelled:
+            return "nothing was running any more"
+        return f"cancelled {'job' if len(cancelled) == 1 else 'jobs'} {', '.join(map(str, cancelled))}"
+
+    def _kill_executor(self, command: Mapping[str, Any]) -> str:
+        info = self._executor(command["executor"])
+        self._sc.kill_executor(info.executor, stay_dead=command.get("stay_dead", False))
+        return f"killed executor {info.executor}: {plural(info.cached_partitions, 'cached partition')} went with it"
+
+    def _drop_partition(self, command: Mapping[str, Any]) -> str:
+        rdd, index = self._rdd(command["rdd"]), command["partition"]
+        if not 0 <= index < len(rdd.partitions):
+            raise Refused(f"RDD {rdd.id()} has no partition {index}: it has {plural(len(rdd.partitions), 'partition')}")
+        self._sc.drop_partition(rdd, index)
+        return f"dropped partition {index} of {_name(rdd)}: it is computed again when next needed"
+
+    def _persist(self, command: Mapping[str, Any]) -> str:
+        rdd, level = self._rdd(command["rdd"]), command.get("level", "MEMORY_ONLY")
+        if level not in LEVELS:
+            raise Refused(f"no storage level {level!r}: {', '.join(LEVELS)}")
+        self._levels.setdefault(rdd.id(), rdd.storage_level)
+        if rdd.storage_level != LEVELS[level]:
+            if rdd.storage_level != StorageLevel.NONE:
+                rdd.unpersist()
+            rdd.persist(LEVELS[level])
+        return f"{_name(rdd)} is kept ({level}) when it is next computed"
+
+    def _unpersist(self, command: Mapping[str, Any]) -> str:
+        rdd = self._rdd(command["rdd"])
+        self._levels.setdefault(rdd.id(), rdd.storage_level)
+        rdd.unpersist()
+        return f"{_name(rdd)} is no longer kept"
+
+    def _reset(self, command: Mapping[str, Any]) -> str:
+        """Levels changed from a panel are as the program set them; dropped blocks come back with the next action."""
+        restored = []
+        for number, level in self._levels.items():
+            rdd = self._sc.rdd_by_id(number)
+            if not isinstance(rdd, RDD) or rdd.storage_level == level:
+                continue
+            if rdd.storage_level != StorageLevel.NONE:
+                rdd.unpersist()
+            if level != StorageLevel.NONE:
+                rdd.persist(level)
+            restored.append(_name(rdd))
+        self._levels.clear()
+        return f"as the program set it: {', '.join(restored)}" if restored else "nothing had been changed from a panel"
+
+    def _snapshot(self, command: Mapping[str, Any]) -> str:
+        with self._sc.bus.lock:
+            views = self._sc.bus.views
+            running = sum(job.status == "running" for job in views.jobs.values())
+        return f"{plural(len(views.jobs), 'job')}, {running} running"
+
+    _acts: Final[dict[str, Callable[[Commands, Mapping[str, Any]], str]]] = {
+        "kill-executor": _kill_executor,
+        "drop-partition": _drop_partition,
+        "persist": _persist,
+        "unpersist": _unpersist,
+        "reset": _reset,
+        "snapshot": _snapshot,
+    }
+
+    # --- checking ----------------------------------------------------------------------------------------
+
+    def _checked(self, command: Mapping[str, Any]) -> str:
+        name = command.get("cmd")
+        if not isinstance(name, str) or name not in _SCHEMA:
+            raise Refused(f"no command {str(name)[:40]!r}: {', '.join(_SCHEMA)}")
+        allowed = _SCHEMA[name] | _OPTIONAL.get(name, {}) | _ALWAYS
+        for field, value in command.items():
+            if field not in allowed:
+                raise Refused(f"{name}: no field {str(field)[:40]!r}")
+            if type(value) is not allowed[field] and not (field == "id"):
+                raise Refused(f"{name}: {field} must be of type {allowed[field].__name__}")
+        missing = [field for field in _SCHEMA[name] if field not in command]
+        if missing:
+            raise Refused(f"{name}: {missing[0]} is missing")
+        if not all(type(number) is int for number in command.get("jobs", ())):
+            raise Refused(f"{name}: jobs must be numbers")
+        return name
+
+    def _rdd(self, number: int) -> RDD:
+        rdd = self._sc.rdd_by_id(number)
+        if not isinstance(rdd, RDD):
+            raise Refused(f"RDD {number} is gone: no variable refers to it any more")
+        return rdd
+
+    def _executor(self, number: int) -> Any:
+        infos = {info.executor: info for info in self._sc.executorInfos()}
+        if number not in infos:
+            raise Refused(f"there is no executor {number}: {', '.join(map(str, sorted(infos))) or 'none is up yet'}")
+        return infos[number]
+
+
+def _name(rdd: RDD) -> str:
+    return f"{rdd.name() or rdd.operator} (RDD {rdd.id()})"

@@ -1,0 +1,97 @@
+"""What an RDD would take to compute: stages, tasks, shuffles, what is cached and skipped. Nothing runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, cast
+
+from sparklab.context import SparkContext
+from sparklab.events.facts import JobStarted, RddNode, StageNode
+from sparklab.jupyter.tables import plural, shorten
+from sparklab.scheduler.describe import job_started
+from sparklab.scheduler.messages import JobSubmitted
+from sparklab.scheduler.stages import Stage, StageGraph, demand
+
+if TYPE_CHECKING:
+    from sparklab.rdd.rdd import RDD
+
+_CHAIN_WIDTH: Final = 72
+
+
+def text(plan: JobStarted) -> str:
+    """`plan` in words, stages in the order in which they run."""
+    nodes = {node.rdd: node for node in plan.rdds}
+    target = nodes.get(plan.rdd)
+    what = f"{plan.action} at {plan.call_site}" if plan.action else _label(target)
+    running = [stage for stage in plan.stages if not stage.skipped]
+    skipped = len(plan.stages) - len(running)
+    shuffles = sum(1 for stage in running if stage.shuffle >= 0)
+    counts = [
+        plural(len(running), "stage"),
+        plural(sum(stage.tasks for stage in running), "task"),
+        plural(shuffles, "shuffle") if shuffles else "no shuffle",
+    ]
+    if skipped:
+        counts.append(f"{plural(skipped, 'stage')} skipped")
+    lines = [f"Plan of {what}: {', '.join(counts)}"]
+    reads = {stage.stage: [p.shuffle for p in plan.stages if p.stage in stage.parents] for stage in plan.stages}
+    for stage in plan.stages:
+        lines.extend(_stage_lines(stage, nodes, reads[stage.stage]))
+    return "\n".join(lines)
+
+
+def _stage_lines(stage: StageNode, nodes: dict[int, RddNode], reads: list[int]) -> Iterable[str]:
+    cut = set(stage.cut_rdds)
+    kept = [nodes[number] for number in stage.rdds if number in nodes and number not in cut]
+    ends = []
+    if reads:
+        ends.append("reads shuffle " + ", ".join(map(str, reads)))
+    if stage.shuffle >= 0:
+        ends.append(f"writes shuffle {stage.shuffle}")
+    chain = shorten(" -> ".join(node.name for node in kept), _CHAIN_WIDTH)
+    state = "skipped: its output is there already" if stage.skipped else plural(stage.tasks, "task")
+    lines = [f"  Stage {stage.stage}, {state}: {chain}" + (f"  ({'; '.join(ends)})" if ends else "")]
+    if stage.skipped:
+        return lines
+    if cut:
+        names = shorten(", ".join(nodes[number].name for number in stage.rdds if number in cut), _CHAIN_WIDTH)
+        lines.append(f"    not run, because what is made from it is cached: {names}")
+    for node in kept:
+        if node.level:
+            lines.append(f"    kept ({node.level}): {_label(node)}, {plural(node.partitions, 'partition')}")
+    return lines
+
+
+def _label(node: RddNode | None) -> str:
+    return f"{node.name} (RDD {node.rdd}, {node.call_site})" if node is not None else "an RDD"
+
+
+def plan(rdd: RDD) -> JobStarted:
+    """The plan of computing all of `rdd` now, shaped as the fact that a job of it begins with; nothing runs.
+
+    Reads which partitions are cached and which map outputs are there, as folded so far. Stage numbers count from 0
+    within the plan. Raises what asking for the partitions raises (a path that matches no file).
+    """
+    result = StageGraph().result_stage(rdd, len(rdd.partitions))
+    bus = cast(SparkContext, rdd.context).bus
+    with bus.lock:
+        cached = {number: set(view.blocks) for number, view in bus.views.cache.items()}
+        written = {number: set(view.outputs) for number, view in bus.views.shuffles.items()}
+    computed: dict[int, dict[int, set[int]]] = {}
+    order: list[Stage] = []
+    pending: dict[int, tuple[Stage, set[int]]] = {result.id: (result, set(range(result.num_tasks)))}
+    while pending:
+        # A stage's number is greater than its parents': by then, all its readers have said what they want of it.
+        stage, wanted = pending.pop(max(pending))
+        order.insert(0, stage)
+        if not wanted:
+            continue
+        computed[stage.id], shuffles = demand(stage, wanted, lambda number, i: i in cached.get(number, ()))
+        for parent in stage.parents:
+            assert parent.writes is not None
+            shuffle = parent.writes.shuffle_id
+            missing = set(range(parent.num_tasks)) - written.get(shuffle, set()) if shuffle in shuffles else set()
+            pending.setdefault(parent.id, (parent, set()))[1].update(missing)
+    asked = JobSubmitted(-1, rdd, range(result.num_tasks), action="", call_site=rdd.call_site, pool="")
+    served = {number for number, held in cached.items() if held}
+    return job_started(asked, order, set(computed), computed, served)

@@ -1,0 +1,276 @@
+"""``%sparklab``: one dispatcher for everything that can be said about a context from a cell."""
+
+from __future__ import annotations
+
+import dataclasses
+from argparse import Namespace
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from sparklab.jupyter import explain, reports, surfaces
+from sparklab.jupyter.commands import LEVELS
+from sparklab.jupyter.parsers import EXPRESSIONS, CommandError, HelpShown, cell_parser, overview, parser_of
+from sparklab.jupyter.tables import plural
+from sparklab.jupyter.transform import MARKED_LINE
+from sparklab.rdd.rdd import RDD
+from sparklab.storage.level import StorageLevel
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from sparklab.context import SparkContext
+    from sparklab.jupyter.cells import Cells
+
+Rows = list[dict[str, Any]]
+
+
+class Magics:
+    """The line magic ``%sparklab`` of one shell."""
+
+    def __init__(self, shell: InteractiveShell, cells: Cells) -> None:
+        self.shell = shell
+        self.cells = cells
+
+    def install(self) -> None:
+        """``%sparklab`` and ``%%sparklab`` can be written."""
+        manager = self.shell.magics_manager
+        manager.register_function(self.line, "line", "sparklab")
+        manager.register_function(self.cell, "cell", "sparklab")
+
+    def uninstall(self) -> None:
+        """The names are free again."""
+        for kind in ("line", "cell"):
+            self.shell.magics_manager.magics[kind].pop("sparklab", None)
+
+    def line(self, line: str) -> None:
+        """Say something about the context, or do something to it: `%sparklab --help` lists what."""
+        words = line.split(None, 1)
+        if not words or words[0] in ("--help", "-h", "help"):
+            print(overview())
+            return
+        subcommand, rest = words[0], words[1].strip() if len(words) > 1 else ""
+        try:
+            if subcommand == MARKED_LINE:
+                self.cells.mark(cell_parser().parse_line(rest))
+                return
+            parser = parser_of(subcommand)
+            if subcommand in EXPRESSIONS and rest and rest.split()[0] not in ("-h", "--help"):
+                options = Namespace(rdd=rest)
+            else:
+                options = parser.parse_line(rest)
+        except HelpShown:
+            return
+        result = self._acts[subcommand](self, options)
+        name = getattr(options, "out", None)
+        if name and subcommand != "start":
+            self.shell.user_ns[name] = result
+
+    def cell(self, line: str, body: str) -> None:
+        """Run this cell with the full panel from the start, as a named run: `%%sparklab --help` lists the options."""
+        raise CommandError(
+            "running a cell with `%%sparklab`",
+            "it was reached as a cell magic, so the body would not run as a cell of its own",
+            "write `%%sparklab` on the first line of a cell (below `%%time`, if that is wanted)",
+        )
+
+    # --- session ------------------------------------------------------------------------------------------
+
+    def _start(self, options: Namespace) -> None:
+        from sparklab.conf import SparkConf
+        from sparklab.context import SparkContext
+
+        running = SparkContext._active
+        if running is not None:
+            if options.master not in (None, running.master):
+                raise CommandError(
+                    f"starting a context on {options.master}",
+                    f"one is running on {running.master}",
+                    "`%sparklab stop` first",
+                )
+            self.shell.user_ns[options.out] = running
+            print(f"Already running: {running.appName} on {running.master}, bound to `{options.out}`.")
+            return
+        conf = SparkConf()
+        for setting in options.conf:
+            key, equals, value = setting.partition("=")
+            if not equals:
+                raise CommandError("reading `%sparklab start --conf`", f"{setting!r} has no `=`", "write KEY=VALUE")
+            conf.set(key, value)
+        sc = SparkContext(master=options.master, appName=options.name or "notebook", conf=conf)
+        self.shell.user_ns[options.out] = sc
+        print(f"Starting {sc.appName} on {sc.master}, bound to `{options.out}`; the first action waits for it.")
+
+    def _stop(self, options: Namespace) -> None:
+        sc = self._context("stopping the context")
+        self._freeze(options)
+        sc.stop()
+        print(f"Stopped {sc.appName} on {sc.master}.")
+
+    def _status(self, options: Namespace) -> dict[str, Any]:
+        status = reports.status(self._context("asking for the status"))
+        print(reports.status_text(status))
+        return status
+
+    def _doctor(self, options: Namespace) -> Rows:
+        from sparklab import doctor
+
+        findings = doctor.examine()
+        print(doctor.report(findings))
+        return [dataclasses.asdict(finding) for finding in findings]
+
+    def _auto(self, options: Namespace) -> None:
+        if options.mode is not None:
+            self.cells.auto = options.mode
+        meaning = {"on": "with the first job", "slow": "after 0.5 s of a running action", "off": "never"}
+        print(f"auto {self.cells.auto}: the strip under a plain cell comes {meaning[self.cells.auto]}.")
+
+    # --- inspect ------------------------------------------------------------------------------------------
+
+    def _dag(self, options: Namespace) -> None:
+        surfaces.show_lineage(self.shell, self._rdd(options.rdd))
+
+    def _explain(self, options: Namespace) -> None:
+        print(explain.text(explain.plan(self._rdd(options.rdd))))
+
+    def _jobs(self, options: Namespace) -> Rows:
+        return _printed(reports.jobs(self._context("listing the jobs")), "No job has run yet.")
+
+    def _cache(self, options: Namespace) -> Rows:
+        sc = self._context("asking what is cached")
+        rows = _printed(reports.cache(sc), "Nothing is cached: rdd.persist() keeps an RDD when it is next computed.")
+        if rows:
+            print(f"\n{reports.budget_text(sc)}")
+        return rows
+
+    def _executors(self, options: Namespace) -> Rows:
+        sc = self._context("listing the executors")
+        return _printed(reports.executors(sc), f"No executor yet: the context is {sc.state}.")
+
+    def _show(self, options: Namespace) -> None:
+        from IPython.display import display
+
+        from sparklab.events.run import Run
+
+        if not options.run:
+            sc = self._context("showing the last run")
+            display(sc.lastRun)  # type: ignore[no-untyped-call]
+            return
+        run = self.shell.user_ns.get(options.run)
+        if not isinstance(run, Run):
+            found = "no such variable" if run is None else f"it is a {type(run).__name__}"
+            raise CommandError(f"showing the run {options.run}", found, "`%%sparklab -o NAME` binds a cell's Run")
+        display(run)  # type: ignore[no-untyped-call]
+
+    # --- act ----------------------------------------------------------------------------------------------
+
+    def _persist(self, options: Namespace) -> None:
+        rdd, level = self._rdd(options.rdd), LEVELS[options.level]
+        if rdd.storage_level not in (StorageLevel.NONE, level):
+            rdd.unpersist()
+        rdd.persist(level)
+        print(f"{reports.rdd_name(rdd)} is kept ({options.level}) when it is next computed.")
+
+    def _unpersist(self, options: Namespace) -> None:
+        rdd = self._rdd(options.rdd)
+        rdd.unpersist()
+        print(f"{reports.rdd_name(rdd)} is no longer kept.")
+
+    def _drop_partition(self, options: Namespace) -> None:
+        sc, rdd = self._context("dropping a partition"), self._rdd(options.rdd)
+        count = len(rdd.partitions)
+        if not 0 <= options.partition < count:
+            raise CommandError(
+                f"dropping partition {options.partition} of {reports.rdd_name(rdd)}",
+                f"it has {plural(count, 'partition')}",
+                f"give an index from 0 to {count - 1}",
+            )
+        sc.drop_partition(rdd, options.partition)
+        print(f"Dropped partition {options.partition} of {reports.rdd_name(rdd)}; it is computed again when needed.")
+
+    def _cancel(self, options: Namespace) -> None:
+        sc = self._context("cancelling a job")
+        running = reports.running_jobs(sc)
+        if options.job == "all":
+            sc.cancelAllJobs()
+            print(f"Cancelled {plural(len(running), 'job')}.")
+            return
+        if options.job not in running:
+            names = ", ".join(map(str, running)) or "none"
+            raise CommandError(f"cancelling job {options.job}", f"running jobs: {names}", "`%sparklab jobs` lists them")
+        sc.cancelJob(options.job, "cancelled by %sparklab cancel")
+        print(f"Cancelled job {options.job}.")
+
+    def _kill_executor(self, options: Namespace) -> None:
+        sc = self._context("killing an executor")
+        infos = {info.executor: info for info in sc.executorInfos()}
+        if options.executor not in infos:
+            raise CommandError(
+                f"killing executor {options.executor}",
+                f"executors: {', '.join(map(str, sorted(infos))) or 'none yet'}",
+                "`%sparklab executors` lists them",
+            )
+        held = infos[options.executor].cached_partitions
+        sc.kill_executor(options.executor, stay_dead=options.stay_dead)
+        after = "it stays dead" if options.stay_dead else "a new process takes its place"
+        print(f"Killed executor {options.executor}: {plural(held, 'cached partition')} went with it; {after}.")
+
+    def _freeze(self, options: Namespace) -> None:
+        count = surfaces.freeze_all(self.shell)
+        if count:
+            print(f"{plural(count, 'panel')} left as {'a picture' if count == 1 else 'pictures'}.")
+
+    _acts: Final[dict[str, Callable[[Magics, Namespace], Any]]] = {
+        "start": _start,
+        "stop": _stop,
+        "status": _status,
+        "dag": _dag,
+        "explain": _explain,
+        "jobs": _jobs,
+        "show": _show,
+        "cache": _cache,
+        "executors": _executors,
+        "persist": _persist,
+        "unpersist": _unpersist,
+        "drop-partition": _drop_partition,
+        "cancel": _cancel,
+        "kill-executor": _kill_executor,
+        "auto": _auto,
+        "freeze": _freeze,
+        "doctor": _doctor,
+    }
+
+    # --- what the words mean ------------------------------------------------------------------------------
+
+    def _context(self, attempted: str) -> SparkContext:
+        from sparklab.context import SparkContext
+
+        if SparkContext._active is None:
+            raise CommandError(attempted, "no context is running", "`%sparklab start`, or sc = SparkContext(...)")
+        return SparkContext._active
+
+    def _rdd(self, text: str) -> RDD:
+        if text.isdecimal():
+            found = self._context(f"looking for RDD {text}").rdd_by_id(int(text))
+            if not isinstance(found, RDD):
+                raise CommandError(f"looking for RDD {text}", "no living RDD has this number", "give a variable")
+            return found
+        try:
+            value = self.shell.ev(text)  # type: ignore[no-untyped-call]
+        except Exception as error:
+            raise CommandError(
+                f"looking for the RDD `{text}`",
+                f"{type(error).__name__}: {error}",
+                "give a variable that holds an RDD, an expression, or an RDD's number",
+            ) from error
+        if not isinstance(value, RDD):
+            raise CommandError(
+                f"looking for the RDD `{text}`",
+                f"it is a {type(value).__name__}, not an RDD",
+                "an action's result is a plain value; give the RDD it was made from",
+            )
+        return value
+
+
+def _printed(rows: Rows, nothing: str) -> Rows:
+    print(reports.rows_text(rows) if rows else nothing)
+    return rows

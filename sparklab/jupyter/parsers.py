@@ -1,0 +1,188 @@
+"""What may be written after ``%sparklab`` and ``%%sparklab``: one parser per subcommand, ``--help`` everywhere."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import keyword
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+from IPython.utils._process_common import arg_split
+
+from sparklab.errors import SparklabError
+
+LEVELS: Final = ("MEMORY_ONLY", "MEMORY_AND_DISK")
+AUTO_MODES: Final = ("on", "slow", "off")
+VIEWS: Final = ("dag", "cache", "off")
+
+
+class CommandError(SparklabError):
+    """A ``%sparklab`` line that cannot be carried out; shown without a traceback, because no code failed."""
+
+
+class HelpShown(Exception):
+    """``--help`` was asked for and has been printed."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises a three-part error, and never ends the kernel."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        usage = " ".join(self.format_usage().split())
+        raise CommandError(f"reading the line `{self.prog} ...`", message, f"{usage}; `{self.prog} --help` says more")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        raise HelpShown
+
+    def parse_line(self, line: str) -> argparse.Namespace:
+        """The options written in `line`, split as a shell would."""
+        return self.parse_args(arg_split(line, posix=True, strict=False))
+
+
+def variable(text: str) -> str:
+    """`text`, checked to be a name that a value can be bound to."""
+    if not text.isidentifier() or keyword.iskeyword(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no variable name")
+    return text
+
+
+def job_or_all(text: str) -> int | str:
+    if text == "all":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a job's number nor `all`") from None
+
+
+def cell_parser() -> Parser:
+    """The options of ``%%sparklab``."""
+    parser = Parser("%%sparklab", "Run this cell with the full panel from the start. Never changes a result.")
+    parser.add_argument("-o", "--out", metavar="RUN", type=variable, help="bind the cell's Run to this name")
+    parser.add_argument("--name", default="", help="a name for the run, shown in the panel")
+    parser.add_argument("--view", choices=VIEWS, default="dag", help="the tab in front, or no panel (default: dag)")
+    parser.add_argument("--explain", action="store_true", help="print the plan of each job before it runs")
+    parser.add_argument("-q", "--quiet", action="store_true", help="show nothing; the run is recorded all the same")
+    return parser
+
+
+# Subcommands in the order in which `%sparklab --help` lists them: name -> (what is true afterwards, options).
+_Options = Callable[[Parser], Any]
+
+
+def _out(parser: Parser) -> None:
+    parser.add_argument("-o", "--out", metavar="NAME", type=variable, help="bind the result to this name")
+
+
+def _nothing(parser: Parser) -> None:
+    """This subcommand has no options."""
+
+
+def _start(parser: Parser) -> None:
+    parser.add_argument(
+        "master", nargs="?", default=None, help="local[N], local[*], threads[N], tcp://... (default: conf)"
+    )
+    parser.add_argument("--name", default=None, help="the application's name")
+    parser.add_argument("--conf", action="append", default=[], metavar="KEY=VALUE", help="a setting; may be repeated")
+    parser.add_argument("-o", "--out", metavar="NAME", type=variable, default="sc", help="the variable (default: sc)")
+
+
+def _expression(parser: Parser) -> None:
+    parser.add_argument("rdd", metavar="RDD", nargs="+", help="an RDD: a variable, an expression, or its number")
+
+
+def _persist(parser: Parser) -> None:
+    parser.add_argument("rdd", metavar="RDD", help="an RDD: a variable or its number")
+    parser.add_argument("level", nargs="?", choices=LEVELS, default=LEVELS[0], help="default: MEMORY_ONLY")
+
+
+def _one_rdd(parser: Parser) -> None:
+    parser.add_argument("rdd", metavar="RDD", help="an RDD: a variable or its number")
+
+
+def _cancel(parser: Parser) -> None:
+    parser.add_argument("job", metavar="JOB|all", type=job_or_all, help="the job's number, or all")
+
+
+def _kill(parser: Parser) -> None:
+    parser.add_argument("executor", metavar="N", type=int, help="the executor's number")
+    parser.add_argument("--stay-dead", action="store_true", help="do not replace it")
+
+
+def _drop(parser: Parser) -> None:
+    _one_rdd(parser)
+    parser.add_argument("partition", metavar="I", type=int, help="the partition's index, from 0")
+
+
+def _auto(parser: Parser) -> None:
+    parser.add_argument("mode", nargs="?", choices=AUTO_MODES, help="on: at once; slow: after 0.5 s; off: never")
+
+
+def _show(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", nargs="?", default="", help="a Run's variable (default: the last run)")
+
+
+SUBCOMMANDS: Final[dict[str, tuple[str, _Options]]] = {
+    "start": ("A context is running, bound to `sc`.", _start),
+    "stop": ("The context and its executors are gone.", _nothing),
+    "status": ("Prints the context's state, executors and running jobs.", _out),
+    "dag": ("Draws an RDD's lineage; nothing runs.", _expression),
+    "explain": (
+        "Prints an RDD's plan: stages, tasks, shuffles, what is cached and skipped. Nothing runs.",
+        _expression,
+    ),
+    "jobs": ("Prints the jobs of this context.", _out),
+    "show": ("Shows a Run.", _show),
+    "cache": ("Prints what is cached where, against the budget.", _out),
+    "executors": ("Prints the executors.", _out),
+    "persist": ("An RDD is kept when it is next computed.", _persist),
+    "unpersist": ("An RDD's cached partitions are gone.", _one_rdd),
+    "drop-partition": ("One cached partition is gone; it is computed again when needed.", _drop),
+    "cancel": ("A job, or every job, is cancelled.", _cancel),
+    "kill-executor": ("An executor's process is killed, and replaced unless it is to stay dead.", _kill),
+    "auto": ("The strip under plain cells comes at once, after 0.5 s, or never.", _auto),
+    "freeze": ("Every panel is left as its static picture.", _nothing),
+    "doctor": ("Checks this installation, with what to do about each finding.", _out),
+}
+
+# Their whole rest is an expression, and is not split at quotes and blanks.
+EXPRESSIONS: Final = frozenset({"dag", "explain"})
+
+
+def parser_of(subcommand: str) -> Parser:
+    """The parser of `subcommand`; CommandError with the nearest name where there is none."""
+    if subcommand not in SUBCOMMANDS:
+        near = difflib.get_close_matches(subcommand, SUBCOMMANDS, n=1, cutoff=0.5)
+        hint = f"did you mean `%sparklab {near[0]}`? " if near else ""
+        raise CommandError(
+            f"running `%sparklab {subcommand}`",
+            f"no subcommand {subcommand!r}",
+            f"{hint}`%sparklab --help` lists them all",
+        )
+    description, options = SUBCOMMANDS[subcommand]
+    parser = Parser(f"%sparklab {subcommand}", description)
+    options(parser)
+    return parser
+
+
+def overview() -> str:
+    """What `%sparklab --help` prints."""
+    width = max(map(len, SUBCOMMANDS))
+    lines = [f"  {name.ljust(width)}  {text}" for name, (text, _) in SUBCOMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: %sparklab SUBCOMMAND ...      (%sparklab SUBCOMMAND --help)",
+            "       %%sparklab [-o RUN] [--name N] [--view dag|cache|off] [--explain] [-q]",
+            "",
+            *lines,
+        ]
+    )

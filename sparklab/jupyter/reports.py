@@ -1,0 +1,156 @@
+"""What `%sparklab status`, `jobs`, `cache` and `executors` print: rows read from the folded facts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sparklab.jupyter.tables import mib, plural, seconds, table
+
+if TYPE_CHECKING:
+    from sparklab.context import SparkContext
+    from sparklab.rdd.rdd import RDD
+
+Rows = list[dict[str, Any]]
+
+
+def rows_text(rows: Rows) -> str:
+    """`rows` as a table; fields that end in ``_bytes`` and ``_s`` as quantities."""
+    headings = list(rows[0])
+    shown = [heading.removesuffix("_bytes").removesuffix("_s").replace("_", " ") for heading in headings]
+    return table(shown, [[_shown(heading, row[heading]) for heading in headings] for row in rows])
+
+
+def _shown(heading: str, value: Any) -> Any:
+    if value is None:
+        return ""
+    if heading.endswith("_bytes"):
+        return mib(value)
+    return seconds(value) if heading.endswith("_s") else value
+
+
+def running_jobs(sc: SparkContext) -> list[int]:
+    """Numbers of the jobs that run or wait, oldest first."""
+    with sc.bus.lock:
+        return sorted(number for number, job in sc.bus.views.jobs.items() if job.status == "running")
+
+
+def jobs(sc: SparkContext) -> Rows:
+    """The jobs still remembered, oldest first."""
+    with sc.bus.lock:
+        now_s = sc.bus.now_s()
+        return [
+            {
+                "job": job.job,
+                "status": job.status,
+                "action": job.action,
+                "at": job.call_site,
+                "cell": _cell(sc, job.scope),
+                "stages": sum(not node.skipped for node in job.stages),
+                "tasks": job.task_count,
+                "time_s": now_s - job.started_s if job.status == "running" else job.wall_s,
+                "error": job.error,
+            }
+            for _, job in sorted(sc.bus.views.jobs.items())
+        ]
+
+
+def _cell(sc: SparkContext, scope: str) -> str:
+    view = sc.bus.views.scopes.get(scope)
+    return (f"{view.label} {view.name}".strip() if view else "") or "-"
+
+
+def executors(sc: SparkContext) -> Rows:
+    """The executors by number, living and dead."""
+    with sc.bus.lock:
+        running: dict[int, int] = {}
+        for stage in sc.bus.views.stages.values():
+            for partition, state in enumerate(stage.states):
+                if chr(state) == "r" and partition in stage.executors:
+                    number = stage.executors[partition]
+                    running[number] = running.get(number, 0) + 1
+        return [
+            {
+                "executor": view.executor,
+                "state": "alive" if view.alive else f"dead: {view.reason}",
+                "host": view.host,
+                "pid": view.pid,
+                "epoch": view.epoch,
+                "running": running.get(view.executor, 0) if view.alive else 0,
+                "tasks_done": view.tasks_done,
+                "cached": view.cached_partitions,
+                "cache_bytes": view.cache_used_bytes,
+                "budget_bytes": view.cache_budget_bytes,
+                "spilled_bytes": view.disk_used_bytes,
+            }
+            for _, view in sorted(sc.bus.views.executors.items())
+        ]
+
+
+def cache(sc: SparkContext) -> Rows:
+    """The persisted RDDs of which something is held or was lost, by number."""
+    with sc.bus.lock:
+        return [
+            {
+                "rdd": cached.rdd,
+                "name": cached.name,
+                "at": cached.call_site,
+                "level": cached.level,
+                "held": f"{cached.held}/{max(cached.partitions, cached.held)}",
+                "lost": len(cached.lost),
+                "recomputed": len(cached.recomputed),
+                "memory_bytes": cached.bytes("memory"),
+                "disk_bytes": cached.bytes("disk"),
+            }
+            for _, cached in sorted(sc.bus.views.cache.items())
+            if cached.held or cached.lost
+        ]
+
+
+def budget_text(sc: SparkContext) -> str:
+    """A line per living executor: what it holds, against its budget."""
+    with sc.bus.lock:
+        return "\n".join(
+            f"executor {view.executor}: {mib(view.cache_used_bytes)} of {mib(view.cache_budget_bytes)} in memory, "
+            f"{mib(view.disk_used_bytes)} on disk, {plural(view.cached_partitions, 'partition')}"
+            for _, view in sorted(sc.bus.views.executors.items())
+            if view.alive
+        )
+
+
+def status(sc: SparkContext) -> dict[str, Any]:
+    """The context in one row."""
+    with sc.bus.lock:
+        views = sc.bus.views
+        alive = [view for view in views.executors.values() if view.alive]
+        return {
+            "state": sc.state,
+            "master": sc.master,
+            "app": sc.appName,
+            "application_id": sc.applicationId,
+            "version": sc.version,
+            "executors": len(alive),
+            "running_jobs": sum(job.status == "running" for job in views.jobs.values()),
+            "jobs": views.jobs_total,
+            "tasks": views.tasks_total,
+            "cached_partitions": sum(view.cached_partitions for view in alive),
+            "cache_bytes": sum(view.cache_used_bytes for view in alive),
+            "budget_bytes": sum(view.cache_budget_bytes for view in alive),
+        }
+
+
+def status_text(status: dict[str, Any]) -> str:
+    """`status` in four lines."""
+    return "\n".join(
+        [
+            f"{status['app']} on {status['master']}: {status['state']}, sparklab {status['version']}",
+            f"  {plural(status['executors'], 'executor')}, {plural(status['running_jobs'], 'job')} running, "
+            f"{plural(status['jobs'], 'job')} and {plural(status['tasks'], 'task')} so far",
+            f"  {plural(status['cached_partitions'], 'cached partition')}, {mib(status['cache_bytes'])} of "
+            f"{mib(status['budget_bytes'])}",
+        ]
+    )
+
+
+def rdd_name(rdd: RDD) -> str:
+    """``links (RDD 4)``."""
+    return f"{rdd.name() or rdd.operator} (RDD {rdd.id()})"

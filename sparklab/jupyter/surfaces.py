@@ -1,0 +1,232 @@
+"""What shows a cell: a panel or strip where there is a front end, a line of text in a plain terminal."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from weakref import WeakKeyDictionary
+
+from sparklab.context import SparkContext
+from sparklab.events.facts import JobStarted, Record
+from sparklab.events.run import Run
+from sparklab.jupyter import explain
+from sparklab.jupyter.commands import Commands
+from sparklab.jupyter.glances import glance
+from sparklab.jupyter.progress import ProgressLine
+from sparklab.rdd.rdd import RDD
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from sparklab.jupyter.cells import Cell, Cells
+    from sparklab.jupyter.panel import Panel
+
+NOTHING_RAN: Final = "0 jobs: nothing has run (lazy)"
+
+
+class Surface(Protocol):
+    """Shows one cell. Called under the cell's lock; what it raises is logged and hurts nobody."""
+
+    def open(self, cell: Cell) -> None:
+        """The surface stands under the cell."""
+        ...
+
+    def tick(self, cell: Cell, now_s: float) -> None:
+        """About ten times a second while the cell runs."""
+        ...
+
+    def finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
+        """The cell has ended."""
+        ...
+
+
+class PanelSurface:
+    """The live panel, or the strip that opens to it."""
+
+    def __init__(self, shell: InteractiveShell, form: str, tab: str) -> None:
+        self._shell = shell
+        self._form = form
+        self._tab = tab
+        self._panel: Panel | None = None
+
+    def open(self, cell: Cell) -> None:
+        from sparklab.jupyter.panel import Panel
+
+        self._panel = Panel.open(cell.sc, cell.scope, form=self._form, tab=self._tab)
+
+    def tick(self, cell: Cell, now_s: float) -> None:
+        """Panels are flushed by their own thread."""
+
+    def finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
+        if self._panel is None:
+            return
+        if status == "error" and run.jobs:
+            self._panel.pin()
+        if not run.jobs:
+            leaves = defined_in(cell, self._shell.user_ns, value)
+            if leaves:
+                self._panel.show_lineage(explain.plan(leaves[-1]))
+        self._panel.flush(force=True)
+
+
+class LineSurface:
+    """A progress line on stderr, and for a ``%%sparklab`` cell what came of it."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self._line = ProgressLine(sys.stderr)
+
+    def open(self, cell: Cell) -> None:
+        """Nothing stands before a job runs."""
+
+    def tick(self, cell: Cell, now_s: float) -> None:
+        if cell.sc is not None:
+            self._line.show(glance(cell.sc, cell.scope))
+
+    def finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
+        self._line.end(self._last_words(cell, run, value) if cell.options is not None else "")
+
+    def _last_words(self, cell: Cell, run: Run, value: Any) -> str:
+        if run.jobs:
+            return run.headline
+        plans = [explain.text(explain.plan(rdd)) for rdd in defined_in(cell, self._shell.user_ns, value)]
+        return "\n".join([NOTHING_RAN, *plans])
+
+
+class PlanSurface:
+    """The plan of each job, printed as the job begins."""
+
+    def __init__(self) -> None:
+        self._printed: set[int] = set()
+        self._lock = threading.Lock()
+        self._close: Callable[[], None] = lambda: None
+
+    def open(self, cell: Cell) -> None:
+        assert cell.sc is not None
+        scope, context = cell.scope, cell.context.copy()
+
+        def seen(records: list[Record]) -> None:
+            for record in records:
+                if isinstance(record.fact, JobStarted) and record.fact.scope == scope:
+                    context.run(self._print, record.fact)
+
+        self._close = cell.sc.bus.observe(f"plan of {cell.label}", seen).close
+
+    def tick(self, cell: Cell, now_s: float) -> None:
+        """Plans are printed as facts arrive."""
+
+    def finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
+        self._close()
+
+    def _print(self, plan: JobStarted) -> None:
+        with self._lock:
+            if plan.job in self._printed:
+                return
+            self._printed.add(plan.job)
+        print(explain.text(plan), flush=True)
+
+
+class Together:
+    """Several surfaces of one cell."""
+
+    def __init__(self, parts: Sequence[Surface]) -> None:
+        self._parts = parts
+
+    def open(self, cell: Cell) -> None:
+        for part in self._parts:
+            part.open(cell)
+
+    def tick(self, cell: Cell, now_s: float) -> None:
+        for part in self._parts:
+            part.tick(cell, now_s)
+
+    def finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
+        for part in self._parts:
+            part.finish(cell, status, run, value)
+
+
+def in_front_end(shell: InteractiveShell) -> bool:
+    """Whether `shell` belongs to a kernel, behind which a front end may show widgets."""
+    return getattr(shell, "kernel", None) is not None
+
+
+def surface_for(shell: InteractiveShell) -> Callable[[Cell, Cells], Surface]:
+    """What makes the surface of a cell of `shell`."""
+
+    def make(cell: Cell, cells: Cells) -> Surface:
+        options = cell.options
+        parts: list[Surface] = []
+        if options is not None and options.explain:
+            parts.append(PlanSurface())
+        if options is None or not (options.quiet or options.view == "off"):
+            if not in_front_end(shell):
+                parts.append(LineSurface(shell))
+            elif options is None:
+                parts.append(PanelSurface(shell, "strip", "dag"))
+            else:
+                parts.append(PanelSurface(shell, "panel", options.view))
+        return Together(parts)
+
+    return make
+
+
+_commands: WeakKeyDictionary[SparkContext, Commands] = WeakKeyDictionary()
+
+
+def commands_of(sc: SparkContext) -> Commands:
+    """The one commands object of `sc`: what one panel changed, another can reset."""
+    return _commands.setdefault(sc, Commands(sc))
+
+
+def prepare_panels(shell: InteractiveShell) -> None:
+    """Clicks in panels are carried out."""
+    if in_front_end(shell):
+        from sparklab.jupyter.panel import Panel
+
+        Panel.commands_for = staticmethod(commands_of)
+
+
+def show_lineage(shell: InteractiveShell, rdd: RDD) -> None:
+    """The lineage of `rdd` stands under the cell: a picture, or in a plain terminal its plan in words. Nothing runs."""
+    plan = explain.plan(rdd)
+    if not in_front_end(shell):
+        print(explain.text(plan))
+        return
+    from sparklab.jupyter.model import ModelBuilder
+    from sparklab.jupyter.twin import twin_bundle
+
+    bus = cast(SparkContext, rdd.context).bus
+    with bus.lock:
+        picture = ModelBuilder("", lineage=plan).build(bus.views, seq=bus.seq)
+    bundle = twin_bundle(picture, "panel")
+    shell.display_pub.publish({**bundle, "text/plain": explain.text(plan)}, {})
+
+
+def freeze_all(shell: InteractiveShell) -> int:
+    """Every panel is its static twin; how many these were."""
+    if not in_front_end(shell):
+        return 0
+    from sparklab.jupyter.panels import panels
+
+    count = len(panels.live())
+    panels.freeze_all()
+    return count
+
+
+def defined_in(cell: Cell, names: dict[str, Any], value: Any) -> list[RDD]:
+    """RDDs that the cell has defined and that no other of them is made from, oldest first."""
+    own = {
+        rdd.id(): rdd
+        for rdd in [*names.values(), value]
+        if isinstance(rdd, RDD) and rdd.call_site.startswith(f"{cell.label}:")
+    }
+    above: set[int] = set()
+    stack = [dependency.rdd for rdd in own.values() for dependency in rdd.dependencies]
+    while stack:
+        rdd = stack.pop()
+        if rdd._id not in above:
+            above.add(rdd._id)
+            stack.extend(dependency.rdd for dependency in rdd.dependencies)
+    return [own[number] for number in sorted(own) if number not in above]

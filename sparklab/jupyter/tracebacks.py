@@ -1,0 +1,86 @@
+"""How errors look in a cell: the user's own lines first, then what was attempted, what was found, what to do."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from sparklab.errors import JobCancelled, JobInterrupted, SparklabError
+from sparklab.jupyter.parsers import CommandError
+from sparklab.rdd.callsite import line_name
+
+_PACKAGE: Final = str(Path(__file__).resolve().parents[1])
+_RENDERED: Final[tuple[type[BaseException], ...]] = (SparklabError, JobInterrupted)
+_HOOK: Final = "_render_traceback_"
+
+
+class Rendering:
+    """IPython asks our errors how they want to be shown."""
+
+    def install(self) -> None:
+        """Our errors know how they are shown in a cell."""
+        for kind in _RENDERED:
+            setattr(kind, _HOOK, render)
+
+    def uninstall(self) -> None:
+        """Our errors are shown like any others."""
+        for kind in _RENDERED:
+            if _HOOK in vars(kind):
+                delattr(kind, _HOOK)
+
+
+def render(error: BaseException) -> list[str]:
+    """The lines that stand for `error` under its cell.
+
+    A cancelled or interrupted job and a mistyped command are one short message. Any other error of ours begins with
+    the user's traceback on the executor, where there is one, then the user's line in the cell, then the three parts.
+    """
+    name = type(error).__name__
+    if isinstance(error, JobCancelled | JobInterrupted):
+        return [f"{name}: {' '.join(str(error).split())}"]
+    if isinstance(error, CommandError):
+        return [f"{name}: {error}"]
+    lines: list[str] = []
+    remote = remote_traceback(error)
+    if remote:
+        lines.append(remote)
+    calls = user_lines(error.__traceback__)
+    if calls:
+        lines.append("\n".join(calls))
+    lines.append(f"{name}: {error}")
+    return lines
+
+
+def remote_traceback(error: BaseException) -> str:
+    """The user's frames on the executor and the user's exception, "" where no user function raised."""
+    remote = str(getattr(error, "remote_traceback", "") or "").rstrip()
+    cause = error.__cause__
+    if not remote and cause is not None:
+        remote = "".join(traceback.format_exception_only(type(cause), cause)).rstrip()
+    return remote
+
+
+def user_lines(tb: TracebackType | None) -> list[str]:
+    """The lines of the cell, and of the user's own functions, through which the call went."""
+    found: list[str] = []
+    for frame, number in traceback.walk_tb(tb):
+        path = frame.f_code.co_filename
+        if _is_machinery(path):
+            continue
+        source = _source_line(path, number, frame.f_globals)
+        where = line_name(frame.f_code, number).rpartition(":")[0]
+        found.append(f"{where}, line {number}" + (f": {source}" if source else ""))
+    return found
+
+
+def _is_machinery(path: str) -> bool:
+    parts = Path(path).parts
+    return path.startswith(_PACKAGE) or "IPython" in parts or "ipykernel" in parts or path.startswith("<frozen")
+
+
+def _source_line(path: str, number: int, module: dict[str, Any]) -> str:
+    import linecache
+
+    return linecache.getline(path, number, module).strip()

@@ -1,0 +1,54 @@
+"""A terminal IPython shell of our own, and a context made of plain lists."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+
+@pytest.fixture
+def shell() -> Iterator[InteractiveShell]:
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "nocolor"
+    InteractiveShell.clear_instance()
+    made = InteractiveShell.instance(config=config)
+    yield made
+    made.run_line_magic("reset", "-f")
+    made.restore_sys_module_state()
+    InteractiveShell.clear_instance()
+
+
+@dataclass
+class Ran:
+    """What running a cell brought about."""
+
+    result: Any
+    out: str
+    err: str
+
+    @property
+    def value(self) -> Any:
+        return self.result.result
+
+    @property
+    def error(self) -> BaseException | None:
+        return self.result.error_before_exec or self.result.error_in_exec
+
+
+@pytest.fixture
+def run(shell: InteractiveShell) -> Any:
+    def run_cell(source: str) -> Ran:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            result = shell.run_cell(source, store_history=True)
+        return Ran(result, out.getvalue(), err.getvalue())
+
+    return run_cell

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sparklab.jupyter.commands import Commands
+from sparklab.storage.level import StorageLevel
+from tests.jupyter.fakes import FakeContext, FakeRDD
+
+
+def test_a_cancel_without_a_number_cancels_the_running_jobs_of_the_panels_cell() -> None:
+    sc = FakeContext(jobs={1: "succeeded", 2: "running", 3: "running"})
+    sc.bus.views.jobs[3].scope = "another"
+
+    answer = Commands(sc).handle({"cmd": "cancel", "scope": "s1", "id": 7})
+
+    assert answer["ok"]
+    assert answer["text"] == "cancelled job 2"
+    assert sc.done == [("cancel", 2)]
+
+
+def test_a_cancel_that_comes_too_late_says_so() -> None:
+    sc = FakeContext(jobs={1: "succeeded"})
+
+    assert Commands(sc).handle({"cmd": "cancel", "job": 1}) == {
+        "ok": True,
+        "text": "nothing was running any more",
+        "message": "nothing was running any more",
+    }
+    assert sc.done == []
+
+
+def test_a_killed_executor_is_reported_with_what_went_with_it() -> None:
+    sc = FakeContext()
+    commands = Commands(sc)
+
+    cost = commands.cost({"cmd": "kill-executor", "executor": 1})
+    assert cost == "executor 1: 12 cached partitions live there, 1 task running"
+    answer = commands.handle({"cmd": "kill-executor", "executor": 1, "stay_dead": True})
+
+    assert answer["text"] == "killed executor 1: 12 cached partitions went with it"
+    assert sc.done == [("kill", 1, True)]
+
+
+def test_a_dropped_partition_is_named() -> None:
+    sc = FakeContext([FakeRDD(3)])
+
+    answer = Commands(sc).handle({"cmd": "drop-partition", "rdd": 3, "partition": 2})
+
+    assert answer["ok"]
+    assert sc.done == [("drop", 3, 2)]
+
+
+def test_reset_puts_levels_back_as_the_program_had_set_them() -> None:
+    kept, plain = FakeRDD(1).persist(StorageLevel.MEMORY_AND_DISK), FakeRDD(2, name="words")
+    commands = Commands(FakeContext([kept, plain]))
+
+    commands.handle({"cmd": "unpersist", "rdd": 1})
+    commands.handle({"cmd": "persist", "rdd": 2, "level": "MEMORY_ONLY"})
+    commands.handle({"cmd": "unpersist", "rdd": 2})
+    assert plain.storage_level == StorageLevel.NONE
+    answer = commands.handle({"cmd": "reset"})
+
+    assert kept.storage_level == StorageLevel.MEMORY_AND_DISK
+    assert answer["text"] == "as the program set it: links (RDD 1)"
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        ({}, "no command 'None'"),
+        ({"cmd": "eval", "code": "1"}, "no command 'eval'"),
+        ({"cmd": ["cancel"]}, "no command"),
+        ({"cmd": "cancel", "code": "import os"}, "no field 'code'"),
+        ({"cmd": "cancel", "jobs": ["1"]}, "jobs must be numbers"),
+        ({"cmd": "cancel", "job": True}, "job must be of type int"),
+        ({"cmd": "cancel", "job": 9}, "there is no job 9"),
+        ({"cmd": "kill-executor"}, "executor is missing"),
+        ({"cmd": "kill-executor", "executor": "1; import os"}, "executor must be of type int"),
+        ({"cmd": "kill-executor", "executor": 5}, "there is no executor 5: 0, 1"),
+        ({"cmd": "drop-partition", "rdd": 3, "partition": -1}, "has no partition -1"),
+        ({"cmd": "drop-partition", "rdd": 4, "partition": 0}, "RDD 4 is gone"),
+        ({"cmd": "persist", "rdd": 3, "level": "OFF_HEAP"}, "no storage level 'OFF_HEAP'"),
+    ],
+)
+def test_a_message_outside_the_vocabulary_is_refused_and_does_nothing(command: dict[str, Any], found: str) -> None:
+    sc = FakeContext([FakeRDD(3)], jobs={1: "running"})
+
+    answer = Commands(sc).handle(command)
+
+    assert not answer["ok"]
+    assert found in answer["text"]
+    assert answer["error"] == answer["text"]
+    assert sc.done == []

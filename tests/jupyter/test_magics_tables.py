@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from sparklab.jupyter.progress import Glance, ProgressLine
+from sparklab.jupyter.tables import mib, plural, seconds, shorten, table
+
+
+class Terminal:
+    """A stream that keeps what is written to it."""
+
+    def __init__(self, tty: bool = True) -> None:
+        self.written: list[str] = []
+        self.tty = tty
+
+    def isatty(self) -> bool:
+        return self.tty
+
+    def write(self, text: str) -> int:
+        self.written.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def test_quantities_are_written_for_people() -> None:
+    assert [mib(0), mib(2048), mib(3 * 1024 * 1024), mib(5e9)] == ["0", "2.0 KiB", "3.0 MiB", "4,768.4 MiB"]
+    assert [seconds(0.123), seconds(1.26), seconds(99.9), seconds(200)] == ["0.12 s", "1.3 s", "99.9 s", "3 min 20 s"]
+    assert [plural(1, "task"), plural(2000, "task")] == ["1 task", "2,000 tasks"]
+    assert shorten("abcdefghij", 5) == "ab…ij"
+
+
+def test_numbers_stand_to_the_right_and_names_to_the_left() -> None:
+    assert table(["name", "tasks", "size"], [["a", 1, "3.0 MiB"], ["links", 2000, "0"]]).splitlines() == [
+        "name   tasks     size",
+        "-----  -----  -------",
+        "a          1  3.0 MiB",
+        "links  2,000        0",
+    ]
+
+
+def test_the_progress_line_says_stage_tasks_and_time() -> None:
+    glance = Glance("reduceByKey", stage=2, stages=3, done=14, tasks=24, elapsed_s=1.24)
+
+    assert glance.line(100) == "reduceByKey: stage 2 of 3 [##############..........] 14/24, 1.2 s"
+    assert len(Glance("x" * 200, 1, 1, 1, 2, 3.0).line(79)) == 79
+    assert len(glance.line(30)) == 30
+
+
+def test_the_progress_line_leaves_nothing_behind() -> None:
+    terminal = Terminal()
+    line = ProgressLine(terminal)  # type: ignore[arg-type]
+
+    line.show(Glance("map", 1, 1, 0, 4, 0.5))
+    line.show(Glance("map", 1, 1, 0, 4, 0.5))
+    line.end()
+
+    assert len(terminal.written) == 2
+    assert terminal.written[0].startswith("\r\x1b[2Kmap: stage 1 of 1 [....")
+    assert terminal.written[1] == "\r\x1b[2K"
+
+
+def test_no_progress_is_painted_where_there_is_no_terminal() -> None:
+    stream = Terminal(tty=False)
+    line = ProgressLine(stream)  # type: ignore[arg-type]
+
+    line.show(Glance("map", 1, 1, 0, 4, 0.5))
+    line.end("Done")
+
+    assert stream.written == ["Done\n"]

@@ -1,0 +1,225 @@
+"""What a front end sees of cells: status, results, line numbers, Run All, completion, cancel while busy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.jupyter.kernels import Kernel, kernel
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+SET_UP = """
+%load_ext sparklab
+import time
+from sparklab import SparkContext
+sc = SparkContext("threads[2]", "cells")
+"""
+
+
+@pytest.fixture(scope="module")
+def k() -> Iterator[Kernel]:
+    with kernel() as running:
+        running.ok(SET_UP)
+        yield running
+
+
+def panels(executed: Any) -> list[dict[str, Any]]:
+    return [data for data in executed.displayed if VIEW in data]
+
+
+def test_a_marked_cell_answers_like_any_other_cell(k: Kernel) -> None:
+    ran = k.ok("%%sparklab -o first --name sum\nx = 2\nsc.parallelize(range(10), 2).map(lambda v: v * x).sum()")
+
+    assert ran.value == "90"
+    assert len(panels(ran)) == 1
+    assert k.ok("first.value, len(first.jobs), first.status").value == "(90, 1, 'succeeded')"
+
+
+def test_an_error_in_a_marked_cell_is_the_cells_error_and_run_all_stops(k: Kernel) -> None:
+    bad = k.start_cell("%%sparklab -o broken\n\n\nsc.parallelize(['1', 'x'], 2).map(int).collect()")
+    after = k.start_cell("print('must not run')")
+
+    ran = k.finish_cell(bad)
+
+    assert ran.status == "error"
+    assert "invalid literal for int()" in ran.traceback
+    assert "line 4" in ran.traceback
+    assert k.finish_cell(after).status == "aborted"
+    assert k.ok("broken.value, broken.status").value == "(None, 'failed')"
+
+
+def test_an_ordinary_error_in_a_marked_cell_names_the_line_that_the_reader_sees(k: Kernel) -> None:
+    ran = k.run("%%sparklab\nx = 1\n1 / 0")
+
+    assert ran.content["ename"] == "ZeroDivisionError"
+    assert "----> 3 1 / 0" in ran.traceback.replace("\x1b[0m", "") or "line 3" in ran.traceback
+
+
+def test_top_level_await_line_magics_and_shell_lines_work_in_a_marked_cell(k: Kernel) -> None:
+    ran = k.ok(
+        "%%sparklab -q -o waited\n"
+        "import asyncio\n"
+        "await asyncio.sleep(0)\n"
+        "here = %pwd\n"
+        "said = !echo hello\n"
+        "(said[0], bool(here), sc.parallelize([1, 2], 1).count())"
+    )
+
+    assert ran.value == "('hello', True, 2)"
+    assert k.ok("len(waited.jobs), waited.value").value == "(1, ('hello', True, 2))"
+
+
+def test_an_outer_time_magic_works(k: Kernel) -> None:
+    ran = k.ok("%%time\n%%sparklab -q -o timed\nsc.parallelize([1, 2], 1).count()")
+
+    assert ran.value == "2"
+    assert "Wall time" in ran.text
+    assert k.ok("len(timed.jobs)").value == "1"
+
+
+def test_call_sites_name_the_cell_and_its_line(k: Kernel) -> None:
+    ran = k.ok("%%sparklab -q\n\nnumbers = sc.parallelize([1], 1)\nnumbers.call_site")
+
+    count = ran.content["execution_count"]
+    assert ran.value == f"'In [{count}]:3'"
+
+
+def test_a_plain_cell_with_a_slow_action_gets_the_strip_and_a_quick_one_nothing(k: Kernel) -> None:
+    quick = k.ok("sc.parallelize([1], 1).count()")
+    slow = k.ok("sc.parallelize([1], 1).map(lambda x: time.sleep(1.2)).count()")
+
+    assert panels(quick) == []
+    assert len(panels(slow)) == 1
+
+
+def test_auto_off_and_auto_on_decide_about_the_strip(k: Kernel) -> None:
+    k.ok("%sparklab auto off")
+    without = k.ok("sc.parallelize([1], 1).map(lambda x: time.sleep(0.9)).count()")
+    k.ok("%sparklab auto on")
+    with_strip = k.ok("sc.parallelize([1], 1).map(lambda x: time.sleep(0.4)).count()")
+    k.ok("%sparklab auto slow")
+
+    assert panels(without) == []
+    assert len(panels(with_strip)) == 1
+
+
+def test_jobs_from_threads_belong_to_the_cell(k: Kernel) -> None:
+    k.ok(
+        "%%sparklab -q -o threaded\n"
+        "import threading\n"
+        "work = [threading.Thread(target=sc.parallelize([1], 1).count) for _ in range(3)]\n"
+        "for t in work: t.start()\n"
+        "for t in work: t.join()"
+    )
+
+    assert k.ok("len(threaded.jobs)").value == "3"
+
+
+def test_jobs_of_a_context_made_in_the_cell_belong_to_it() -> None:
+    with kernel() as fresh:
+        fresh.ok("%load_ext sparklab")
+        fresh.ok(
+            "%%sparklab -o born\n"
+            "from sparklab import SparkContext\n"
+            "sc = SparkContext('threads[1]', 'born')\n"
+            "sc.parallelize([1, 2, 3], 1).count()"
+        )
+
+        assert fresh.ok("len(born.jobs), born.value").value == "(1, 3)"
+
+
+def test_a_cell_without_an_action_is_told_that_nothing_has_run(k: Kernel) -> None:
+    ran = k.ok("%%sparklab -o lazy\nwords = sc.parallelize(['a'], 1).map(lambda w: (w, 1))")
+
+    assert len(panels(ran)) == 1
+    shown = [m["content"]["data"] for m in [*ran.of("display_data"), *ran.of("update_display_data")]]
+    assert any("0 jobs: nothing has run (lazy)" in str(data.get("text/plain")) for data in shown)
+    assert k.ok("len(lazy.jobs)").value == "0"
+
+
+def test_the_plan_is_printed_on_request(k: Kernel) -> None:
+    ran = k.ok(
+        "%%sparklab -q --explain\nsc.parallelize(range(4), 2).map(lambda v: (v % 2, v)).reduceByKey(max).collect()"
+    )
+
+    assert "Plan of collect at In [" in ran.text
+    assert "2 stages, " in ran.text
+    assert "1 shuffle" in ran.text
+
+
+def test_an_unknown_option_is_told_with_the_usage_and_the_body_does_not_run(k: Kernel) -> None:
+    ran = k.run("%%sparklab --chaos kill=1@50%\nprint('must not run')")
+
+    assert ran.status == "error"
+    assert "usage: %%sparklab" in ran.traceback
+    assert "Traceback" not in ran.traceback
+    assert "must not run" not in ran.text
+
+
+def test_names_in_braces_expand_on_the_line_only(k: Kernel) -> None:
+    k.ok("which = 'expanded'")
+    ran = k.ok("%%sparklab -q -o {which}\n'{which}'")
+
+    assert ran.value == "'{which}'"
+    assert k.ok("expanded.value").value == "'{which}'"
+
+
+def test_a_marked_cell_never_fails_because_of_what_shows_it(k: Kernel) -> None:
+    k.ok(
+        "from sparklab.jupyter.panel import Panel\n_open = Panel.open\nPanel.open = classmethod(lambda *a, **k: 1 / 0)"
+    )
+    ran = k.ok("%%sparklab -o unshown\nsc.parallelize([1, 2], 1).sum()")
+    k.ok("Panel.open = _open")
+
+    assert ran.value == "3"
+    assert k.ok("unshown.value").value == "3"
+
+
+def test_completion_answers_over_the_protocol(k: Kernel) -> None:
+    reply = k.client.complete("%sparklab kill-ex", 17, reply=True, timeout=20)
+
+    assert reply["content"]["matches"] == ["kill-executor"]
+
+
+def test_a_job_is_cancelled_from_its_panel_while_the_cell_is_busy(k: Kernel) -> None:
+    request = k.start_cell(
+        "%%sparklab -o cancelled\nsc.parallelize(range(400), 2).map(lambda x: time.sleep(0.1)).count()"
+    )
+    subshell = k.new_subshell()
+    sent: list[str] = []
+
+    def click(message: dict[str, Any]) -> None:
+        if message["msg_type"] == "display_data" and VIEW in message["content"]["data"] and not sent:
+            sent.append(message["content"]["data"][VIEW]["model_id"])
+            k.send_to_comm(sent[0], {"cmd": "hello", "id": 1}, subshell)
+        running = '"status": "running"' in json.dumps(message["content"].get("data", {}), default=str)
+        if sent and sent[1:] == [] and message["msg_type"] == "comm_msg" and running:
+            sent.append("cancel")
+            k.send_to_comm(sent[0], {"cmd": "cancel", "id": 2}, subshell)
+
+    ran = k.finish_cell(request, click, timeout_s=30)
+
+    assert sent[1:] == ["cancel"]
+    assert ran.content["ename"] == "JobCancelled"
+    assert "\n" not in ran.traceback.strip()
+    assert k.ok("sc.parallelize([1], 1).count()").value == "1"
+
+
+def test_unloading_restores_the_shell(k: Kernel) -> None:
+    with kernel() as fresh:
+        fresh.ok(
+            "ip = get_ipython()\n"
+            "def look():\n"
+            "    return (len(ip.input_transformers_cleanup), len(ip.events.callbacks['pre_run_cell']),\n"
+            "            len(ip.events.callbacks['post_run_cell']), len(ip.Completer.custom_matchers),\n"
+            "            sorted(ip.magics_manager.magics['line']), sorted(ip.magics_manager.magics['cell']))\n"
+            "before = look()"
+        )
+        fresh.ok("%load_ext sparklab")
+        assert fresh.ok("look() == before").value == "False"
+        fresh.ok("%unload_ext sparklab")
+        assert fresh.ok("look() == before").value == "True"
