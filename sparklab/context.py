@@ -55,6 +55,8 @@ T = TypeVar("T")
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024 * 1024  # Spark's default of spark.rpc.message.maxSize
 
+RESTART_S: Final = 3.0  # within this an executor that died is there again
+
 _scope: contextvars.ContextVar[str] = contextvars.ContextVar("sparklab_scope", default="")
 
 
@@ -562,7 +564,11 @@ class SparkContext:
             There is no such executor alive, or the cluster is somebody else's.
         """
         self.waitUntilReady()
-        alive = self._epochs()
+        restarted_by = time.monotonic() + RESTART_S
+        while number not in (alive := self._epochs()) and number in range(self._backend.slots):
+            if time.monotonic() > restarted_by:  # it was killed a moment ago, and its successor does not come
+                break
+            time.sleep(0.005)
         if number not in alive:
             numbers = ", ".join(map(str, sorted(alive))) or "none"
             raise ClusterError(f"killing executor {number}", f"alive are: {numbers}", "see %sparklab executors")

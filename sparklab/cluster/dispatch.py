@@ -163,7 +163,13 @@ class Dispatcher:
                 except SparklabError as error:
                     rejected.append(m.StageRejected(instruction.stage, error))
             case m.Launch():
-                if not any(isinstance(r, m.StageRejected) and r.stage == instruction.stage for r in rejected):
+                if any(isinstance(r, m.StageRejected) and r.stage == instruction.stage for r in rejected):
+                    # Never sent: give the slots back.
+                    rejected.extend(
+                        m.TaskEnded(task.task, instruction.executor, instruction.epoch, m.Cancelled())
+                        for task in instruction.tasks
+                    )
+                else:
                     runner.launch(instruction)
             case m.CancelTasks():
                 runner.cancel(instruction)
