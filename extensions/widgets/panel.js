@@ -564,7 +564,7 @@ class View {
     const cache = data.cache, u = this.ui;
     u.card.hidden = true;
     this.noteEvictions(cache);
-    const sig = JSON.stringify([cache, this.row, this.part, [...this.evicted.keys()], this.over, data.over]);
+    const sig = JSON.stringify([cache, this.byExecutor, this.row, this.part, [...this.evicted.keys()], this.over, data.over]);
     if (sig === this.drawn) return;
     const keep = [u.view.scrollLeft, u.view.scrollTop], focus = document.activeElement?.dataset?.rdd;
     this.drawn = sig; u.body.style.height = "310px";
@@ -573,7 +573,10 @@ class View {
     if (!cache.rows.length) { u.view.replaceChildren(box, el("p", { class: "sl-none" }, el("span", { text: cache.empty || "Nothing is cached. " }), el("code", { text: cache.hint || "" }))); return; }
     const width = Math.max(...cache.rows.map((row) => (row.p.length > 60 ? 0 : row.p.length))), line = width > 24 ? 30 : 24, pitch = width > 24 ? 20.5 : 25.5;
     box.append(el("div", { class: "sl-rule" }), el("div", { class: "sl-row sl-top" }, el("span", { text: "partition" }), this.numbers(Math.min(width, line), pitch), el("span", { text: "in memory, MiB" })));
-    for (const row of cache.rows) box.append(this.cachedRow(row, line, pitch));
+    if (this.byExecutor) for (const one of cache.budgets.filter((b) => b.alive)) {
+      box.append(el("p", { class: "sl-where", text: `executor ${one.ex}` }));
+      for (const row of cache.rows) if (row.e.some((held) => held.split(" ").includes(String(one.ex)))) box.append(this.cachedRow(row, line, pitch, String(one.ex)));
+    } else for (const row of cache.rows) box.append(this.cachedRow(row, line, pitch));
     if (cache.more) box.append(el("p", { class: "sl-none", text: `and ${plural(cache.more, "more RDD")}` }));
     u.view.replaceChildren(box); [u.view.scrollLeft, u.view.scrollTop] = keep;
     if (focus) u.view.querySelector(`.sl-rdd[data-rdd="${CSS.escape(focus)}"]`)?.focus();
@@ -590,11 +593,11 @@ class View {
   }
 
   budget(one, cache, off) {
-    const scale = Math.max(...cache.budgets.map((b) => b.budget + b.spilled), 1);
-    const bar = el("div", { class: "sl-bar" }), bars = el("div", { class: "sl-bars" }, bar);
+    const spilled = Math.max(...cache.budgets.map((b) => b.spilled)), whole = Math.max(one.budget, 0.001);
+    const bar = el("div", { class: "sl-bar", style: { flexGrow: whole } }), bars = el("div", { class: "sl-bars" }, bar);
     if (!one.alive) bar.append(el("span", { text: one.why || "lost" }));
-    for (const [name, mib] of one.parts) bar.append(el("span", { class: "sl-part", style: { width: `${(100 * mib) / Math.max(one.budget, 0.001)}%` }, title: `${name} ${mib.toFixed(1)} MiB`, text: mib / one.budget > 0.16 ? `${shorten(name, 18)} ${mib.toFixed(1)}` : mib / one.budget > 0.06 ? mib.toFixed(1) : "" }));
-    if (one.spilled > 0) bars.append(el("div", { class: "sl-disk", style: { width: `${Math.max(2, (100 * one.spilled) / scale)}%` }, title: `${one.spilled.toFixed(1)} MiB on disk` }));
+    for (const [name, mib] of one.parts) bar.append(el("span", { class: "sl-part", style: { width: `${(100 * mib) / whole}%` }, title: `${name} ${mib.toFixed(1)} MiB`, text: mib / whole > 0.16 ? `${shorten(name, 18)} ${mib.toFixed(1)}` : mib / whole > 0.06 ? mib.toFixed(1) : "" }));
+    if (spilled > 0) bars.append(el("div", { class: "sl-spill", style: { flex: `${Math.min(spilled, whole / 3)} 0 12px` } }, one.spilled > 0 ? el("div", { class: "sl-disk", style: { width: `${Math.max(6, (100 * one.spilled) / spilled)}%` }, title: `${one.spilled.toFixed(1)} MiB on disk` }) : null));
     const said = el("span", {}, el("b", { text: one.used.toFixed(1) }), el("span", { text: ` of ${one.budget.toFixed(0)} MiB, ${one.spilled > 0 ? `${one.spilled.toFixed(1)} on disk` : "none on disk"}` }));
     const kill = this.button(`Kill executor ${one.ex}`, () => this.send("kill-executor", { executor: one.ex }, `Kill executor ${one.ex}`), { disabled: off || !one.alive, title: `costs ${plural(one.live, "cached block")} that only it holds` });
     return el("div", { class: `sl-budget${one.alive ? "" : " sl-gone"}` }, el("b", { text: `executor ${one.ex}` }), bars,
@@ -607,12 +610,13 @@ class View {
     return art;
   }
 
-  cachedRow(row, line, pitch) {
+  cachedRow(row, line, pitch, only) {
     const many = row.p.length > 60, size = many ? 8 : 16, step = many ? 10 : pitch, columns = many ? 60 : line, high = many ? 10 : 35;
     const lines = Math.ceil(row.p.length / columns), art = sv("svg", { width: Math.min(columns, row.p.length) * step, height: lines * high, class: "sl-hit", "aria-hidden": "true" });
     const chosen = this.row === row.rdd;
     for (let i = 0; i < row.p.length; i++) {
       const x = (i % columns) * step, y = Math.floor(i / columns) * high;
+      if (only && !row.e[i]?.split(" ").includes(only)) { art.append(sv("circle", { cx: x + size / 2, cy: y + size / 2, r: 1, style: { fill: "var(--sl-wait)" } })); continue; }
       art.append(this.cell(this.evicted.has(`${row.rdd}:${i}`) ? "o" : row.p[i], size, x, y));
       if (!many && row.e[i]) art.append(sv("text", { x: x + 8, y: y + 28, text: row.e[i] }));
       if (chosen && this.part === i) art.append(sv("rect", { class: "sl-pick", x: x - 2.5, y: y - 2.5, width: size + 5, height: size + 5, rx: 2 }));
@@ -629,7 +633,7 @@ class View {
   // What can be done with the chosen row, its cost before each button.
   rowActions(cache) {
     const row = cache?.rows.find((one) => one.rdd === this.row), part = this.part, disabled = Boolean(this.over || this.data.over);
-    if (!row) return ["", () => []];
+    if (!row) return cache?.rows.length && cache.budgets.length > 1 ? [`by ${this.byExecutor}`, () => [this.button(this.byExecutor ? "By RDD" : "By executor", () => { this.byExecutor = !this.byExecutor; this.update(); })]] : ["", () => []];
     const held = part !== null && HELD.includes(row.p[part]);
     return [`row ${row.rdd} ${held ? part : ""} ${row.of} ${disabled}`, () => {
       const drop = `Drop ${shorten(row.full, 16)}[${part}]`, all = `Unpersist ${shorten(row.full, 16)}`;

@@ -258,9 +258,9 @@ def _losts(states: str) -> list[int]:
     return [i for i, state in enumerate(states) if state == "l"][:LOSTS_MAX]
 
 
-def bins(states: str) -> tuple[str, int]:
-    """`states` in at most 3,000 cells, each in the worst state of its partitions; and how many one cell holds."""
-    per_cell = -(-len(states) // CELLS_MAX) or 1
+def bins(states: str, cells: int = CELLS_MAX) -> tuple[str, int]:
+    """`states` in at most `cells` cells, each in the worst state of its partitions; and how many one cell holds."""
+    per_cell = -(-len(states) // cells) or 1
     if per_cell == 1:
         return states, 1
     badness = {state: number for number, state in enumerate(WORST)}

@@ -34,7 +34,7 @@ class Commands(Protocol):
     """Who carries out what a reader clicks in a panel."""
 
     def handle(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to `command`, JSON-able: ``{"ok": True}`` or ``{"ok": False, "error": "..."}``, ``"message"`` optional.
+        """The answer to `command`, JSON-able: ``{"ok": True, "message": ...}`` or ``{"ok": False, "error": ...}``.
 
         `command` has ``cmd`` ("cancel", "kill-executor", "drop-partition", "persist", "unpersist", "reset") and its
         arguments: ``job`` or ``jobs`` (cancel), ``executor`` (kill-executor), ``rdd`` and ``partition``
@@ -82,7 +82,7 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
         self._flushed_seq = -1
         self._flushed_s = 0.0
         self._twin_s = 0.0
-        self._twin_seq = -1
+        self._twin_stale = False
         self._greeted = False
         self._frozen = False
         self._view_output = f"sparklab-view-{uuid.uuid4().hex}"
@@ -134,7 +134,7 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
                 return
             self._frozen = True
             panels.discard(self)
-            bundle = twin_bundle(self._build(), self.form)
+            bundle = self._twin()
             self.alive = False
             self._update(self._view_output, bundle)
             self._update(self._twin_output, _NOTHING)
@@ -154,18 +154,22 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
             if self._frozen:
                 return False
             now_s = time.monotonic()
-            seq = self._seq()
-            if seq == self._flushed_seq and not force:
-                if self.running and now_s - self._flushed_s >= BEAT_S:
+            seq = int(self.sc.bus.seq)
+            beat = self.running and now_s - self._flushed_s >= BEAT_S
+            sent = False
+            if force or beat or seq != self._flushed_seq:
+                self._flushed_seq = seq
+                sent = self._show(self._build())
+                if sent:
                     self._flushed_s = now_s
-                    self.model = self._build()
-                self._flush_twin(now_s)
-                return False
-            self._flushed_seq = seq
-            self._flushed_s = now_s
-            self.model = self._build()
             self._flush_twin(now_s)
-            return True
+            return sent
+
+    def show_lineage(self, plan: Any) -> None:
+        """The picture of `plan` (shaped as JobStarted) is drawn, dashed, while the scope has no job."""
+        with self._flush_lock:
+            self._builder.lineage = plan
+            self.flush(force=True)
 
     @property
     def running(self) -> bool:
@@ -179,17 +183,21 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
         text = str(self.model["head"])
         view = {"version_major": 2, "version_minor": 1, "model_id": self.model_id}
         self._publish({_VIEW_MIME: view, "text/html": _NOTHING["text/html"], "text/plain": ""}, self._view_output)
-        self._publish({**twin_bundle(self.model, self.form), "text/plain": text}, self._twin_output)
+        self._publish({**self._twin(), "text/plain": text}, self._twin_output)
 
     def _flush_twin(self, now_s: float) -> None:
-        """Keep the twin true: once at the end, and each second where no browser has said hello."""
-        if self._twin_seq == self._flushed_seq:
+        """Keep the twin true: when the cell has ended, and each second where no browser has said hello."""
+        if not self._twin_stale or now_s - self._twin_s < TWIN_S:
             return
         blind = not self._greeted and now_s - self.opened_s > HELLO_WAIT_S
-        if not self.running or (blind and now_s - self._twin_s >= TWIN_S):
-            self._twin_seq = self._flushed_seq
+        ended = not self.running and not self.model.get("open")
+        if ended or blind:
+            self._twin_stale = False
             self._twin_s = now_s
-            self._update(self._twin_output, twin_bundle(self.model, self.form))
+            self._update(self._twin_output, self._twin())
+
+    def _twin(self) -> dict[str, str]:
+        return twin_bundle(self._build(narrow=True), self.form, time.strftime("%d %B, %H:%M").lstrip("0"))
 
     @staticmethod
     def _publish(data: Mapping[str, Any], display_id: str, update: bool = False) -> None:
@@ -203,12 +211,18 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
 
     # --- the picture ------------------------------------------------------------------------------------------
 
-    def _seq(self) -> int:
-        return int(self.sc.bus.seq)
-
     def _build(self, **choice: Any) -> PanelModel:
-        with self.sc.bus.lock:
-            return self._builder.build(self.sc.bus.views, seq=self._seq(), **choice)
+        bus = self.sc.bus
+        with bus.lock:
+            return self._builder.build(bus.views, seq=int(bus.seq), now_s=bus.now_s(), **choice)
+
+    def _show(self, picture: PanelModel) -> bool:
+        """`picture` is what views show; False where they show it already."""
+        if {**picture, "seq": 0} == {**self.model, "seq": 0}:
+            return False
+        self._twin_stale = True
+        self.model = picture
+        return True
 
     # --- the reader's clicks -----------------------------------------------------------------------------------
 
@@ -226,7 +240,9 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
             return
         self.touched_s = time.monotonic()
         command, number = content["cmd"], content.get("id")
-        if command == "hello":
+        if command == "touch":
+            pass
+        elif command == "hello":
             self._greeted = True
             self.send({"type": "hello", "id": number})
         elif command == "snapshot":

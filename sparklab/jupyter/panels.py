@@ -44,16 +44,17 @@ class Panels:
         self._lock = threading.RLock()
         self._live: list[LivePanel] = []
         self._thread: threading.Thread | None = None
-        self._ended = threading.Event()
 
     def add(self, panel: LivePanel) -> None:
         """`panel` is the newest live one and is flushed from now on."""
         with self._lock:
             self._live.append(panel)
             if self._thread is None:
-                self._ended.clear()
-                self._thread = threading.Thread(target=self._run, name="sparklab-panels", daemon=True)
-                self._thread.start()
+                self._start()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="sparklab-panels", daemon=True)
+        self._thread.start()
 
     def discard(self, panel: LivePanel) -> None:
         """`panel` is flushed no more; nothing happens where it was not live."""
@@ -107,7 +108,8 @@ class Panels:
 
     def _run(self) -> None:
         swept_s = self._clock()
-        while not self._ended.wait(1 / FLUSHES_PER_S):
+        while True:
+            time.sleep(1 / FLUSHES_PER_S)
             with self._lock:
                 if not self._live:
                     self._thread = None

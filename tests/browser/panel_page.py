@@ -79,17 +79,25 @@ def browser() -> Iterator[Any]:
             chromium.close()
 
 
-def open_panel(
-    chromium: Any, model: Mapping[str, Any], *, form: str = "panel", tab: str = "dag", theme: str = "light",
-    width: int = 994, grey: bool = False, height: int = 560, **context: Any,
-) -> Any:  # fmt: skip
-    """A page on which the panel shows `model`; ``window.model`` is the stand-in that holds it."""
+def blank(
+    chromium: Any, *, theme: str = "light", width: int = 994, grey: bool = False, height: int = 560, **context: Any
+) -> Any:
+    """A page in JupyterLab's `theme` without anything on it."""
     page = chromium.new_context(
         viewport={"width": width + 48, "height": height}, device_scale_factor=2, **context
     ).new_page()
     page.set_default_timeout(10_000)
     colours = ":root{" + "".join(f"{name}:{value};" for name, value in THEMES[theme].items()) + "}"
     page.set_content(_PAGE % (colours, width, "html{filter:grayscale(1)}" if grey else "", theme))
+    return page
+
+
+def open_panel(
+    chromium: Any, model: Mapping[str, Any], *, form: str = "panel", tab: str = "dag", theme: str = "light",
+    width: int = 994, grey: bool = False, height: int = 560, **context: Any,
+) -> Any:  # fmt: skip
+    """A page on which the panel shows `model`; ``window.model`` is the stand-in that holds it."""
+    page = blank(chromium, theme=theme, width=width, grey=grey, height=height, **context)
     state = {"model": json.loads(json.dumps(model)), "form": form, "tab": tab, "alive": True}
     source = (WIDGETS / "panel.js").read_text(encoding="utf-8")
     css = (WIDGETS / "panel.css").read_text(encoding="utf-8")

@@ -86,7 +86,7 @@ class Story:
                 task, stage, partition, attempt, executor, self.epochs[executor], status, 0.05, records, 10_000,
                 0, 0, 0, hits, 0, recovers, error,
             ),
-            after_s=0.02,
+            after_s=0.03,
         )  # fmt: skip
 
     def run(
@@ -153,6 +153,11 @@ def word_count(done: int = 14, running: int = 2, finished: bool = False) -> list
     story.run(2, range(24), shuffle=3, bytes_=0.6 * MIB / 24, stores=14, block=0.5 * MIB).finish(2, 1)
     story.start(3, 1, range(8)).run(3, range(8), hits=1).finish(3, 1)
     return story.close(1, 1.8).records
+
+
+def word_count_plan() -> JobStarted:
+    """The plan of the word count, as JobStarted tells it."""
+    return next(record.fact for record in word_count() if isinstance(record.fact, JobStarted))
 
 
 def killed_executor(answered: bool = True) -> list[Record]:
@@ -261,6 +266,10 @@ def lost_map_outputs() -> list[Record]:
     story.records, story.now_s, story.tasks = records, records[-1].time_s, 100
     lost = [i for i in range(24) if i % 2]
     story.add(ExecutorLost(1, 0, "killed by hand", True, 2, 12), after_s=0.1)
+    for rdd, count, size in ((90, 24, 2.0), (91, 24, 2.8), (14, 4, 0.5)):
+        gone = (i for i in range(1, count, 2) if (rdd, i) != (91, 7))
+        story.add(*(BlockRemoved(rdd, i, 1, 0, "executor_lost", int(size * MIB)) for i in gone))
+    story.add(*(BlockRemoved(13, i, 1, 0, "executor_lost", MIB // 4) for i in range(8)))
     story.add(*(MapOutputLost(2, i, 1, 0, "executor_lost") for i in lost))
     story.start(1, 1, lost, attempt=1).run(1, lost[:5], executor=0, shuffle=2, bytes_=0.13 * MIB, recovers="shuffle")
     story.begin(1, lost[5], 0)
@@ -307,7 +316,7 @@ def many_jobs(jobs: int = 100) -> list[Record]:
     lineage = (node(1, "points", "In [12]:1", 8, "MEMORY_ONLY", "map"), node(2, "map", "In [12]:4", 8))
     story.persist(1, "points", "In [12]:1", "MEMORY_ONLY", 8)
     for job in range(jobs):
-        stages = (StageNode(job, "result", -1, 8, (1, 2), (), False, "map"),)
+        stages = (StageNode(job, "result", -1, 8, (1, 2 + job), (), False, "map"),)
         nodes = (lineage[0], node(2 + job, "map", "In [12]:4", 8))
         edge = (RddEdge(1, 2 + job, -1),)
         story.add(JobStarted(job, SCOPE, "reduce", "In [12]:4", 2 + job, "default", nodes, edge, stages))

@@ -1,0 +1,97 @@
+"""What is cached where, as the panel's Cache view draws it: budgets by executor, partitions by RDD."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sparklab.events.views import CachedRdd, ExecutorView, Views
+from sparklab.jupyter.dag_model import HELD, bins, mib
+from sparklab.jupyter.looks import ours
+from sparklab.jupyter.metrics import fit
+
+ROWS_MAX: Final = 40
+PARTS_MAX: Final = 6
+NUMBERED_MAX: Final = 60
+CELLS_MAX: Final = 600
+_MIB: Final = 1 << 20
+
+
+def cache_model(views: Views) -> dict[str, Any]:
+    """``budgets`` (a bar for each executor), ``rows`` (one per persisted RDD), the last loss, and how to fill it."""
+    shown = list(views.cache.values())[-ROWS_MAX:]
+    return {
+        "budgets": [_budget(views, executor) for _, executor in sorted(views.executors.items())],
+        "rows": [_row(cached) for cached in shown],
+        "more": len(views.cache) - len(shown),
+        "log": _log(views),
+        "kill": ours(views),
+        "empty": "Nothing is cached. What persist() marks is kept when an action computes it: " if not shown else "",
+        "hint": "" if shown else _hint(views),
+    }
+
+
+def _hint(views: Views) -> str:
+    named = [node.name for node in views.rdds.values() if node.name.isidentifier() and node.name != node.operator]
+    return f"{named[-1] if named else 'rdd'}.persist()"
+
+
+def _log(views: Views) -> str:
+    notes = [*views.evictions, *views.losses]
+    if not notes:
+        return ""
+    last = max(notes, key=lambda note: note.time_s)
+    return last.message if last in views.evictions else f"{last.subject} lost: {last.message}"
+
+
+def _budget(views: Views, executor: ExecutorView) -> dict[str, Any]:
+    held: dict[str, float] = {}
+    for cached in views.cache.values():
+        for holders in cached.blocks.values():
+            tier, size = holders.get(executor.executor, ("", 0))
+            if tier == "memory":
+                held[cached.name] = held.get(cached.name, 0.0) + size / _MIB
+    parts = sorted(held.items(), key=lambda part: -part[1])
+    shown = [[name, round(size, 2)] for name, size in parts[:PARTS_MAX]]
+    if len(parts) > PARTS_MAX:
+        shown.append([f"{len(parts) - PARTS_MAX} more", round(sum(size for _, size in parts[PARTS_MAX:]), 2)])
+    return {
+        "ex": executor.executor,
+        "alive": executor.alive,
+        "why": f"lost: {executor.reason}" if executor.reason else "lost",
+        "used": round(executor.cache_used_bytes / _MIB, 2) if executor.alive else 0.0,
+        "budget": round(executor.cache_budget_bytes / _MIB, 2),
+        "spilled": round(executor.disk_used_bytes / _MIB, 2) if executor.alive else 0.0,
+        "live": executor.cached_partitions if executor.alive else 0,
+        "parts": shown if executor.alive else [],
+    }
+
+
+def _row(cached: CachedRdd) -> dict[str, Any]:
+    states = cached.states()
+    memory = sum(state in "mM" for state in states)
+    disk = states.count("k")
+    said = f"{memory} of {len(states)}" if memory or not disk else ""
+    said += (", " if said and disk else "") + (f"{disk} on disk" if disk else "")
+    if "M" in states:
+        said += ", two copies"
+    few = len(states) <= NUMBERED_MAX
+    cells, per_cell = bins(states, CELLS_MAX)
+    return {
+        "rdd": cached.rdd,
+        "n": fit(cached.name, 86, 12, "bold"),
+        "full": cached.name,
+        "s": fit(cached.call_site, 58, 11, "mono"),
+        "level": cached.level,
+        "p": cells,
+        "bin": per_cell,
+        "e": [" ".join(map(str, sorted(cached.blocks.get(i, ())))) for i in range(len(states))] if few else [],
+        "each": [_each(cached, i) for i in range(len(states))] if few else [],
+        "mib": round(cached.bytes("memory") / _MIB, 2),
+        "held": sum(state in HELD for state in states),
+        "of": said,
+    }
+
+
+def _each(cached: CachedRdd, partition: int) -> str:
+    holders = cached.blocks.get(partition)
+    return mib(max(size for _, size in holders.values())) if holders else ""

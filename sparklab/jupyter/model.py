@@ -1,0 +1,268 @@
+"""A panel's picture as data: a pure function of the folded facts, complete at any moment, at most 200 kB as JSON."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Collection, Sequence
+from typing import Any, Final, TypeAlias
+
+from sparklab.events.facts import StageNode
+from sparklab.events.run import headline, run_of_jobs, seconds
+from sparklab.events.views import JobView, ScopeView, Views
+from sparklab.jupyter.cache_model import cache_model
+from sparklab.jupyter.dag_model import DagDrawer, Plan, plural
+from sparklab.jupyter.looks import JobLook, Kinship, LazyLook
+from sparklab.jupyter.shapes import NAMES
+
+PanelModel: TypeAlias = dict[str, Any]
+
+BYTES_MAX: Final = 200_000
+TABS_MAX: Final = 12
+WALLS_MAX: Final = 40
+_GLYPHS: Final = {"running": "r", "succeeded": "d", "failed": "f", "cancelled": "s", "lazy": "w"}
+
+
+def panel_model(
+    views: Views,
+    scope: str,
+    *,
+    seq: int = 0,
+    now_s: float | None = None,
+    job: int | None = None,
+    opened: Collection[str] = (),
+    narrow: bool = False,
+    lineage: Plan | None = None,
+) -> PanelModel:
+    """The picture of `scope` as `views` have it. Pure; read the views under the bus's lock.
+
+    Parameters
+    ----------
+    now_s : float, optional
+        The bus's time; by default that of the last fact.
+    job : int, optional
+        Which job's DAG to draw; by default the newest, or the one that failed where the cell ended in an error.
+    opened : collection of str
+        Keys of folds to draw unfolded.
+    narrow : bool
+        Draw the DAG for the static twin: at most 568 px wide where folding can reach that.
+    lineage : plan, optional
+        What to draw, dashed, while the scope has no job.
+    """
+    return ModelBuilder(scope, lineage).build(views, seq=seq, now_s=now_s, job=job, opened=opened, narrow=narrow)
+
+
+class ModelBuilder:
+    """Builds the model of one scope again and again, and places a DAG anew only when it must.
+
+    Not thread-safe: use under the bus's lock.
+    """
+
+    def __init__(self, scope: str, lineage: Plan | None = None) -> None:
+        self.scope = scope
+        self.lineage = lineage
+        self._drawers: dict[tuple[int, bool], tuple[DagDrawer, Kinship]] = {}
+
+    def build(
+        self,
+        views: Views,
+        *,
+        seq: int = 0,
+        now_s: float | None = None,
+        job: int | None = None,
+        opened: Collection[str] = (),
+        narrow: bool = False,
+    ) -> PanelModel:
+        """The model; see :func:`panel_model`."""
+        views = copy.copy(views)
+        views.time_s = max(views.time_s, now_s or 0.0)
+        scope = views.scopes.get(self.scope)
+        jobs = [views.jobs[number] for number in (scope.jobs if scope is not None else ()) if number in views.jobs]
+        front = _front(scope, jobs, job)
+        active = [one.job for one in jobs if one.status == "running"]
+        dag = self._dag(views, front, opened, narrow)
+        cache = cache_model(views)
+        head = headline(views, jobs) if jobs or scope is None or scope.status != "open" else "No job has run yet"
+        run = run_of_jobs(views, jobs)
+        model: PanelModel = {
+            "v": 1,
+            "seq": seq,
+            "t": round(views.time_s, 1) if active else 0,
+            "label": scope.label if scope is not None else "",
+            "name": scope.name if scope is not None else "",
+            "open": scope is not None and scope.status == "open",
+            "running": bool(active),
+            "active": active,
+            "status": run.status,
+            "over": "",
+            "head": head,
+            "error": _error(jobs),
+            "strip": _strip(views, jobs, run.status),
+            "job": front.job if front is not None else None,
+            "jobs": _tabs(jobs, front),
+            "counts": {"dag": len(dag["nodes"]), "cache": len(views.cache)},
+            "dag": dag,
+            "cache": cache,
+            "legend": _legend(dag, cache),
+            "foot": _foot(views, scope, front, dag, jobs),
+            "empty": _empty(scope),
+            "reset": "Reset: storage levels changed from a panel are as the program set them",
+            "summary": _summary(head, dag, views),
+        }
+        return _bounded(model)
+
+    def _dag(self, views: Views, front: JobView | None, opened: Collection[str], narrow: bool) -> dict[str, Any]:
+        if front is None:
+            if self.lineage is None:
+                return {"w": 0, "h": 0, "lazy": False, "frames": [], "nodes": [], "edges": []}
+            drawer, _ = self._drawer(-1, self.lineage, narrow, lazy=True)
+            return drawer.draw(LazyLook(views), opened)
+        drawer, kin = self._drawer(front.job, front.plan, narrow)
+        return drawer.draw(JobLook(views, front, kin), opened)
+
+    def _drawer(self, job: int, plan: Plan, narrow: bool, lazy: bool = False) -> tuple[DagDrawer, Kinship]:
+        key = (job, narrow)
+        if key not in self._drawers or self._drawers[key][0].plan is not plan:
+            while len(self._drawers) >= 4:
+                del self._drawers[next(iter(self._drawers))]
+            self._drawers[key] = (DagDrawer(plan, narrow=narrow, lazy=lazy), Kinship(plan))
+        return self._drawers[key]
+
+
+def _front(scope: ScopeView | None, jobs: Sequence[JobView], asked: int | None) -> JobView | None:
+    for one in jobs:
+        if one.job == asked:
+            return one
+    failed = [one for one in jobs if one.status == "failed"]
+    if scope is not None and scope.status == "error" and failed:
+        return failed[-1]
+    running = [one for one in jobs if one.status == "running"]
+    return (running or list(jobs) or [None])[-1]
+
+
+def _shape(job: JobView) -> tuple[object, ...]:
+    """What two jobs of a loop have in common: the action, its line, and the steps with theirs."""
+    return job.action, job.call_site, tuple((rdd.name, rdd.call_site) for rdd in job.plan.rdds)
+
+
+def _tabs(jobs: Sequence[JobView], front: JobView | None) -> list[dict[str, Any]]:
+    """A tab for each shape of job, the newest first; a loop of equal jobs is one tab with their times."""
+    groups: dict[tuple[object, ...], list[JobView]] = {}
+    for job in jobs:
+        groups.setdefault(_shape(job), []).append(job)
+    newest = sorted(groups.values(), key=lambda group: -group[-1].job)[:TABS_MAX]
+    actions = [group[-1].action for group in newest]
+    tabs = []
+    for group in newest:
+        last = group[-1]
+        shown = front.job if front is not None and front in group else last.job
+        line = last.call_site.rsplit(":", 1)[-1]
+        label = f"{last.action} :{line}" if actions.count(last.action) > 1 and line.isdigit() else last.action
+        tabs.append(
+            {
+                "job": shown,
+                "label": label,
+                "n": len(group),
+                "status": last.status,
+                "title": f"job {last.job}: {last.action} at {last.call_site}, {last.status}",
+                "walls": [round(one.wall_s, 4) for one in group[-WALLS_MAX:]] if len(group) > 1 else [],
+            }
+        )
+    return tabs
+
+
+def _strip(views: Views, jobs: Sequence[JobView], status: str) -> dict[str, Any]:
+    running = [job for job in jobs if job.status == "running"]
+    strip: dict[str, Any] = {"state": _GLYPHS.get(status, "w")}
+    if not running:
+        return strip
+    job = running[-1]
+    nodes = [node for node in job.stages if not node.skipped]
+    now = [(i, node) for i, node in enumerate(nodes, 1) if _status(views, node) == "running"]
+    strip["time"] = seconds(views.time_s - job.started_s)
+    strip["name"] = job.action
+    if now:
+        number, node = now[0]
+        view = views.stages[node.stage]
+        strip |= {
+            "name": node.name or job.action,
+            "where": f"stage {number} of {len(nodes)}",
+            "done": min(view.done, view.planned),
+            "running": view.running,
+            "total": view.planned,
+        }
+    return strip
+
+
+def _status(views: Views, node: StageNode) -> str:
+    view = views.stages.get(node.stage)
+    return view.status if view is not None else ""
+
+
+def _error(jobs: Sequence[JobView]) -> str:
+    return next((job.error for job in reversed(jobs) if job.status == "failed" and job.error), "")
+
+
+def _legend(dag: dict[str, Any], cache: dict[str, Any]) -> str:
+    present = {state for node in dag["nodes"] for state, _ in node["tally"]}
+    present |= {state for row in cache["rows"] for state in row["p"]}
+    return "".join(state for state in NAMES if state in present)
+
+
+def _foot(
+    views: Views, scope: ScopeView | None, front: JobView | None, dag: dict[str, Any], jobs: Sequence[JobView]
+) -> str:
+    if error := _error(jobs):
+        return error
+    for node in dag["nodes"]:
+        if node["losts"]:
+            first = ", ".join(f"{part:,}" for part in node["losts"][:3])
+            lost = next((n for state, n in node["tally"] if state == "l"), 0)
+            whole = sum(n for _, n in node["tally"])
+            verb = "is" if lost == 1 else "are"
+            more = "" if lost <= 3 else ", ..."
+            return f"{lost:,} of {whole:,} partitions {verb} lost: {first}{more}. Recomputed where a job needs them."
+    since = scope.opened_s if scope is not None else 0.0
+    notes = [note for note in (*views.losses, *views.warnings) if note.time_s >= since]
+    if notes:
+        last = max(notes, key=lambda note: note.time_s)
+        return f"{last.subject}: {last.message}"
+    alive = sum(executor.alive for executor in views.executors.values())
+    where = front.call_site if front is not None else (scope.label if scope is not None else "")
+    return ", ".join(part for part in (where, views.master, plural(alive, "executor") if alive else "") if part)
+
+
+def _empty(scope: ScopeView | None) -> str:
+    if scope is not None and scope.status == "open":
+        return "No job has run in this cell yet."
+    return "0 jobs: nothing has run (lazy). An action such as count() or collect() starts one."
+
+
+def _summary(head: str, dag: dict[str, Any], views: Views) -> str:
+    """The picture in words: each stage with its steps and what they hold, and the shuffles between."""
+    parts = [head]
+    into = {edge["b"]: edge for edge in dag["edges"] if edge["sh"] >= 0}
+    for frame in dag["frames"][:12]:
+        nodes = [node for node in dag["nodes"] if node["f"] == frame["k"]]
+        reads = [f"shuffle {into[node['k']]['sh']}, {into[node['k']]['bytes']}" for node in nodes if node["k"] in into]
+        steps = ", ".join(f"{node['full']} ({node['say'].split(': ', 1)[-1]})" for node in nodes)
+        parts.append(f"{frame['t']}{' after ' + '; '.join(reads) if reads else ''}: {steps}")
+    if views.cache:
+        parts.append(f"{plural(len(views.cache), 'RDD')} cached")
+    return ". ".join(parts)[:1500]
+
+
+def _bounded(model: PanelModel) -> PanelModel:
+    """`model`, with less about its cards and then its cells where it would be too large for a synced trait."""
+    for less in range(3):
+        if len(json.dumps(model, separators=(",", ":"))) <= BYTES_MAX:
+            return model
+        for node in model["dag"]["nodes"]:
+            if less == 0:
+                node["facts"], node["acts"] = node["facts"][:2], []
+            else:
+                node["losts"] = node["losts"][:3]
+        if less == 1:
+            model["cache"]["rows"] = model["cache"]["rows"][-8:]
+            model["summary"] = model["summary"][:300]
+    return model
