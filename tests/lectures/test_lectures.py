@@ -49,5 +49,13 @@ def test_a_lecture_asks_predicts_claims_and_says_why(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @each_lecture
-def test_every_claim_of_a_lecture_holds(path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_claim_of_a_lecture_holds_and_every_sparklab_cell_leaves_its_picture(
+    path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert run_demo(str(path), str(tmp_path), timeout_s=280) == 0, capfd.readouterr().err
+    for cell in cells_of(tmp_path / path.name, "code"):
+        noise = ["".join(o["text"]) for o in cell["outputs"] if o["output_type"] == "stream" and o["name"] == "stderr"]
+        assert not noise, f"{cell['text']}\n{''.join(noise)}"
+        if cell["text"].startswith("%%sparklab"):
+            pages = ["".join(o.get("data", {}).get("text/html", "")) for o in cell["outputs"]]
+            assert any("data:image/svg+xml" in page for page in pages), f"no static picture under {cell['text']}"
