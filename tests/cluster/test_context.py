@@ -104,7 +104,9 @@ def test_jobs_of_several_threads_run_at_the_same_time(sc_local: SparkContext, tm
     results: list[list[str]] = []
     threads = [
         threading.Thread(
-            target=lambda names=names: results.append(sc_local.parallelize([names], 1).map(lambda n: meet(*n)).collect())
+            target=lambda names=names: results.append(
+                sc_local.parallelize([names], 1).map(lambda n: meet(*n)).collect()
+            )
         )
         for names in ((a, b), (b, a))
     ]
