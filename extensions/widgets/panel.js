@@ -7,10 +7,11 @@ const NAMES = {
   w: "waiting", r: "running", d: "done", m: "cached in memory", k: "cached on disk", M: "cached, two copies",
   l: "lost", a: "recomputed", s: "skipped", f: "failed", n: "not run yet (lazy)",
 };
+const SHORT = { m: "in memory", k: "on disk", M: "in two copies" };
 const HELD = "mkM";
 const WORST = "flarkmMwsdn"; // what a crowded picture must not hide, first
 const STROKES = [0, 2.5, 6, 9, 13];
-const EDGES = [["narrow", 1.5], ["< 1 MiB", 2.5], ["< 10 MiB", 6], ["< 100 MiB", 9], ["more", 13]];
+const EDGES = [["narrow", 1.5], ["< 1 MiB", 2.5], ["< 10 MiB", 6], ["< 100 MiB", 9], ["100 MiB and more", 13]];
 const count = (n) => Number(n).toLocaleString("en");
 const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 let views = 0;
@@ -233,7 +234,7 @@ class View {
       if (this.over) { this.tell("the kernel that could open this fold has ended"); return; }
       this.opened = [...this.opened, node.fold]; this.ask(); return;
     }
-    const box = event.currentTarget.getBoundingClientRect(), part = event.detail ? partAt(node, event.clientX - box.left, event.clientY - box.top) : null;
+    const box = event.currentTarget.getBoundingClientRect(), part = event.detail ? partAt(node, (event.clientX - box.left) / this.scale, (event.clientY - box.top) / this.scale) : null;
     const again = this.node === node.k && (part === this.part || part === null);
     this.select(again ? null : node.k, again ? null : part);
     this.update();
@@ -324,12 +325,14 @@ class View {
   legend(data) {
     const u = this.ui;
     u.legend.hidden = !this.legendOpen;
-    const sig = data.legend + (data.dag?.edges?.length ? "e" : "") + this.tab;
+    const cache = this.tab === "cache", present = new Set((data.dag?.edges || []).map((edge) => (edge.sh < 0 ? 0 : edge.w)));
+    const states = cache ? Object.keys(NAMES).filter((state) => data.cache.rows.some((row) => row.p.includes(state))) : [...data.legend];
+    const widths = cache ? [] : EDGES.filter((_, i) => present.has(i)), sig = states.join("") + widths.join();
     if (!this.legendOpen || sig === this.legendDrawn) return;
     this.legendDrawn = sig;
-    u.legend.replaceChildren(...[...data.legend].map((state) => el("span", {}, this.glyph(state), el("span", { text: NAMES[state] || state }))),
-      ...(data.dag?.edges?.length && this.tab === "dag" ? EDGES.map(([name, width]) => el("span", {}, sv("svg", { width: 26, height: 14, "aria-hidden": "true" },
-        sv("line", { x1: 0, x2: 26, y1: 7, y2: 7, "stroke-width": width, style: { stroke: "var(--sl-thick)" } })), el("span", { text: name }))) : []));
+    u.legend.replaceChildren(...states.map((state) => el("span", {}, this.glyph(state), el("span", { text: NAMES[state] }))),
+      ...widths.map(([name, width]) => el("span", {}, sv("svg", { width: 26, height: 14, "aria-hidden": "true" },
+        sv("line", { x1: 0, x2: 26, y1: 7, y2: 7, "stroke-width": width, style: { stroke: "var(--sl-thick)" } })), el("span", { text: name === "narrow" ? "narrow: no data moves" : `shuffle, ${name}` }))));
   }
 
   foot() {
@@ -418,7 +421,10 @@ class View {
     stage.append(lines);
     for (const node of dag.nodes) stage.append(this.box(node, dag));
     this.buttons.get((dag.nodes.find((n) => n.k === this.node) || dag.nodes[dag.nodes.length - 1]).k).tabIndex = 0;
-    u.view.replaceChildren(stage);
+    const room = u.view.clientWidth - 32, fits = Math.min(room / dag.w, 278 / dag.h);
+    this.scale = fits >= 1.1 ? Math.min(1.3, fits) : 1; // a small picture is drawn larger, never a large one smaller
+    stage.style.transform = this.scale > 1 ? `scale(${this.scale})` : "";
+    u.view.replaceChildren(el("div", { class: "sl-fit", style: { width: px(dag.w * this.scale), height: px(dag.h * this.scale) } }, stage));
     [u.view.scrollLeft, u.view.scrollTop] = keep;
     requestAnimationFrame(() => { this.scrolled = false; });
   }
@@ -492,7 +498,7 @@ class View {
       if (state === "s" || state === "k") { ctx.fillRect(x, y, cell, 1); ctx.fillRect(x, y + 2, cell, 1); } else ctx.fillRect(x, y, cell, cell);
     }
     const rows = [el("b", { text: node.of })];
-    for (const [state, n] of node.tally.filter(([one]) => one !== "d").sort((p, q) => WORST.indexOf(p[0]) - WORST.indexOf(q[0]))) rows.push(el("div", {}, this.glyph(state), el("span", { text: `${count(n)} ${NAMES[state]}` })));
+    for (const [state, n] of node.tally.filter(([one]) => one !== "d").sort((p, q) => WORST.indexOf(p[0]) - WORST.indexOf(q[0]))) rows.push(el("div", {}, this.glyph(state), el("span", { text: `${count(n)} ${SHORT[state] || NAMES[state]}` })));
     held.facts.replaceChildren(...rows.slice(0, 5));
     held.over.replaceChildren(); held.calls.replaceChildren();
     const calls = new Set([...(node.losts || []).slice(0, 3), ...(picked === null ? [] : [picked])]);
@@ -540,7 +546,7 @@ class View {
       const args = { ...one.args };
       let label = one.label, cost = one.cost;
       if (one.cmd === "drop-partition") {
-        const index = part !== null && HELD.includes(node.p[part]) ? part : one.args.partition;
+        const index = part !== null && (HELD + "a").includes(node.p[part]) ? part : one.args.partition;
         args.partition = index; label = `Drop ${shorten(node.full, 12)}[${count(index)}]`; code = one.code.replace(/\d+$/, index);
       }
       act.append(el("span", { text: cost }), this.button(label, () => this.send(one.cmd, args, label), { class: one.main ? "sl-main" : null, disabled: off }));
@@ -572,6 +578,7 @@ class View {
     for (const one of cache.budgets) box.append(this.budget(one, cache, off));
     if (!cache.rows.length) { u.view.replaceChildren(box, el("p", { class: "sl-none" }, el("span", { text: cache.empty || "Nothing is cached. " }), el("code", { text: cache.hint || "" }))); return; }
     const width = Math.max(...cache.rows.map((row) => (row.p.length > 60 ? 0 : row.p.length))), line = width > 24 ? 30 : 24, pitch = width > 24 ? 20.5 : 25.5;
+    box.style.minWidth = px(Math.max(760, 300 + Math.min(width, line) * pitch));
     box.append(el("div", { class: "sl-rule" }), el("div", { class: "sl-row sl-top" }, el("span", { text: "partition" }), this.numbers(Math.min(width, line), pitch), el("span", { text: "in memory, MiB" })));
     if (this.byExecutor) for (const one of cache.budgets.filter((b) => b.alive)) {
       box.append(el("p", { class: "sl-where", text: `executor ${one.ex}` }));
@@ -596,7 +603,7 @@ class View {
     const spilled = Math.max(...cache.budgets.map((b) => b.spilled)), whole = Math.max(one.budget, 0.001);
     const bar = el("div", { class: "sl-bar", style: { flexGrow: whole } }), bars = el("div", { class: "sl-bars" }, bar);
     if (!one.alive) bar.append(el("span", { text: one.why || "lost" }));
-    for (const [name, mib] of one.parts) bar.append(el("span", { class: "sl-part", style: { width: `${(100 * mib) / whole}%` }, title: `${name} ${mib.toFixed(1)} MiB`, text: mib / whole > 0.16 ? `${shorten(name, 18)} ${mib.toFixed(1)}` : mib / whole > 0.06 ? mib.toFixed(1) : "" }));
+    for (const [name, mib] of one.parts) bar.append(el("span", { class: "sl-part", style: { width: `${(100 * mib) / whole}%` }, title: `${name} ${mib.toFixed(1)} MiB`, text: mib / whole > 0.2 ? `${shorten(name, 18)} ${mib.toFixed(1)}` : mib / whole > 0.11 ? mib.toFixed(1) : "" }));
     if (spilled > 0) bars.append(el("div", { class: "sl-spill", style: { flex: `${Math.min(spilled, whole / 3)} 0 12px` } }, one.spilled > 0 ? el("div", { class: "sl-disk", style: { width: `${Math.max(6, (100 * one.spilled) / spilled)}%` }, title: `${one.spilled.toFixed(1)} MiB on disk` }) : null));
     const said = el("span", {}, el("b", { text: one.used.toFixed(1) }), el("span", { text: ` of ${one.budget.toFixed(0)} MiB, ${one.spilled > 0 ? `${one.spilled.toFixed(1)} on disk` : "none on disk"}` }));
     const kill = this.button(`Kill executor ${one.ex}`, () => this.send("kill-executor", { executor: one.ex }, `Kill executor ${one.ex}`), { disabled: off || !one.alive, title: `costs ${plural(one.live, "cached block")} that only it holds` });

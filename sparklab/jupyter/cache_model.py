@@ -70,8 +70,8 @@ def _row(cached: CachedRdd) -> dict[str, Any]:
     states = cached.states()
     memory = sum(state in "mM" for state in states)
     disk = states.count("k")
-    said = f"{memory} of {len(states)}" if memory or not disk else ""
-    said += (", " if said and disk else "") + (f"{disk} on disk" if disk else "")
+    said = f"{memory:,} of {len(states):,}" if memory or not disk else ""
+    said += (", " if said and disk else "") + (f"{disk:,} on disk" if disk else "")
     if "M" in states:
         said += ", two copies"
     few = len(states) <= NUMBERED_MAX

@@ -11,12 +11,12 @@ from sparklab.events.facts import RddEdge, RddNode, StageNode
 from sparklab.jupyter import folding
 from sparklab.jupyter.layout import Drawing, EdgeSpec, FrameSpec, NodeKind, NodeSpec, layout
 from sparklab.jupyter.metrics import fit
-from sparklab.jupyter.shapes import NAMES, WORST
+from sparklab.jupyter.shapes import NAMES, SHORT, WORST
 
 CELLS_MAX: Final = 3000
 LOSTS_MAX: Final = 50
 SMALL: Final = 200
-NARROW_PX: Final = 568
+NARROW_PX: Final = 600  # at 600 px, its smallest text is still above 10 px
 HELD: Final = "mkM"
 _COMPUTED: Final = "dmMkal"
 _DRAWN: Final = "dmMkasrlfwn"  # the order of states in a bar
@@ -154,7 +154,7 @@ def _frame_title(
     if narrow:
         return f"Stage {stage.stage}, {plural(stage.tasks, 'task')}"
     if look is None:
-        return f"Stage {stage.stage}, {plural(stage.tasks, 'task')}, 9.9 s"
+        return f"Stage {stage.stage}, {plural(stage.tasks, 'task')}, 0.09 s"
     return f"Stage {stage.stage}, {look.title(stage)}"
 
 
@@ -242,8 +242,7 @@ def _box(box: Any) -> dict[str, float]:
 
 def _card(stage: StageNode, rdd: RddNode, tally: Mapping[str, int], look: Look) -> list[tuple[str, str]]:
     made = ", ".join(part for part in (rdd.operator, rdd.level) if part)
-    rows = [("Made by", made), ("Partitions", tally_text(tally)), ("Stage", f"{stage.stage}: {look.title(stage)}")]
-    return [*rows, *look.facts(stage, rdd)]
+    return [("Made by", made), ("Partitions", tally_text(tally)), *look.facts(stage, rdd)]
 
 
 def _outputs(group: folding.Group, owner: Mapping[str, tuple[StageNode, RddNode]]) -> Iterable[str]:
@@ -269,8 +268,8 @@ def bins(states: str, cells: int = CELLS_MAX) -> tuple[str, int]:
 
 
 def tally_text(tally: Mapping[str, int]) -> str:
-    """ "12 cached in memory, 3 recomputed"."""
-    return ", ".join(f"{tally[state]:,} {NAMES[state]}" for state in _DRAWN if tally.get(state))
+    """ "12 in memory, 3 recomputed"."""
+    return ", ".join(f"{tally[state]:,} {SHORT.get(state, NAMES[state])}" for state in _DRAWN if tally.get(state))
 
 
 def plural(number: int, word: str) -> str:

@@ -219,7 +219,9 @@ def _past(keep: int) -> _Finder:
         inside = [group for group in graph.groups if rank[group.frame] >= keep]
         members = tuple(member for group in inside for member in group.members)
         if members:
-            yield Group("past", "past", members, "past", len({group.frame for group in inside}))
+            folded = {group.frame for group in inside}
+            stages = sum(len(members) for key, members in graph.frames if key in folded)
+            yield Group("past", "past", members, "past", stages)
 
     return find
 

@@ -23,8 +23,8 @@ NODE_WIDTH_MAX: Final = 168
 NODE_PAD: Final = 8.5
 TITLE: Final = 24  # of a frame, above its nodes
 PAD: Final = 8  # of a frame, around its nodes
-COLUMN_GAP: Final = 18
-BENT_GAP: Final = 38  # between columns where a narrow edge changes its height
+COLUMN_GAP: Final = 16
+BENT_GAP: Final = 34  # between columns where a narrow edge changes its height
 ROW_GAP: Final = 14
 FRAME_GAP: Final = 26  # between frames of one column
 LANE: Final = 26  # height kept free for a shuffle edge that passes by
@@ -281,6 +281,7 @@ def _place_inside(
     for edge in edges:
         if edge.source not in parents[edge.target]:
             parents[edge.target].append(edge.source)
+    spine = _fed({edge.target for edge in entering}, edges)
     frame.sink = next(key for key, item in frame.items.items() if item.column == 0)
     order = sorted((key for key, item in frame.items.items() if item.column == 0))
     _stack([frame.items[key] for key in order], [0.0] * len(order), ROW_GAP, straight=False)
@@ -289,11 +290,13 @@ def _place_inside(
         straight = False
         for child in order:
             inputs = [key for key in parents[child] if frame.items[key].column == column and key not in wanted]
+            inputs.sort(key=lambda key: not (key.startswith("lane ") or key in spine))
             centre = frame.items[child].centre
-            has_lane = any(key.startswith("lane ") for key in inputs)
-            straight = straight or (has_lane and not wanted)
+            leads = sum(key.startswith("lane ") or key in spine for key in inputs)
+            level = any(key.startswith("lane ") for key in inputs) or (leads == 1 and len(inputs) > 1)
+            straight = straight or (level and not wanted)
             total = sum(frame.items[key].height for key in inputs) + ROW_GAP * (len(inputs) - 1)
-            at = centre - (frame.items[inputs[0]].height if has_lane else total) / 2 if inputs else centre
+            at = centre - (frame.items[inputs[0]].height if level else total) / 2 if inputs else centre
             for key in inputs:
                 wanted[key] = at + frame.items[key].height / 2
                 at += frame.items[key].height + ROW_GAP
@@ -323,6 +326,18 @@ def _place_inside(
     frame.top = min(item.centre - item.height / 2 for item in frame.items.values()) - TITLE
     frame.bottom = max(item.centre + item.height / 2 for item in frame.items.values()) + PAD
     return frame
+
+
+def _fed(entered: set[str], edges: Sequence[EdgeSpec]) -> set[str]:
+    """The nodes of a stage that a shuffle reaches: the main line goes through them."""
+    fed, stack = set(entered), list(entered)
+    while stack:
+        at = stack.pop()
+        for edge in edges:
+            if edge.source == at and edge.target not in fed:
+                fed.add(edge.target)
+                stack.append(edge.target)
+    return fed
 
 
 def _rank(placed: Mapping[str, _Frame], across: Sequence[EdgeSpec], frame_of: Mapping[str, str]) -> None:

@@ -106,7 +106,7 @@ class JobLook:
         if view.status == "succeeded":
             return f"{plural(planned, 'task')}, {seconds(view.wall_s)}"
         progress = f"{self._done(view):,}/{planned:,}"
-        return progress if view.status == "running" else f"{view.status}, {progress}"
+        return progress if view.status == "running" else f"{progress}, {view.status}"
 
     @staticmethod
     def _done(view: StageView) -> int:

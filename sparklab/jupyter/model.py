@@ -103,7 +103,7 @@ class ModelBuilder:
             "counts": {"dag": len(dag["nodes"]), "cache": len(views.cache)},
             "dag": dag,
             "cache": cache,
-            "legend": _legend(dag, cache),
+            "legend": _ordered({state for node in dag["nodes"] for state, _ in node["tally"]}),
             "foot": _foot(views, scope, front, dag, jobs),
             "empty": _empty(scope),
             "reset": "Reset: storage levels changed from a panel are as the program set them",
@@ -203,9 +203,7 @@ def _error(jobs: Sequence[JobView]) -> str:
     return next((job.error for job in reversed(jobs) if job.status == "failed" and job.error), "")
 
 
-def _legend(dag: dict[str, Any], cache: dict[str, Any]) -> str:
-    present = {state for node in dag["nodes"] for state, _ in node["tally"]}
-    present |= {state for row in cache["rows"] for state in row["p"]}
+def _ordered(present: Collection[str]) -> str:
     return "".join(state for state in NAMES if state in present)
 
 

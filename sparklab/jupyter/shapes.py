@@ -32,6 +32,9 @@ NAMES: Final = {
     "n": "not run yet (lazy)",
 }
 
+# Where the picture beside it says that this is about caches.
+SHORT: Final = {"m": "in memory", "k": "on disk", "M": "in two copies", "n": "not run yet"}
+
 # What a crowded picture must not hide, first.
 WORST: Final = "flarskmMdwn"
 

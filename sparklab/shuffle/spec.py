@@ -42,6 +42,7 @@ class ShuffleSpec:
     partition_of: Callable[[Any], int]  # key -> partition in range(num_partitions); unused with `ordering`
     aggregator: Aggregator | None = None
     ordering: Ordering | None = None
+    label: str = ""  # "reduceByKey at In [5]:3", for messages
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,6 +168,15 @@ def test_a_lineage_ten_thousand_long_is_walked_without_recursion(sc: NaiveDriver
     assert rdd.filter(lambda x: x % 2).collect() == [10_001, 10_003]
 
 
+def test_a_union_grown_round_by_round_is_computed_without_recursion(sc: NaiveDriver) -> None:
+    rdd = start = sc.parallelize([0], 1)
+    for _ in range(2_000):
+        rdd = rdd.union(start)
+
+    assert rdd.getNumPartitions() == 2_001
+    assert rdd.context.run_job(rdd, lambda index, records: list(records), [0, 1_999]) == [[0], [0]]
+
+
 def test_a_long_lineage_names_the_failing_operator(sc: NaiveDriver) -> None:
     from sparklab.rdd.usererror import describe_failure
 

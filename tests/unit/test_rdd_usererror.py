@@ -45,6 +45,8 @@ PROGRAMS: dict[str, tuple[Callable[[Any], Any], str | None]] = {
     "mapPartitionsWithIndex": (lambda r: r.mapPartitionsWithIndex(lambda i, x: boom_between(x)).collect(), None),
     "foreach": (lambda r: r.map(lambda x: x).foreach(boom), "7"),
     "reduce": (lambda r: r.reduce(lambda a, b: boom(b)), "7"),
+    "reduceByKey": (lambda r: r.map(lambda x: (x % 2, x)).reduceByKey(lambda a, b: boom(b)).collect(), "(1, 7)"),
+    "combineByKey": (lambda r: r.keyBy(str).combineByKey(boom, max, max).collect(), "('7', 7)"),
     "fold": (lambda r: r.fold(0, lambda a, b: boom(b)), "7"),
     "saveAsTextFile": (lambda r: r.map(lambda x: Unprintable() if x == 7 else x).saveAsTextFile("/tmp/never"), "<"),
 }
@@ -71,6 +73,18 @@ def test_the_failing_operator_and_record_are_found(operator: str) -> None:
     assert failure.where.endswith(", partition 0")
     assert failure.record_index == 7
     assert failure.record == ("<Unprintable whose repr raises ValueError>" if record == "<" else record)
+
+
+def test_the_failing_merge_of_a_narrow_combination_is_found() -> None:
+    sc = NaiveDriver(2)
+
+    with pytest.raises(ValueError, match="no sevens") as failed:
+        sc.parallelize(range(20), 2).keyBy(str).partitionBy(1).aggregateByKey(0, lambda a, b: boom(b), max, 1).count()
+
+    assert sc.last_task is not None
+    where, _, record = describe_failure(failed.value, sc.last_task)
+    assert where.startswith("aggregateByKey at test_rdd_usererror.py:")
+    assert record == "('7', 7)"
 
 
 def test_a_stop_iteration_is_traced_to_its_operator() -> None:
