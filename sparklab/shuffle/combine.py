@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -35,6 +35,12 @@ def extend_list(values: list[Any], more: list[Any]) -> list[Any]:
 
 GROUPING: Final = Aggregator(new_list, append_value, extend_list, map_side=False)
 """Lists of the values of each key, made on the reduce side."""
+
+
+def sort_key(keyfunc: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The key function for pairs whose keys are ordered by `keyfunc`."""
+    return operator.itemgetter(0) if keyfunc is identity else lambda pair: keyfunc(pair[0])
+
 
 _MISSING: Final = object()
 
@@ -95,18 +101,17 @@ def _merge(combined: dict[Any, Any], pairs: Iterable[Any], merge: Any) -> None:
         combined[k] = v if c is missing else merge(c, v)
 
 
-def pairs_of(batch: list[Any]) -> list[Any]:
-    """`batch` with every record a tuple of two; the batch itself where that is so already.
+def columns_of(batch: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Keys and values of `batch`, each record of which is unpacked as a pair.
 
     Raises
     ------
     SparklabError
         A record is no pair.
     """
-    if set(map(type, batch)) == {tuple} and set(map(len, batch)) == {2}:
-        return batch
     try:
-        return [(k, v) for k, v in batch]
+        # not zip(*batch), whose thousands of iterators at once set off the cyclic collector
+        return [k for k, _ in batch], [v for _, v in batch]
     except (TypeError, ValueError) as error:
         raise _explained(error) from error
 

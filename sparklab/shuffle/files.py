@@ -13,6 +13,10 @@ from sparklab.storage.codec import Buffer, dump_batch, load_batches
 TRAILER: Final = struct.Struct("<8sQQ")  # magic and version, offset and length of the footer
 _MAGIC: Final = b"SLSHUF01"
 
+# What a footer begins with.
+HASHED: Final = "hashed"
+SORTED: Final = "sorted"
+
 
 def output_path(directory: str, shuffle_id: int, map_index: int) -> str:
     """Where the output of one map task stands."""

@@ -5,20 +5,16 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator
 from itertools import islice
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from sparklab.errors import SparklabError
-from sparklab.shuffle.combine import chunks, combine_values, identity, pairs_of
-from sparklab.shuffle.files import OutputFile, output_path
+from sparklab.shuffle.buckets import Buckets
+from sparklab.shuffle.combine import chunks, columns_of, combine_values, sort_key
+from sparklab.shuffle.files import HASHED, SORTED, OutputFile, output_path
 from sparklab.shuffle.spec import MapOutput, Ordering, ShuffleSpec
-from sparklab.storage.codec import BATCH_RECORDS, FRAME_LIMIT_BYTES, BatchSize, dump_batch, dump_frames, encode
+from sparklab.storage.codec import BATCH_RECORDS, FRAME_LIMIT_BYTES, BatchSize, dump_pairs, encode
 
 if TYPE_CHECKING:
     from sparklab.rdd.task import TaskMetrics
-
-HASHED: Final = "hashed"
-SORTED: Final = "sorted"
 
 _SAMPLE: Final = 64
 _LOOK_RECORDS: Final = 10_000  # how many records are combined between looks at the combiners, at least
@@ -70,51 +66,7 @@ def live_bytes(records: list[Any]) -> int:
     return len(records) * (_LIVE_BYTES_PER_RECORD + _LIVE_BYTES_PER_PICKLED * pickled // len(sample))
 
 
-def drawn(records: Iterator[Any], check_cancelled: Callable[[], None]) -> Iterator[tuple[list[Any], int]]:
-    """Yields batches of pairs with the estimate of their memory; large records come in small batches."""
-    size = BatchSize()
-    while batch := list(islice(records, size.records)):
-        pairs = pairs_of(batch)
-        estimate = live_bytes(pairs)
-        yield pairs, estimate
-        size.learn(len(pairs), estimate)
-        check_cancelled()
-
-
-# --- hashed: one bucket for each reduce partition ----------------------------------------------------------
-
-
-class _Segments:
-    """What one map task has written so far: frames grouped by reduce partition, once for each flush."""
-
-    def __init__(self, out: OutputFile, num_partitions: int) -> None:
-        self._out = out
-        self._frames: list[list[bytes]] = [[] for _ in range(num_partitions)]
-        self.held_bytes = 0
-        self.offsets = array("Q")
-        self.records = 0
-
-    def pack(self, buckets: list[list[Any]]) -> None:
-        """The buckets' records are held as frames; the buckets are empty."""
-        for frames, bucket in zip(self._frames, buckets, strict=True):
-            if bucket:
-                packed = dump_frames(bucket)
-                frames += packed
-                self.held_bytes += sum(map(len, packed))
-                self.records += len(bucket)
-                bucket.clear()
-
-    def flush(self) -> int:
-        """The frames held stand in the file as one segment; returns its bytes."""
-        start = self._out.bytes
-        self.offsets.append(start)
-        for frames in self._frames:
-            for one in frames:
-                self._out.append(one)
-            frames.clear()
-            self.offsets.append(self._out.bytes)
-        self.held_bytes = 0
-        return self._out.bytes - start
+# --- hashed: one bucket for each reduce partition, or several ----------------------------------------------
 
 
 def _write_hashed(
@@ -126,60 +78,54 @@ def _write_hashed(
     metrics: TaskMetrics,
     check_cancelled: Callable[[], None],
 ) -> MapOutput:
-    segments = _Segments(out, spec.num_partitions)
+    buckets = Buckets(spec, out)
     fill = _fill_combined if spec.aggregator is not None and spec.aggregator.map_side else _fill_plain
-    for segment_is_full in fill(records, spec, segments, budget_bytes, check_cancelled):
-        written = segments.flush()
-        if segment_is_full:
+    for last in fill(records, spec, buckets, budget_bytes, check_cancelled):
+        written = buckets.flush(last)
+        if not last:
             metrics.spilled_bytes += written
-    n = spec.num_partitions
-    reduce_bytes = array("Q", bytes(8 * n))
-    offsets = segments.offsets
-    for base in range(0, len(offsets), n + 1):
-        for p in range(n):
-            reduce_bytes[p] += offsets[base + p + 1] - offsets[base + p]
-    out.commit([HASHED, n, offsets.tobytes()])
+    out.commit([HASHED, spec.num_partitions, buckets.subs, buckets.offsets.tobytes()])
     return MapOutput(
-        spec.shuffle_id, map_index, out.path, out.bytes, segments.records, reduce_bytes=reduce_bytes.tobytes()
+        spec.shuffle_id, map_index, out.path, out.bytes, buckets.records, reduce_bytes=buckets.reduce_bytes()
     )
 
 
 def _fill_plain(
     records: Iterator[Any],
     spec: ShuffleSpec,
-    segments: _Segments,
+    buckets: Buckets,
     budget_bytes: int,
     check_cancelled: Callable[[], None],
 ) -> Iterator[bool]:
-    """Yields True each time the segment is to be flushed because of the budget, at last False."""
-    place = placement(spec)
-    buckets: list[list[Any]] = [[] for _ in range(spec.num_partitions)]
-    appends = [bucket.append for bucket in buckets]
+    """Yields each time the segment is to be flushed, whether it is the last."""
     half = budget_bytes // 2  # for records, the other for the frames made of them
     live = 0
-    for batch, estimate in drawn(records, check_cancelled):
-        for p, pair in zip(place([pair[0] for pair in batch]), batch, strict=True):
-            appends[p](pair)
+    size = BatchSize()
+    while batch := list(islice(records, size.records)):
+        keys, values = columns_of(batch)
+        estimate = live_bytes(batch)
+        size.learn(len(batch), estimate)
+        buckets.add(keys, values)
+        check_cancelled()
         live += estimate
         if live > half:
-            segments.pack(buckets)
+            buckets.pack()
             live = 0
-            if segments.held_bytes > half:
-                yield True
-    segments.pack(buckets)
-    yield False
+        if buckets.packed_bytes > half:
+            yield False
+            live = 0
+    yield True
 
 
 def _fill_combined(
     records: Iterator[Any],
     spec: ShuffleSpec,
-    segments: _Segments,
+    buckets: Buckets,
     budget_bytes: int,
     check_cancelled: Callable[[], None],
 ) -> Iterator[bool]:
-    """Yields True each time the combiners reached the budget and are to be flushed, at last False."""
+    """Yields each time the combiners reached the budget or the records are at their end, whether it is the last."""
     assert spec.aggregator is not None
-    place = placement(spec)
     combined: dict[Any, Any] = {}
     count, look_at = 0, _LOOK_RECORDS
     for chunk in chunks(records, _LOOK_RECORDS):
@@ -191,48 +137,22 @@ def _fill_combined(
         sample = list(islice(combined.items(), 0, None, len(combined) // _SAMPLE + 1))
         estimate = live_bytes(sample) * len(combined) // len(sample)
         if estimate > budget_bytes:
-            segments.pack(_buckets(combined, spec.num_partitions, place))
-            combined.clear()
+            _move(combined, buckets)
             count, look_at = 0, _LOOK_RECORDS
-            yield True
+            yield False
         else:
             # combiners may grow without new keys: look again at half as many more, or when the budget may be reached
             look_at = count + min(count // 2, count * (budget_bytes - estimate) // estimate)
-    segments.pack(_buckets(combined, spec.num_partitions, place))
-    yield False
+    _move(combined, buckets)
+    yield True
 
 
-def _buckets(combined: dict[Any, Any], n: int, place: Callable[[list[Any]], list[int]]) -> list[list[Any]]:
-    buckets: list[list[Any]] = [[] for _ in range(n)]
-    appends = [bucket.append for bucket in buckets]
-    for p, pair in zip(place(list(combined)), combined.items(), strict=True):
-        appends[p](pair)
-    return buckets
-
-
-def placement(spec: ShuffleSpec) -> Callable[[list[Any]], list[int]]:
-    """A function from a batch of keys to their partitions, checked to be in range.
-
-    Uses ``partition_of.many`` where the partition function has one (HashPlacement), else calls it for each key.
-    """
-    many: Callable[[list[Any]], list[int]] | None = getattr(spec.partition_of, "many", None)
-    if many is not None:
-        return many
-    partition_of, n = spec.partition_of, spec.num_partitions
-
-    def place(keys: list[Any]) -> list[int]:
-        places = list(map(partition_of, keys))
-        if places and not (set(map(type, places)) <= {int, bool} and min(places) >= 0 and max(places) < n):
-            for key, p in zip(keys, places, strict=True):
-                if type(p) not in (int, bool) or not 0 <= p < n:
-                    raise SparklabError(
-                        f"placing a key of type {type(key).__qualname__} in one of {n} partitions",
-                        f"the partition function returned {p!r}"[:200],
-                        f"return an int from 0 to {n - 1}",
-                    )
-        return places
-
-    return place
+def _move(combined: dict[Any, Any], buckets: Buckets) -> None:
+    """The combiners are in `buckets`, `combined` is empty; in batches, so that a key is touched while it is warm."""
+    keys, values = list(combined), list(combined.values())
+    combined.clear()
+    for start in range(0, len(keys), BATCH_RECORDS):
+        buckets.add(keys[start : start + BATCH_RECORDS], values[start : start + BATCH_RECORDS])
 
 
 # --- sorted: runs with an index of first keys -----------------------------------------------------------------
@@ -252,8 +172,13 @@ def _write_sorted(
     runs: list[tuple[bytes, list[Any]]] = []
     run: list[Any] = []
     live = written = 0
-    for batch, estimate in drawn(records, check_cancelled):
-        run += batch
+    size = BatchSize()
+    while batch := list(islice(records, size.records)):
+        keys, values = columns_of(batch)
+        estimate = live_bytes(batch)
+        size.learn(len(batch), estimate)
+        check_cancelled()
+        run += batch if set(map(type, batch)) == {tuple} else zip(keys, values, strict=True)
         live += estimate
         if live > budget_bytes:
             written += len(run)
@@ -296,11 +221,7 @@ def _write_run(
     first_keys = []
     for at in range(0, len(run), size):
         first_keys.append(keyfunc(run[at][0]))
-        out.append(dump_batch(run[at : at + size]))
+        keys, values = columns_of(run[at : at + size])
+        out.append(b"".join(dump_pairs(keys, values)))
         offsets.append(out.bytes)
     return offsets.tobytes(), first_keys
-
-
-def sort_key(keyfunc: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The key function for pairs whose keys are ordered by `keyfunc`."""
-    return itemgetter(0) if keyfunc is identity else lambda pair: keyfunc(pair[0])

@@ -1,10 +1,14 @@
-"""Frames: the one form in which records stand in files and travel, a pickled batch behind a header with its digest."""
+"""Frames: the one form in which records stand in files and travel, a pickled batch behind a header with its digest.
+
+A batch of pairs may stand as two columns, keys and values: half the work for pickle, and for whoever merges them.
+"""
 
 from __future__ import annotations
 
 import pickle
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
@@ -17,8 +21,9 @@ Buffer: TypeAlias = bytes | memoryview
 BATCH_RECORDS: Final = 5_000
 FRAME_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
-MAGIC: Final = b"SLF1"
-HEADER: Final = struct.Struct("<4sIQQ")  # magic and version, records, bytes of the body, xxh3-64 of both
+_ROWS: Final = b"SLF1"
+_COLUMNS: Final = b"SLC1"
+HEADER: Final = struct.Struct("<4sIQQ")  # kind and version, records, bytes of the body, xxh3-64 of both
 HEADER_BYTES: Final = HEADER.size
 
 # "__main__" as pickle writes it: a class or function of the notebook, which no other process finds by that name.
@@ -49,6 +54,35 @@ class BatchSize:
         self.records = max(1, min(BATCH_RECORDS, fitting, self.records * 32))
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame as read, its digest checked."""
+
+    records: int
+    in_columns: bool
+    body: Buffer
+
+    def rows(self) -> list[Any]:
+        """The records."""
+        loaded: list[Any] = pickle.loads(self.body)
+        return list(zip(*loaded, strict=True)) if self.in_columns else loaded
+
+    def pairs(self) -> Iterable[Any]:
+        """The records, pairs, to be gone through once: from columns without making a tuple of each."""
+        loaded: Any = pickle.loads(self.body)
+        return zip(*loaded, strict=True) if self.in_columns else loaded
+
+    def columns(self) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Keys and values of the records, pairs."""
+        loaded = pickle.loads(self.body)
+        keys, values = loaded if self.in_columns else ([k for k, _ in loaded], [v for _, v in loaded])
+        return keys, values
+
+    def whole(self) -> bytes:
+        """The frame as it was written."""
+        return _framed(_COLUMNS if self.in_columns else _ROWS, self.records, self.body)
+
+
 def encode(records: list[Any]) -> bytes:
     """`records` pickled with protocol 5; by value (cloudpickle) only what pickle cannot name for another process.
 
@@ -58,20 +92,31 @@ def encode(records: list[Any]) -> bytes:
         Neither can; the text says which record, by index and type.
     """
     try:
-        body = pickle.dumps(records, 5)
+        return _pickled(records)
+    except _Unpicklable as error:
+        raise _unpicklable(records, error.__cause__) from error.__cause__
+
+
+class _Unpicklable(Exception):
+    """Neither pickle nor cloudpickle can; the cause says why."""
+
+
+def _pickled(data: Any) -> bytes:
+    try:
+        body = pickle.dumps(data, 5)
         if _MAIN not in body:
             return body
     except (pickle.PicklingError, AttributeError, TypeError, RecursionError):
         pass
-    import cloudpickle  # type: ignore[import-untyped, unused-ignore]
+    import cloudpickle
 
     try:
-        return bytes(cloudpickle.dumps(records, protocol=5))
+        return bytes(cloudpickle.dumps(data, protocol=5))
     except Exception as error:
-        raise _unpicklable(records, error) from error
+        raise _Unpicklable from error
 
 
-def _unpicklable(records: list[Any], error: Exception) -> StorageError:
+def _unpicklable(records: list[Any], error: BaseException | None) -> StorageError:
     import cloudpickle
 
     where = ""
@@ -88,14 +133,30 @@ def _unpicklable(records: list[Any], error: Exception) -> StorageError:
     )
 
 
-def frame(records: int, body: bytes) -> bytes:
+def frame(records: int, body: Buffer) -> bytes:
     """`body`, the encoding of `records` records, behind its header."""
-    return b"".join((HEADER.pack(MAGIC, records, len(body), xxh3_64_intdigest(body, records)), body))
+    return _framed(_ROWS, records, body)
+
+
+def _framed(kind: bytes, records: int, body: Buffer) -> bytes:
+    return b"".join((HEADER.pack(kind, records, len(body), xxh3_64_intdigest(body, records)), body))
 
 
 def dump_batch(records: list[Any]) -> bytes:
     """One frame of `records`, however large."""
     return frame(len(records), encode(records))
+
+
+def dump_pairs(keys: Sequence[Any], values: Sequence[Any]) -> list[bytes]:
+    """Frames of the pairs of `keys` and `values`, in columns: one, or more where it would be above 4 MiB."""
+    try:
+        body = _pickled((keys, values))
+    except _Unpicklable as error:
+        raise _unpicklable(list(zip(keys, values, strict=True)), error.__cause__) from error.__cause__
+    if len(body) <= FRAME_LIMIT_BYTES or len(keys) == 1:
+        return [_framed(_COLUMNS, len(keys), body)]
+    half = len(keys) // 2
+    return dump_pairs(keys[:half], values[:half]) + dump_pairs(keys[half:], values[half:])
 
 
 def dump_frames(records: list[Any]) -> list[bytes]:
@@ -109,79 +170,78 @@ def dump_frames(records: list[Any]) -> list[bytes]:
     return dump_frames(records[:half]) + dump_frames(records[half:])
 
 
-def parse_header(header: Buffer, available_bytes: int) -> tuple[int, int, int]:
-    """(records, body bytes, digest) of a frame's header; `available_bytes` is what is left for header and body.
-
-    Raises
-    ------
-    StorageError
-        This is no header, or its body would reach beyond the end.
-    """
+def _parse_header(header: Buffer, available_bytes: int) -> tuple[bytes, int, int, int]:
+    """(kind, records, body bytes, digest) of a frame's header; `available_bytes` are left for header and body."""
     if len(header) < HEADER_BYTES:
         raise _damaged(f"{len(header)} bytes where a frame header of {HEADER_BYTES} should be")
-    magic, records, body_bytes, digest = HEADER.unpack_from(header)
-    if magic != MAGIC:
-        raise _damaged(f"{magic!r} where a frame should begin")
+    kind, records, body_bytes, digest = HEADER.unpack_from(header)
+    if kind not in (_ROWS, _COLUMNS):
+        raise _damaged(f"{kind!r} where a frame should begin")
     if HEADER_BYTES + body_bytes > available_bytes:
         raise _damaged(f"a frame of {body_bytes} bytes cut short after {available_bytes - HEADER_BYTES}")
-    return records, body_bytes, digest
+    return kind, records, body_bytes, digest
 
 
-def verify(records: int, body: Buffer, digest: int) -> None:
-    """Returns when `body` and its number of records have `digest`, else raises StorageError."""
+def _checked(kind: bytes, records: int, body: Buffer, digest: int) -> Frame:
     found = xxh3_64_intdigest(body, records)
     if found != digest:
         raise _damaged(f"digest {found:016x} where {digest:016x} was written")
+    return Frame(records, kind == _COLUMNS, body)
 
 
 def _damaged(found: str) -> StorageError:
     return StorageError("reading stored records", found, "nothing: damaged data is dropped and computed again")
 
 
-def iter_frames(buffer: Buffer) -> Iterator[tuple[int, memoryview]]:
-    """Yields (records, body) of each frame in `buffer`, its digest checked; the bodies are views, not copies."""
+def iter_frames(buffer: Buffer) -> Iterator[Frame]:
+    """Yields each frame in `buffer`, its digest checked; the bodies are views, not copies.
+
+    Raises
+    ------
+    StorageError
+        A frame is damaged or cut short.
+    """
     view = memoryview(buffer)
     at, end = 0, len(view)
     while at < end:
-        records, body_bytes, digest = parse_header(view[at : at + HEADER_BYTES], end - at)
+        kind, records, body_bytes, digest = _parse_header(view[at : at + HEADER_BYTES], end - at)
         at += HEADER_BYTES
-        body = view[at : at + body_bytes]
-        verify(records, body, digest)
-        yield records, body
+        yield _checked(kind, records, view[at : at + body_bytes], digest)
         at += body_bytes
 
 
 def load_batches(buffer: Buffer) -> Iterator[list[Any]]:
     """Yields the records of each frame in `buffer`, frame by frame, digests checked."""
-    for _, body in iter_frames(buffer):
-        yield pickle.loads(body)
+    return map(Frame.rows, iter_frames(buffer))
 
 
-def read_frames(read: Callable[[int, int], Buffer], start: int, end: int) -> Iterator[tuple[int, Buffer]]:
-    """Yields (records, body) of the frames at offsets [start, end) of a file, digests checked.
+def read_frames(read: Callable[[int, int], Buffer], start: int, end: int) -> Iterator[Frame]:
+    """Yields the frames at offsets [start, end) of a file, digests checked.
 
     Reads in chunks of up to 4 MiB, so that small frames cost no call each and memory stays bounded by one frame.
+
+    Raises
+    ------
+    StorageError
+        A frame is damaged or cut short.
     """
     at = start
     chunk: memoryview = memoryview(b"")
     while at < end:
         if len(chunk) < HEADER_BYTES:
             chunk = memoryview(_exactly(read, at, min(FRAME_LIMIT_BYTES, end - at)))
-        records, body_bytes, digest = parse_header(chunk[:HEADER_BYTES], end - at)
+        kind, records, body_bytes, digest = _parse_header(chunk[:HEADER_BYTES], end - at)
         total = HEADER_BYTES + body_bytes
         if len(chunk) < total:
             chunk = memoryview(_exactly(read, at, min(max(FRAME_LIMIT_BYTES, total), end - at)))
-        body = chunk[HEADER_BYTES:total]
-        verify(records, body, digest)
-        yield records, body
+        yield _checked(kind, records, chunk[HEADER_BYTES:total], digest)
         at += total
         chunk = chunk[total:]
 
 
 def read_batches(read: Callable[[int, int], Buffer], start: int, end: int) -> Iterator[list[Any]]:
     """Yields the records of the frames at offsets [start, end) of a file, frame by frame, digests checked."""
-    for _, body in read_frames(read, start, end):
-        yield pickle.loads(body)
+    return map(Frame.rows, read_frames(read, start, end))
 
 
 def _exactly(read: Callable[[int, int], Buffer], offset: int, length: int) -> Buffer:

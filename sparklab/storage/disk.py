@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import pickle
 from collections.abc import Iterator
 from itertools import count
 from typing import Any, Final
 
 from sparklab.errors import StorageError
-from sparklab.storage.codec import Buffer, frame, read_batches, read_frames
+from sparklab.storage.codec import Buffer, read_batches, read_frames
 from sparklab.storage.level import StorageLevel
 from sparklab.storage.memory import BlockId, MemoryBlock
 
@@ -44,8 +43,7 @@ class DiskBlock:
         try:
             for _ in read_frames(lambda at, length: os.pread(fd, length, at), 0, self.bytes):
                 pass
-            for _, body in read_frames(lambda at, length: os.pread(fd, length, at), 0, self.bytes):
-                yield pickle.loads(body)
+            yield from read_batches(lambda at, length: os.pread(fd, length, at), 0, self.bytes)
         finally:
             os.close(fd)
 
@@ -53,8 +51,8 @@ class DiskBlock:
         """Yields the frames, each verified."""
         fd = self._open()
         try:
-            for records, body in read_frames(lambda at, length: os.pread(fd, length, at), 0, self.bytes):
-                yield frame(records, bytes(body))
+            for one in read_frames(lambda at, length: os.pread(fd, length, at), 0, self.bytes):
+                yield one.whole()
         finally:
             os.close(fd)
 

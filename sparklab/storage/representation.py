@@ -8,6 +8,7 @@ import pickle
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain
+from operator import itemgetter
 from sys import getsizeof
 from typing import Any, Final, Protocol
 
@@ -177,8 +178,9 @@ def _part(items: Sequence[Any]) -> _Part | None:
         if lengths or not 0 < width <= _WIDEST_ROW:
             return None
         columns = []
-        for column in zip(*items, strict=True):
-            part = _part(column)
+        for column in range(width):
+            # not zip(*items), whose thousands of iterators at once set off the cyclic collector
+            part = _part(list(map(itemgetter(column), items)))
             if part is None:
                 return None
             columns.append(part)
