@@ -13,6 +13,7 @@ from sparklab.rdd import results
 from sparklab.rdd.callsite import call_site
 from sparklab.rdd.pairs import PairTransformations
 from sparklab.rdd.partitioner import portable_hash
+from sparklab.shuffle.combine import identity
 from sparklab.shuffle.spec import Aggregator
 
 
@@ -225,7 +226,7 @@ class Actions(PairTransformations):
         while partitions > scale + partitions / scale:
             partitions /= scale
             targets = int(partitions)
-            merge = Aggregator(op.identity, comb, comb)
+            merge = Aggregator(identity, comb, comb)
             placed = partials._pipeline(results.Modulo(targets), name)
             partials = placed._combined(merge, targets, portable_hash, name)._pipeline(op.Values(), name)
         parts = [x for part in partials._run(results.to_list, name) for x in part]

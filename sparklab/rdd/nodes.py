@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, cast
 
+from sparklab.rdd.callsite import call_site
 from sparklab.rdd.core import Driver, Partition, RDDCore, SourcePartition
 from sparklab.rdd.dependency import Dependency, Grouped, OneToOne, Range, Shuffle
 from sparklab.rdd.fusion import FUSED_ABOVE, fused
@@ -127,13 +128,23 @@ class Union(RDD):
         return [Partition(i) for i in range(start)]
 
     def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
-        shares = [
-            dependency.rdd.iterator(parent, task)
-            for dependency in self.dependencies
-            if not isinstance(dependency, Shuffle)
-            for parent in dependency.parents(partition.index)
-        ]
-        return shares[0] if len(shares) == 1 else chain.from_iterable(shares)
+        if self._aligned:
+            return chain.from_iterable(d.rdd.iterator(partition.index, task) for d in self.dependencies)
+        # Down through unions of unions in a loop: an RDD that grew by one union per round is no recursion.
+        rdd, index = self._share(partition.index)
+        while isinstance(rdd, Union) and not rdd._aligned and rdd.storage_level == StorageLevel.NONE:
+            rdd, index = rdd._share(index)
+        return rdd.iterator(index, task)
+
+    def _share(self, index: int) -> tuple[RDDCore, int]:
+        """The parent, and the partition of it, that partition `index` is."""
+        for dependency in self.dependencies:
+            if (
+                isinstance(dependency, Range)
+                and dependency.out_start <= index < dependency.out_start + dependency.length
+            ):
+                return dependency.rdd, dependency.in_start + index - dependency.out_start
+        raise IndexError(index)
 
 
 class Coalesced(RDD):
@@ -192,22 +203,17 @@ class Zipped(RDD):
 
     def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
         left, right = (d.rdd.iterator(partition.index, task) for d in self.dependencies)
-        return _zipped(left, right, partition.index)
+        end = object()
+        for a in left:
+            b = next(right, end)
+            if b is end:
+                raise ValueError(_UNEQUAL)
+            yield a, b
+        if next(right, end) is not end:
+            raise ValueError(_UNEQUAL)
 
 
-def _zipped(left: Iterator[Any], right: Iterator[Any], index: int) -> Iterator[Any]:
-    end = object()
-    for a in left:
-        b = next(right, end)
-        if b is end:
-            raise ValueError(_unequal(index))
-        yield a, b
-    if next(right, end) is not end:
-        raise ValueError(_unequal(index))
-
-
-def _unequal(index: int) -> str:
-    return f"Can only zip RDDs with same number of elements in each partition; partition {index} differs"
+_UNEQUAL = "Can only zip RDDs with same number of elements in each partition"
 
 
 class Shuffled(RDD):
@@ -231,6 +237,7 @@ class Shuffled(RDD):
             partition_of=partition_of or (placement(partitioner) if partitioner else _by_bounds),
             aggregator=aggregator,
             ordering=ordering,
+            label=f"{operator} at {call_site()}",
         )
         super().__init__(parent.context, (Shuffle(parent, self._spec),), operator, partitioner)
 
@@ -255,13 +262,14 @@ class CoGrouped(RDD):
     def __init__(self, parents: Sequence[RDD], partitioner: Partitioner, operator: str) -> None:
         context = parents[0].context
         place = placement(partitioner)
+        label = f"{operator} at {call_site()}"
         dependencies: list[Dependency] = []
         for parent in parents:
             if parent.partitioner == partitioner:
                 dependencies.append(OneToOne(parent))
                 continue
             maps = parent.getNumPartitions()
-            spec = ShuffleSpec(context.new_shuffle_id(), maps, partitioner.numPartitions, place)
+            spec = ShuffleSpec(context.new_shuffle_id(), maps, partitioner.numPartitions, place, label=label)
             dependencies.append(Shuffle(parent, spec))
         self._specs = [d.spec if isinstance(d, Shuffle) else None for d in dependencies]
         super().__init__(context, dependencies, operator, partitioner)

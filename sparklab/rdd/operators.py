@@ -27,10 +27,6 @@ class Origin(NamedTuple):
     call_site: str
 
 
-def identity(x: Any) -> Any:
-    return x
-
-
 class Operator:
     """``operator(index, records)`` gives the records of partition `index` of the result, lazily."""
 
@@ -256,17 +252,3 @@ def fresh(zero: Any) -> Any:
 
 def first_value(a: Any, b: Any) -> Any:
     return a
-
-
-def list_of(v: Any) -> list[Any]:
-    return [v]
-
-
-def appended(values: list[Any], v: Any) -> list[Any]:
-    values.append(v)
-    return values
-
-
-def extended(values: list[Any], more: list[Any]) -> list[Any]:
-    values.extend(more)
-    return values

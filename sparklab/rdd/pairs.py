@@ -10,6 +10,7 @@ from sparklab.rdd import operators as op
 from sparklab.rdd.partitioner import Partitioner, portable_hash
 from sparklab.rdd.resultiterable import ResultIterable
 from sparklab.rdd.transformations import Transformations
+from sparklab.shuffle.combine import GROUPING, identity
 from sparklab.shuffle.spec import Aggregator, Ordering
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class PairTransformations(Transformations):
         >>> sorted(sc.parallelize([("a", 1), ("b", 1), ("a", 1)]).reduceByKey(lambda a, b: a + b).collect())
         [('a', 2), ('b', 1)]
         """
-        return self._combined(Aggregator(op.identity, func, func), numPartitions, partitionFunc, "reduceByKey")
+        return self._combined(Aggregator(identity, func, func), numPartitions, partitionFunc, "reduceByKey")
 
     def groupByKey(self, numPartitions: int | None = None, partitionFunc: Callable[[Any], int] = portable_hash) -> RDD:
         """An RDD of ``(key, ResultIterable of its values)``, values in input order. Lazy; shuffles every value.
@@ -180,8 +181,7 @@ class PairTransformations(Transformations):
         >>> sorted(groups.mapValues(list).collect())
         [('a', [1, 3]), ('b', [2])]
         """
-        lists = Aggregator(op.list_of, op.appended, op.extended, map_side=False)
-        grouped = self._combined(lists, numPartitions, partitionFunc, "groupByKey")
+        grouped = self._combined(GROUPING, numPartitions, partitionFunc, "groupByKey")
         return grouped._pipeline(op.MapValues(ResultIterable), "groupByKey", True)
 
     def groupBy(
@@ -288,7 +288,7 @@ class PairTransformations(Transformations):
     # --- order ---------------------------------------------------------------------------------------
 
     def sortByKey(
-        self, ascending: bool = True, numPartitions: int | None = None, keyfunc: Callable[[Any], Any] = op.identity
+        self, ascending: bool = True, numPartitions: int | None = None, keyfunc: Callable[[Any], Any] = identity
     ) -> RDD:
         """An RDD of the pairs ordered by ``keyfunc(key)`` across its partitions. Lazy; shuffles.
 
@@ -313,7 +313,7 @@ class PairTransformations(Transformations):
         ['fig', 'plum', 'apple']
         """
         pairs = self._pipeline(op.KeyBy(keyfunc), "sortBy")
-        return pairs._self._ordered(ascending, numPartitions, op.identity, "sortBy")._pipeline(op.Values(), "sortBy")
+        return pairs._self._ordered(ascending, numPartitions, identity, "sortBy")._pipeline(op.Values(), "sortBy")
 
     def _ordered(self, ascending: bool | None, num_partitions: int | None, keyfunc: Any, operator: str) -> RDD:
         from sparklab.rdd.nodes import Shuffled
@@ -328,7 +328,7 @@ class PairTransformations(Transformations):
         numPartitions: int | None = None,
         partitionFunc: Callable[[Any], int] = portable_hash,
         ascending: bool = True,
-        keyfunc: Callable[[Any], Any] = op.identity,
+        keyfunc: Callable[[Any], Any] = identity,
     ) -> RDD:
         """An RDD whose pairs are placed by `partitionFunc` and ordered by ``keyfunc(key)`` in each partition. Lazy.
 

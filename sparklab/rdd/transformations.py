@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sparklab.rdd import operators as op
 from sparklab.rdd.partitioner import portable_hash
 from sparklab.rdd.primitives import Primitives
+from sparklab.shuffle.combine import identity
 from sparklab.shuffle.spec import Aggregator
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Transformations(Primitives):
         [1, 2, 3]
         """
         pairs = self._pipeline(op.PairWith(None), "distinct")
-        once = Aggregator(op.identity, op.first_value, op.first_value)
+        once = Aggregator(identity, op.first_value, op.first_value)
         return pairs._combined(once, numPartitions, portable_hash, "distinct")._pipeline(op.Keys(), "distinct")
 
     def intersection(self, other: RDD) -> RDD:

@@ -8,7 +8,9 @@ from functools import cache
 from types import CodeType, FrameType, GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sparklab.rdd.core import RDDCore
 from sparklab.rdd.operators import Flattened, Operator
+from sparklab.shuffle.spec import ShuffleSpec
 
 if TYPE_CHECKING:
     from sparklab.rdd.task import TaskContext
@@ -40,17 +42,18 @@ def describe_failure(error: BaseException, task: TaskContext) -> Failure:
 
     Never raises, whatever the record's own ``repr`` does.
     """
-    where, record = "", None
-    innermost = next(reversed(list(_operators(error))), None)
-    if innermost is not None:
-        operator, frame, waiting = innermost
-        if operator.origin is not None:
-            rdd, name, call_site = operator.origin
-            where = f"{name} at {call_site} (RDD {rdd}), partition {task.partition}"
-        # Where an operator was waiting for its next record, x is one that it was done with.
-        if not waiting and "x" in frame.f_locals:
-            record = short_repr(frame.f_locals["x"])
-    return Failure(where, task.source.record_index(), record)
+    place = _Place()
+    for frame, offset in _frames(error):
+        place = _seen_from(frame, offset) or place
+        place = _pair_in(frame, offset, place) or place
+    index = task.source.record_index()
+    if place.label is None:
+        return Failure("", index, None)
+    where = f"{place.label}, partition {task.partition}"
+    if place.record is not _UNKNOWN:
+        return Failure(where, index, short_repr(place.record))
+    # Of a shuffle that was placing a whole batch, the index is not that of the culprit.
+    return Failure(where, -1 if place.shuffling else index, None)
 
 
 def short_repr(record: Any) -> str:
@@ -62,18 +65,53 @@ def short_repr(record: Any) -> str:
     return text if len(text) <= REPR_LIMIT else text[: REPR_LIMIT - 3] + "..."
 
 
-def _operators(error: BaseException) -> Iterator[tuple[Operator, FrameType, bool]]:
-    """The operators' frames that `error` went through, outermost first, with whether each waited for its input."""
-    for frame, offset in _frames(error):
-        operator = frame.f_locals.get("self")
-        if isinstance(operator, Operator):
-            yield operator, frame, offset == _outer_loop(frame.f_code)
-        # A flatMap yields to a chain and is not in the traceback itself when one of its results raises.
-        for value in list(frame.f_locals.values()):
-            if isinstance(value, Flattened) and isinstance(value.each, GeneratorType):
-                suspended = value.each.gi_frame
-                if suspended is not None and isinstance(suspended.f_locals.get("self"), Operator):
-                    yield suspended.f_locals["self"], suspended, False
+_UNKNOWN: Any = object()
+
+
+class _Place(NamedTuple):
+    label: str | None = None
+    record: Any = _UNKNOWN
+    shuffling: bool = False
+
+
+def _seen_from(frame: FrameType, offset: int) -> _Place | None:
+    """The place that `frame` belongs to where it is one of ours: an operator's, an RDD's, a shuffle's."""
+    found = frame.f_locals.get("self")
+    place = None
+    if isinstance(found, Operator):
+        # Where an operator was waiting for its next record, x is one that it was done with.
+        waiting = offset == _outer_loop(frame.f_code)
+        place = _Place(_label(found), _UNKNOWN if waiting else frame.f_locals.get("x", _UNKNOWN))
+    elif isinstance(found, RDDCore):
+        place = _Place(f"{found.operator} at {found.call_site} (RDD {found._id})")
+    else:
+        spec = frame.f_locals.get("spec", getattr(found, "_spec", None))
+        if isinstance(spec, ShuffleSpec):
+            place = _Place(spec.label or None, shuffling=True)
+    # A flatMap yields to a chain and is not in the traceback itself when one of its results raises.
+    for value in list(frame.f_locals.values()):
+        if isinstance(value, Flattened) and isinstance(value.each, GeneratorType):
+            suspended = value.each.gi_frame
+            if suspended is not None and isinstance(suspended.f_locals.get("self"), Operator):
+                return _Place(_label(suspended.f_locals["self"]), suspended.f_locals.get("x", _UNKNOWN))
+    return place
+
+
+def _pair_in(frame: FrameType, offset: int, place: _Place) -> _Place | None:
+    """The pair that the loop of a shuffle in `frame` was combining."""
+    names = frame.f_locals
+    if not place.shuffling or "k" not in names or "v" not in names:
+        return None
+    if frame.f_code.co_code[offset] == dis.opmap["FOR_ITER"]:
+        return None
+    return place._replace(record=(names["k"], names["v"]))
+
+
+def _label(operator: Operator) -> str | None:
+    if operator.origin is None:
+        return None
+    rdd, name, call_site = operator.origin
+    return f"{name} at {call_site} (RDD {rdd})"
 
 
 def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
