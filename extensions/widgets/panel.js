@@ -529,18 +529,18 @@ class View {
 
   card(node, dag, near, data) {
     const card = this.ui.card, cut = dag.edges.filter((e) => e.sh >= 0 && near.has(e.a) && near.has(e.b)).map((e) => e.sh);
-    const part = this.part, facts = node.facts.slice();
+    const part = this.part, facts = [];
     const above = [...near.values()].filter((k) => k !== node.k).map((k) => dag.nodes.find((n) => n.k === k).n);
     const names = [...new Set(above)].map((name) => { const n = above.filter((one) => one === name).length; return n > 1 ? `${n} x ${name}` : name; });
     const shown = names.length > 5 ? [...names.slice(0, 5), `${names.length - 5} more`] : names;
-    facts.push(["Built from", `${shown.length ? shown.join(", ") : "its own data"}; ${cut.length ? `cut at shuffle ${[...new Set(cut)].join(", ")}` : "no shuffle"}`]);
+    if (part !== null) facts.push([`[${count(part)}]`, node.bin > 1 ? `in a cell of ${count(node.bin)}` : NAMES[node.p[part]]]);
+    facts.push(["Built from", `${shown.length ? shown.join(", ") : "its own data"}; ${cut.length ? `cut at shuffle ${[...new Set(cut)].join(", ")}` : "no shuffle"}`], ...node.facts);
     const sig = JSON.stringify([node.k, node.title, facts, part, node.acts, node.p[part], this.over, data.over, [...this.pending.values()].filter((one) => one.what).length]);
     card.hidden = false;
     if (sig === this.cardDrawn) return;
     this.cardDrawn = sig;
     const list = el("dl"), act = el("div", { class: "sl-act" }), off = Boolean(this.over || data.over);
     for (const [name, value] of facts) list.append(el("dt", { text: name }), el("dd", { text: value }));
-    if (part !== null) list.append(el("dt", { text: `[${count(part)}]` }), el("dd", { text: node.bin > 1 ? `in a cell of ${count(node.bin)}` : NAMES[node.p[part]] }));
     let code = node.code;
     for (const one of node.acts || []) {
       const args = { ...one.args };

@@ -242,7 +242,7 @@ def _box(box: Any) -> dict[str, float]:
 
 def _card(stage: StageNode, rdd: RddNode, tally: Mapping[str, int], look: Look) -> list[tuple[str, str]]:
     made = ", ".join(part for part in (rdd.operator, rdd.level) if part)
-    return [("Made by", made), ("Partitions", tally_text(tally)), *look.facts(stage, rdd)]
+    return [("Partitions", tally_text(tally)), ("Made by", made), *look.facts(stage, rdd)]
 
 
 def _outputs(group: folding.Group, owner: Mapping[str, tuple[StageNode, RddNode]]) -> Iterable[str]:
