@@ -137,4 +137,5 @@ class Bus:
         for subscription in self._subscriptions:
             subscription.close()
         if self._journal is not None:
-            self._journal.close()
+            with self.lock:  # nobody may be writing: the number of a closed file soon belongs to another
+                self._journal.close()

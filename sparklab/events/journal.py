@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
+import operator
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from sparklab.events.facts import Record, from_json, to_json
+from sparklab.events.facts import Record, bounded, from_json, to_json
 
 logger = logging.getLogger("sparklab.events")
 
 LIMIT_BYTES: Final = 256 * 1024 * 1024
+
+
+def _plain(value: Any) -> Any:
+    """What stands in the journal for a value that JSON has no word for: a NumPy number is a number, else its repr."""
+    for convert in (operator.index, float):
+        try:
+            return convert(value)
+        except (TypeError, ValueError):
+            continue
+    return bounded(repr(value))
+
+
+# Made once: json.dumps with options makes a new encoder at each call.
+_encode: Final = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
 
 
 class Journal:
@@ -46,7 +61,7 @@ class Journal:
         """`records` stand in the file when this returns; one write, never an exception."""
         if self._fd < 0:
             return
-        lines = "".join(f"{json.dumps(to_json(record), separators=(',', ':'))}\n" for record in records).encode()
+        lines = "".join(f"{_encode(to_json(record))}\n" for record in records).encode()
         if self._bytes + len(lines) > self._limit_bytes:
             self._end(f"{self.path} has reached its limit of {self._limit_bytes / 2**20:.0f} MiB")
             return

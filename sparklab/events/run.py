@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sparklab.events.views import JobView, StageView, Views
+from sparklab.events.facts import bounded
+from sparklab.events.views import JobView, StageView, Tally, Views
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +20,14 @@ class Run:
     value : object
         The cell's last value, None outside of a notebook.
     jobs : tuple of int
-        Job ids, in order.
+        Job ids, in order; of more than 10,000 the newest.
     stages, stages_skipped : int
         Stages that ran, and those whose output was there already.
     tasks : int
-        Partitions of stages that were worked on. Another attempt at one is no further task.
+        First attempts that a plan asked for: each partition of each stage that a job worked on, once. A further
+        attempt (after a failure, or after its executor was lost) is no further task. A task that makes a lost map
+        output again is none at all, since an earlier plan asked for it: it counts as recomputed. A task that brings
+        back a cached partition on its way to a result of its own is one.
     tasks_by_executor : dict of int to int
         Executor -> tasks that succeeded on it, attempts and recomputation included.
     recomputed_partitions, recomputed_of : int
@@ -40,6 +44,8 @@ class Run:
         From the start of the first job to the end of the last, seconds.
     status : str
         ``"succeeded"``, ``"failed"``, ``"cancelled"``, ``"running"``, or ``"lazy"`` where no job ran.
+    error : str
+        First line of the error of the job that failed last, "" where none did.
     """
 
     value: Any = None
@@ -57,6 +63,7 @@ class Run:
     records_read: int = 0
     wall_s: float = 0.0
     status: str = "lazy"
+    error: str = ""
 
     @property
     def headline(self) -> str:
@@ -69,12 +76,17 @@ class Run:
         parts = [f"{word} {seconds(self.wall_s)}", f"{self.tasks:,} task{'' if self.tasks == 1 else 's'}"]
         if self.cache_hits:
             parts.append(f"{self.cache_hits:,} from cache")
-        parts.append(f"recomputed {self.recomputed_partitions:,} of {self.recomputed_of:,}")
+        if self.recomputed_partitions or self.status not in ("failed", "cancelled"):
+            parts.append(f"recomputed {self.recomputed_partitions:,} of {self.recomputed_of:,}")
         return ", ".join(parts)
 
     def _rows(self) -> list[tuple[str, str]]:
         by_executor = ", ".join(f"{e}: {n:,}" for e, n in sorted(self.tasks_by_executor.items()))
+        rows = [("error", self.error)] if self.error else []
+        if self.value is not None:
+            rows.append(("value", bounded(repr(self.value))))
         return [
+            *rows,
             ("jobs", ", ".join(map(str, self.jobs[:20])) + (", ..." if len(self.jobs) > 20 else "") or "none"),
             ("stages", f"{self.stages} run, {self.stages_skipped} skipped"),
             ("tasks", f"{self.tasks:,}" + (f" (on executor {by_executor})" if by_executor else "")),
@@ -104,83 +116,64 @@ class Run:
 def run_of(views: Views, *, scope: str | None = None, job: int | None = None) -> Run:
     """The Run of a scope or of a job; one that says ``lazy`` where it is not known or ran nothing."""
     if job is not None:
-        wanted: Sequence[int] = (job,)
-    else:
-        found = views.scopes.get(scope or "")
-        wanted = tuple(found.jobs) if found is not None else ()
-    return run_of_jobs(views, [views.jobs[j] for j in wanted if j in views.jobs])
-
-
-def run_of_jobs(views: Views, jobs: Sequence[JobView]) -> Run:
-    """One Run for all of `jobs`."""
-    if not jobs:
+        return run_of_jobs(views, [views.jobs[job]] if job in views.jobs else [])
+    found = views.scopes.get(scope or "")
+    if found is None:
         return Run()
-    by_executor: dict[int, int] = {}
+    return run_of_jobs(views, [views.jobs[each] for each in found.jobs if each in views.jobs], found.earlier)
+
+
+def run_of_jobs(views: Views, jobs: Sequence[JobView], earlier: Tally | None = None) -> Run:
+    """One Run for all of `jobs`, and for those that are only summed up, in `earlier`."""
+    tally = Tally()
+    if earlier is not None:
+        tally.merge(earlier)
     for each in jobs:
-        for executor, count in each.tasks_by_executor.items():
-            by_executor[executor] = by_executor.get(executor, 0) + count
-    tasks = sum(each.task_count for each in jobs)
-    recomputed, of = _recomputed(views, jobs, tasks)
-    ran = sum(len(each.tasks) for each in jobs)
-    planned = sum(len(each.stages) for each in jobs)
-    ended = [each.ended_s for each in jobs if each.status != "running"]
-    end_s = max(ended) if len(ended) == len(jobs) else views.time_s
+        tally.add(each)
+    if not tally.count:
+        return Run()
+    recomputed, of = tally.recomputed()
+    end_s = views.time_s if tally.status == "running" else tally.ended_s
     return Run(
-        jobs=tuple(each.job for each in jobs),
-        stages=ran,
-        stages_skipped=max(0, planned - ran),
-        tasks=tasks,
-        tasks_by_executor=dict(sorted(by_executor.items())),
+        jobs=tuple(tally.jobs),
+        stages=tally.stages,
+        stages_skipped=tally.stages_skipped,
+        tasks=tally.tasks,
+        tasks_by_executor=dict(sorted(tally.tasks_by_executor.items())),
         recomputed_partitions=recomputed,
         recomputed_of=of,
-        cache_hits=sum(each.cache_hits for each in jobs),
-        cache_misses=sum(each.cache_misses for each in jobs),
-        bytes_shuffled=sum(each.bytes_shuffled for each in jobs),
-        bytes_read=sum(each.bytes_read for each in jobs),
-        records_read=sum(each.records_read for each in jobs),
-        wall_s=end_s - min(each.started_s for each in jobs),
-        status=_status(each.status for each in jobs),
+        cache_hits=tally.cache_hits,
+        cache_misses=tally.cache_misses,
+        bytes_shuffled=tally.bytes_shuffled,
+        bytes_read=tally.bytes_read,
+        records_read=tally.records_read,
+        wall_s=max(0.0, end_s - tally.started_s),
+        status=tally.status,
+        error=tally.error,
     )
 
 
-def _status(each: Iterable[str]) -> str:
-    found = set(each)
-    for status in ("running", "failed", "cancelled"):
-        if status in found:
-            return status
-    return "succeeded"
+def headline(views: Views, jobs: Sequence[JobView], earlier: Tally | None = None, now_s: float | None = None) -> str:
+    """The sentence at the head of a panel: where the jobs stand, or how they ended.
 
-
-def _recomputed(views: Views, jobs: Sequence[JobView], tasks: int) -> tuple[int, int]:
-    blocks = {block for each in jobs for block in each.recomputed_blocks}
-    if blocks:
-        rdds = {rdd for rdd, _ in blocks}
-        counts = {node.rdd: node.partitions for each in jobs for node in each.plan.rdds}
-        return len(blocks), sum(counts.get(rdd, 0) for rdd in rdds) or len(blocks)
-    outputs = {output for each in jobs for output in each.recomputed_outputs}
-    if outputs:
-        maps = {stage.shuffle: stage.tasks for each in jobs for stage in each.stages if stage.shuffle >= 0}
-        return len(outputs), sum(maps.get(shuffle, 0) for shuffle in {s for s, _ in outputs}) or len(outputs)
-    return 0, tasks
-
-
-def headline(views: Views, jobs: Sequence[JobView]) -> str:
-    """The sentence at the head of a panel: where the jobs stand, or how they ended."""
+    Parameters
+    ----------
+    earlier : Tally, optional
+        Of the scope's jobs of which only the sums are kept.
+    now_s : float, optional
+        The bus's time, for the seconds of a running job; by default that of the last fact.
+    """
     running = [each for each in jobs if each.status == "running"]
     if not running:
-        return run_of_jobs(views, jobs).headline
+        return run_of_jobs(views, jobs, earlier).headline
     job = running[-1]
-    at_work = [
-        (number, views.stages[node.stage])
-        for number, node in enumerate((n for n in job.stages if not n.skipped), 1)
-        if node.stage in views.stages and views.stages[node.stage].status == "running"
-    ]
-    total = sum(not node.skipped for node in job.stages)
-    elapsed = seconds(views.time_s - job.started_s)
-    if not at_work:
-        return f"{job.action}: {total} stage{'' if total == 1 else 's'} waiting, {elapsed}"
-    number, stage = at_work[0]
-    return f"{_name(stage)}: stage {number} of {total}, {stage.done:,}/{stage.planned:,}, {elapsed}"
+    elapsed = seconds(max(0.0, (views.time_s if now_s is None else now_s) - job.started_s))
+    nodes = [node for node in job.stages if not node.skipped or node.stage in job.tasks]
+    for number, node in enumerate(nodes, 1):
+        stage = views.stages.get(node.stage)
+        if stage is not None and stage.status == "running":
+            return f"{_name(stage)}: stage {number} of {len(nodes)}, {stage.done:,}/{stage.planned:,}, {elapsed}"
+    return f"{job.action}: {len(nodes)} stage{'' if len(nodes) == 1 else 's'} waiting, {elapsed}"
 
 
 def _name(stage: StageView) -> str:
@@ -194,8 +187,8 @@ def seconds(value: float) -> str:
 
 def size(count: float) -> str:
     """Bytes for people: "512 B", "3.1 MiB"."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
-    raise AssertionError
+    return f"{count:.1f} GiB"
