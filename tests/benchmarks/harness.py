@@ -159,6 +159,7 @@ class Running:
         if "not_offered" in message:
             results.absent.setdefault(f"{self.name} {workload.name}", message["not_offered"])
         elif "done" not in message:
+            results.absent[f"{self.name} {workload.name}"] = "failed"
             results.failures.append(f"{workload.name}: {self.name} failed\n{message.get('failed', message)}")
 
     def end(self, politely: bool = True) -> None:
@@ -191,8 +192,8 @@ def measure(
 ) -> Results:
     """Every workload on every system, `rounds` times, the systems taking turns; blocks until all are done.
 
-    A system that cannot run here is left out, with the reason. One that gives no answer in `timeout_s` seconds is
-    ended, started again, and not asked for that workload any more. Workloads that compute with numpy run in
+    A system that cannot run here is left out, with the reason. One that fails at a workload is not asked for it any
+    more; one that gives no answer in `timeout_s` seconds is also ended and started again. Workloads that compute with numpy run in
     processes of their own.
     """
     results = Results(tuple(systems), rounds, sizes)
