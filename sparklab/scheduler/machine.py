@@ -13,26 +13,23 @@ from typing import Any, assert_never
 from sparklab.errors import ClusterError, JobCancelled, JobFailed
 from sparklab.events.facts import (
     BlockRemoved,
-    BlockStored,
     ExecutorAdded,
     ExecutorLost,
     JobEnded,
     MapOutputLost,
-    MapOutputStored,
     RddUnpersisted,
     StageEnded,
     StageStarted,
-    TaskStarted,
     bounded,
 )
-from sparklab.events.facts import TaskEnded as TaskEndedFact
-from sparklab.rdd.dependency import Shuffle
 from sparklab.scheduler import messages as m
+from sparklab.scheduler.books import apply_changes, book_map_output, task_fact
 from sparklab.scheduler.describe import job_started
 from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
-from sparklab.scheduler.placement import ExecutorState, batch_size, prefetch
+from sparklab.scheduler.placement import Placement
 from sparklab.scheduler.stages import Stage, StageGraph, demand
-from sparklab.scheduler.state import Effects, Job, Limits, StageRun, Task
+from sparklab.scheduler.state import Effects, Job, Limits, StageRun, State, Task
+from sparklab.scheduler.waiting import ExecutorState
 from sparklab.shuffle.bounds import range_bounds
 from sparklab.storage.level import StorageLevel
 
@@ -47,28 +44,50 @@ class Scheduler:
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+        self.state = State(limits or Limits())
         self.graph = StageGraph()
-        self.blocks = BlockRegistry()
-        self.outputs = MapOutputTracker()
-        self.executors: dict[int, ExecutorState] = {}
-        self.jobs: dict[int, Job] = {}
-        self.runs: dict[int, StageRun] = {}  # stage id -> the run at work
-        self.tasks: dict[int, Task] = {}
-        self.now_s = 0.0
-        self._next_task = 0
+        self._placement = Placement(self.state)
         self._without_executor_since_s: float | None = None
-        self._out = Effects()
+
+    @property
+    def jobs(self) -> dict[int, Job]:
+        """Jobs that have not ended, by id."""
+        return self.state.jobs
+
+    @property
+    def runs(self) -> dict[int, StageRun]:
+        """Stages at work, by id."""
+        return self.state.runs
+
+    @property
+    def tasks(self) -> dict[int, Task]:
+        """Tasks sent and not answered, by id."""
+        return self.state.tasks
+
+    @property
+    def executors(self) -> dict[int, ExecutorState]:
+        """Executors alive, by number."""
+        return self.state.executors
+
+    @property
+    def blocks(self) -> BlockRegistry:
+        """Where cached partitions are."""
+        return self.state.blocks
+
+    @property
+    def outputs(self) -> MapOutputTracker:
+        """Where map outputs are."""
+        return self.state.outputs
 
     # --- the one mutator --------------------------------------------------------------------------
 
     def handle(self, *stimuli: m.Stimulus) -> Effects:
         """Take in `stimuli`, in order; what follows from them, in order."""
-        self._out = Effects()
+        self.state.out = Effects()
         for stimulus in stimuli:
             self._take_in(stimulus)
-        self._place()
-        return self._out
+        self._placement.place()
+        return self.state.out
 
     def _take_in(self, stimulus: m.Stimulus) -> None:
         match stimulus:
@@ -91,13 +110,13 @@ class Scheduler:
                     self._finish_job(job_id, "failed", stimulus.error, stimulus.stage)
             case m.BlocksChanged():
                 if self._is_current(stimulus.executor, stimulus.epoch):
-                    self._apply_changes(stimulus.changes, stimulus.executor, stimulus.epoch)
+                    apply_changes(self.state, stimulus.changes, stimulus.executor, stimulus.epoch)
             case m.RddForgotten():
-                self._out.facts.append(RddUnpersisted(stimulus.rdd))
+                self.state.out.facts.append(RddUnpersisted(stimulus.rdd))
                 for executor in sorted(self.blocks.forget_rdd(stimulus.rdd)):
                     if executor in self.executors:
                         epoch = self.executors[executor].epoch
-                        self._out.instructions.append(m.RemoveBlocks(executor, epoch, stimulus.rdd))
+                        self.state.out.instructions.append(m.RemoveBlocks(executor, epoch, stimulus.rdd))
             case m.ShuffleForgotten():
                 self._shuffle_forgotten(stimulus.shuffle)
             case m.Tick():
@@ -112,7 +131,7 @@ class Scheduler:
         positions: dict[int, list[int]] = {}
         for position, partition in enumerate(s.partitions):
             positions.setdefault(partition, []).append(position)
-        self.jobs[s.job] = Job(s, stage, self.now_s, positions)
+        self.jobs[s.job] = Job(s, stage, self.state.now_s, positions)
         to_run, computed, order = self._plan(stage, set(positions))
         served = {
             r._id
@@ -120,7 +139,7 @@ class Scheduler:
             for r in each.rdds
             if r.storage_level != StorageLevel.NONE and self.blocks.has_any(r._id)
         }
-        self._out.facts.append(job_started(s, order, to_run, computed, served))
+        self.state.out.facts.append(job_started(s, order, to_run, computed, served))
         if not positions:
             self._finish_job(s.job, "succeeded", None)
             return
@@ -150,7 +169,7 @@ class Scheduler:
 
     def _finish_job(self, job_id: int, status: str, error: BaseException | None, stage: int = -1) -> None:
         job = self.jobs.pop(job_id)
-        self._out.instructions.append(m.JobFinished(job_id, error))
+        self.state.out.instructions.append(m.JobFinished(job_id, error))
         for stage_id in sorted(job.stages):
             run = self.runs.get(stage_id)
             if run is None:
@@ -159,7 +178,7 @@ class Scheduler:
             if not run.jobs:
                 self._end_run(run, "cancelled" if status == "succeeded" else status)
         text = bounded(str(error).splitlines()[0]) if error is not None and str(error) else ""
-        self._out.facts.append(JobEnded(job_id, status, self.now_s - job.started_s, text, stage))
+        self.state.out.facts.append(JobEnded(job_id, status, self.state.now_s - job.started_s, text, stage))
 
     # --- stages -----------------------------------------------------------------------------------
 
@@ -189,7 +208,7 @@ class Scheduler:
         if not run.waiting_for:
             if run.prepared:
                 for partition in sorted(idle):
-                    run.waiting.add(partition, self._preferred(run.stage, partition))
+                    run.waiting.add(partition, self._placement.preferred(run.stage, partition))
             else:
                 self._start_attempt(run, idle)
             return []
@@ -224,8 +243,8 @@ class Scheduler:
         run.attempt += 1
         run.prepared = True
         if run.attempt == 0:
-            run.started_s = self.now_s
-        self._out.facts.append(StageStarted(stage.id, job.submitted.job, run.attempt, tuple(sorted(partitions))))
+            run.started_s = self.state.now_s
+        self.state.out.facts.append(StageStarted(stage.id, job.submitted.job, run.attempt, tuple(sorted(partitions))))
         # A block evicted in mid-stage brings a task back to a shuffle the plan did not need: hand over all there are.
         inputs = {
             spec.shuffle_id: self.outputs.input_of(spec.shuffle_id)
@@ -233,56 +252,20 @@ class Scheduler:
             if self.outputs.complete(spec.shuffle_id)
         }
         payload = job.submitted.payload if stage.writes is None else None
-        self._out.instructions.append(
+        self.state.out.instructions.append(
             m.StagePrepared(
                 stage.id, run.attempt, stage.rdd, stage.rdds, stage.writes, payload, inputs, job.submitted.job
             )
         )
-        self._fill_evenly(run)
+        self._placement.fill_evenly(run)
         for partition in sorted(partitions):
-            run.waiting.add(partition, self._preferred(stage, partition))
+            run.waiting.add(partition, self._placement.preferred(stage, partition))
 
     def _fix_bounds(self, shuffle: int) -> None:
         outputs = self.outputs.shuffles[shuffle]
         if outputs.spec.ordering is not None and outputs.bounds is None:
             samples = [location.output.samples for location in outputs.locations if location is not None]
             outputs.bounds = range_bounds(samples, outputs.spec.num_partitions, outputs.spec.ordering.ascending)
-
-    def _fill_evenly(self, run: StageRun) -> None:
-        """Deal out tasks that fill a cache, so that every executor holds its share afterwards.
-
-        Not while lost partitions are brought back: then the soonest answer counts.
-        """
-        run.waiting.fill_quota = 0
-        to_fill = [r._id for r in run.stage.rdds if r.storage_level != StorageLevel.NONE]
-        lost = any(self.blocks.was_lost(rdd, p) for rdd in to_fill for p in run.todo)
-        if not to_fill or lost or len(self.executors) < 2:
-            return
-        filled = {e: max(self.blocks.held_by(e, rdd) for rdd in to_fill) for e in self.executors}
-        run.waiting.fill_quota = -(-(len(run.todo) + sum(filled.values())) // len(self.executors))
-        for ids in run.running.values():
-            for task_id in ids:
-                filled[self.tasks[task_id].executor] += 1
-        run.waiting.filled = filled
-
-    def _preferred(self, stage: Stage, partition: int) -> list[int]:
-        """Executors that hold a cached block from which `partition` can be computed, if any."""
-        if not any(r.storage_level != StorageLevel.NONE and self.blocks.has_any(r._id) for r in stage.rdds):
-            return []
-        stack = [(stage.rdd, partition)]
-        seen = set()
-        while stack:
-            rdd, index = stack.pop()
-            if (rdd._id, index) in seen:
-                continue
-            seen.add((rdd._id, index))
-            holders = [e for e in self.blocks.executors(rdd._id, index) if e in self.executors]
-            if holders:
-                return sorted(holders)
-            for dependency in reversed(rdd.dependencies):
-                if not isinstance(dependency, Shuffle):
-                    stack.extend((dependency.rdd, p) for p in reversed(list(dependency.parents(index))))
-        return []
 
     def _end_run(self, run: StageRun, status: str) -> None:
         del self.runs[run.stage.id]
@@ -292,12 +275,12 @@ class Scheduler:
                 task = self.tasks[task_id]
                 by_executor.setdefault((task.executor, task.epoch), []).append(task_id)
         for (executor, epoch), ids_there in sorted(by_executor.items()):
-            self._out.instructions.append(m.CancelTasks(executor, epoch, tuple(sorted(ids_there))))
+            self.state.out.instructions.append(m.CancelTasks(executor, epoch, tuple(sorted(ids_there))))
         if run.attempt >= 0:
             job = min(run.jobs, default=-1)
-            wall_s = self.now_s - run.started_s
-            self._out.facts.append(StageEnded(run.stage.id, job, run.attempt, status, wall_s))
-        self._out.instructions.append(m.StageForgotten(run.stage.id))
+            wall_s = self.state.now_s - run.started_s
+            self.state.out.facts.append(StageEnded(run.stage.id, job, run.attempt, status, wall_s))
+        self.state.out.instructions.append(m.StageForgotten(run.stage.id))
 
     def _run_done(self, run: StageRun) -> None:
         self._end_run(run, "succeeded")
@@ -331,22 +314,22 @@ class Scheduler:
             attempts.discard(task.id)
             if not attempts:
                 run.running.pop(task.partition, None)
-        recovered = self._apply_changes(s.changes, s.executor, s.epoch) if current else ""
+        recovered = apply_changes(self.state, s.changes, s.executor, s.epoch) if current else ""
         status, error = "succeeded", ""
         failed: BaseException | None = None
         match outcome:
             case m.Succeeded():
-                recovered = self._book_map_output(task, outcome) or recovered
+                recovered = book_map_output(self.state, task, outcome) or recovered
             case m.FetchFailed():
                 status, error = "fetch_failed", outcome.found
                 if self.outputs.remove(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch):
                     fact = MapOutputLost(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch, "fetch_failed")
-                    self._out.facts.append(fact)
+                    self.state.out.facts.append(fact)
             case m.UserError():
                 status, error = "failed", outcome.summary
                 if run is not None:
                     run.failures[task.partition] = run.failures.get(task.partition, 0) + 1
-                    if run.failures[task.partition] >= self.limits.max_task_failures:
+                    if run.failures[task.partition] >= self.state.limits.max_task_failures:
                         failed = outcome.error
             case m.Lost():
                 status, error = "lost", outcome.found
@@ -355,7 +338,7 @@ class Scheduler:
                 status = "cancelled"
             case _:
                 assert_never(outcome)
-        self._out.facts.append(self._task_fact(s, task, status, recovered, error))
+        self.state.out.facts.append(task_fact(s, task, status, recovered, error))
         if run is None:
             return
         if failed is not None:
@@ -370,48 +353,12 @@ class Scheduler:
             # Whatever inputs were handed out name a place where nothing is: the next try gets new ones.
             run.prepared = False
             run.fruitless_attempts += 1
-            if run.fruitless_attempts > self.limits.max_stage_attempts * max(len(self.executors), 1):
+            if run.fruitless_attempts > self.state.limits.max_stage_attempts * max(len(self.executors), 1):
                 self._give_up(run, f"map outputs of shuffle {outcome.shuffle} were lost again and again: {error}")
             else:
                 self._continue(run)
         else:
             self._continue(run)
-
-    def _task_fact(self, s: m.TaskEnded, task: Task, status: str, recovered: str, error: str) -> TaskEndedFact:
-        metrics = s.metrics
-        return TaskEndedFact(
-            task.id,
-            task.stage,
-            task.partition,
-            task.attempt,
-            task.executor,
-            task.epoch,
-            status,
-            s.duration_s,
-            metrics.records_read,
-            metrics.bytes_read,
-            metrics.shuffle_bytes_read,
-            metrics.shuffle_bytes_written,
-            metrics.spilled_bytes,
-            metrics.cache_hits,
-            metrics.cache_misses,
-            recovered,
-            bounded(error),
-        )
-
-    def _book_map_output(self, task: Task, outcome: m.Succeeded) -> str:
-        """Remember a map task's output. Returns "shuffle" where it had been there before and was lost."""
-        output = outcome.value
-        if not isinstance(output, m.MapOutput) or output.shuffle_id not in self.outputs.shuffles:
-            return ""
-        executor = self.executors[task.executor]
-        again = self.outputs.store(output, task.executor, task.epoch, executor.address, executor.host)
-        self._out.facts.append(
-            MapOutputStored(
-                output.shuffle_id, output.map_index, task.executor, task.epoch, output.bytes, output.records, again
-            )
-        )
-        return "shuffle" if again else ""
 
     def _partition_done(self, run: StageRun, partition: int, value: Any) -> None:
         if partition not in run.todo:
@@ -420,7 +367,7 @@ class Scheduler:
         if run.stage.writes is None:
             (job_id,) = run.jobs
             for position in self.jobs[job_id].positions[partition]:
-                self._out.instructions.append(m.ResultReady(job_id, position, value))
+                self.state.out.instructions.append(m.ResultReady(job_id, position, value))
         if not run.todo:
             jobs = sorted(run.jobs)
             self._run_done(run)
@@ -431,7 +378,7 @@ class Scheduler:
         if run is None:
             return None
         run.losses[task.partition] = losses = run.losses.get(task.partition, 0) + 1
-        if losses < self.limits.max_executor_losses:
+        if losses < self.state.limits.max_executor_losses:
             return None
         return JobFailed(
             f"running partition {task.partition} of stage {task.stage} ({run.stage.rdd.operator})",
@@ -448,22 +395,6 @@ class Scheduler:
         for job_id in sorted(run.jobs):
             self._finish_job(job_id, "failed", error, run.stage.id)
 
-    def _apply_changes(self, changes: Iterable[m.BlockChange], executor: int, epoch: int) -> str:
-        """Book block changes. Returns "cache" where a lost block was brought back."""
-        recovered = ""
-        for change in changes:
-            if change.op == "stored":
-                again = self.blocks.store(change.rdd, change.partition, executor, change.tier, change.bytes)
-                recovered = "cache" if again else recovered
-                self._out.facts.append(
-                    BlockStored(change.rdd, change.partition, executor, epoch, change.tier, change.bytes, again)
-                )
-            elif self.blocks.remove(change.rdd, change.partition, executor) or change.reason != "unpersisted":
-                self._out.facts.append(
-                    BlockRemoved(change.rdd, change.partition, executor, epoch, change.reason, change.bytes)
-                )
-        return recovered
-
     # --- executors --------------------------------------------------------------------------------
 
     def _executor_joined(self, s: m.ExecutorJoined) -> None:
@@ -475,8 +406,8 @@ class Scheduler:
         self.executors[s.executor] = ExecutorState(s.executor, s.epoch, s.address, s.host, s.slots)
         self._without_executor_since_s = None
         for run in self.runs.values():
-            self._fill_evenly(run)
-        self._out.facts.append(
+            self._placement.fill_evenly(run)
+        self.state.out.facts.append(
             ExecutorAdded(s.executor, s.epoch, s.address, s.pid, s.slots, s.memory_bytes, s.cache_budget_bytes)
         )
 
@@ -487,13 +418,13 @@ class Scheduler:
         del self.executors[s.executor]
         blocks = list(self.blocks.remove_executor(s.executor))
         outputs = list(self.outputs.remove_executor(s.executor, s.epoch))
-        self._out.facts.append(
+        self.state.out.facts.append(
             ExecutorLost(s.executor, s.epoch, bounded(s.reason), s.by_user, len(blocks), len(outputs))
         )
         for rdd, partition, size_bytes in blocks:
-            self._out.facts.append(BlockRemoved(rdd, partition, s.executor, s.epoch, "executor_lost", size_bytes))
+            self.state.out.facts.append(BlockRemoved(rdd, partition, s.executor, s.epoch, "executor_lost", size_bytes))
         for shuffle, index in outputs:
-            self._out.facts.append(MapOutputLost(shuffle, index, s.executor, s.epoch, "executor_lost"))
+            self.state.out.facts.append(MapOutputLost(shuffle, index, s.executor, s.epoch, "executor_lost"))
         for task_id in sorted(state.running):
             task = self.tasks.get(task_id)
             if task is not None:
@@ -501,11 +432,7 @@ class Scheduler:
         for run in list(self.runs.values()):
             if run.stage.id in self.runs:
                 self._continue(run)
-                self._prefer_again(run)
-
-    def _prefer_again(self, run: StageRun) -> None:
-        run.waiting.prefer_again(lambda partition: self._preferred(run.stage, partition))
-        self._fill_evenly(run)
+                self._placement.prefer_again(run)
 
     def _shuffle_forgotten(self, shuffle: int) -> None:
         stage = self.graph.map_stage(shuffle)
@@ -514,82 +441,24 @@ class Scheduler:
         self.graph.forget(shuffle)
         for executor in sorted(self.outputs.forget(shuffle)):
             if executor in self.executors:
-                self._out.instructions.append(m.RemoveShuffle(executor, self.executors[executor].epoch, shuffle))
+                self.state.out.instructions.append(m.RemoveShuffle(executor, self.executors[executor].epoch, shuffle))
 
     # --- placement --------------------------------------------------------------------------------
 
     def _tick(self, now_s: float) -> None:
-        self.now_s = max(self.now_s, now_s)
+        self.state.now_s = max(self.state.now_s, now_s)
         if self.executors or not self.jobs:
             self._without_executor_since_s = None
         elif self._without_executor_since_s is None:
-            self._without_executor_since_s = self.now_s
-        elif self.now_s - self._without_executor_since_s > self.limits.no_executor_timeout_s:
+            self._without_executor_since_s = self.state.now_s
+        elif self.state.now_s - self._without_executor_since_s > self.state.limits.no_executor_timeout_s:
             for job_id in sorted(self.jobs):
                 error = ClusterError(
                     f"running job {job_id}",
-                    f"no executor for {self.limits.no_executor_timeout_s:.0f} s",
+                    f"no executor for {self.state.limits.no_executor_timeout_s:.0f} s",
                     "start executors again: %sparklab start, or sc.stop() and a new SparkContext",
                 )
                 self._finish_job(job_id, "failed", error)
-
-    def _queue(self) -> list[StageRun]:
-        """Stage runs with waiting tasks, the one to be served first in front."""
-        ready = [run for run in self.runs.values() if len(run.waiting)]
-        if not self.limits.fair:
-            return sorted(ready, key=lambda run: (min(run.jobs), run.stage.id))
-        running: dict[str, int] = {}
-        for run in self.runs.values():
-            pool = self.jobs[min(run.jobs)].submitted.pool
-            running[pool] = running.get(pool, 0) + len(run.running)
-        return sorted(
-            ready, key=lambda run: (running[self.jobs[min(run.jobs)].submitted.pool], min(run.jobs), run.stage.id)
-        )
-
-    def _place(self) -> None:
-        launches: dict[tuple[int, int], list[m.TaskSpec]] = {}
-        progress = True
-        while progress and self.runs:
-            progress = False
-            for run in self._queue():
-                for executor in sorted(self.executors.values(), key=lambda e: (len(e.running), e.executor)):
-                    size = batch_size(run.mean_task_s, len(run.waiting), len(self.executors))
-                    free = executor.slots * size + prefetch(run.mean_task_s) - len(executor.running)
-                    if free <= 0 or not len(run.waiting):
-                        continue
-                    patient = self._is_patient(run)
-                    # One at a time under FAIR and while the sizes are unknown, so that executors fill evenly.
-                    taken = run.waiting.take(executor.executor, min(free, size), patient)
-                    if taken:
-                        run.waiting.idle_since_s = None
-                        launches.setdefault((executor.executor, run.stage.id), []).extend(
-                            self._launch(run, p, executor) for p in taken
-                        )
-                        progress = True
-                    elif run.waiting.idle_since_s is None:
-                        run.waiting.idle_since_s = self.now_s
-                if progress and self.limits.fair:
-                    break
-        for (number, stage_id), tasks in launches.items():
-            run = self.runs[stage_id]
-            self._out.instructions.append(
-                m.Launch(number, self.executors[number].epoch, stage_id, run.attempt, min(run.jobs), run.stage.num_tasks, tuple(tasks))
-            )
-
-    def _is_patient(self, run: StageRun) -> bool:
-        since = run.waiting.idle_since_s
-        return since is None or self.now_s - since < self.limits.locality_wait_s
-
-    def _launch(self, run: StageRun, partition: int, executor: ExecutorState) -> m.TaskSpec:
-        attempt = run.tries.get(partition, 0)
-        run.tries[partition] = attempt + 1
-        task = Task(self._next_task, run.stage.id, run.attempt, partition, attempt, executor.executor, executor.epoch)
-        self._next_task += 1
-        self.tasks[task.id] = task
-        executor.running.add(task.id)
-        run.running.setdefault(partition, set()).add(task.id)
-        self._out.facts.append(TaskStarted(task.id, task.stage, partition, attempt, executor.executor, executor.epoch))
-        return m.TaskSpec(task.id, partition, attempt)
 
     # --- for tests --------------------------------------------------------------------------------
 

@@ -1,97 +1,131 @@
 """Which waiting task runs on which executor: cache locality, a fair share of what will be cached, and pools.
 
-Pure. A waiting task prefers the executors that hold a cached block of its pipeline. Tasks that will fill a cache are
-dealt out evenly. Either preference gives way when it has kept a slot empty for ``locality_wait_s``.
+A waiting task prefers the executors that hold a cached block of its pipeline. Tasks that will fill a cache are dealt
+out evenly. Either preference gives way when it has kept a slot empty for ``locality_wait_s``.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-
-# Tasks this short are sent several at a time, so that an executor works about this long per message.
-BATCH_S = 0.02
-MAX_BATCH = 64
-
-
-@dataclass(slots=True)
-class ExecutorState:
-    executor: int
-    epoch: int
-    address: str
-    host: str
-    slots: int
-    running: set[int] = field(default_factory=set)  # task ids, sent and not answered
+from sparklab.events.facts import TaskStarted
+from sparklab.rdd.dependency import Shuffle
+from sparklab.scheduler import messages as m
+from sparklab.scheduler.stages import Stage
+from sparklab.scheduler.state import StageRun, State, Task
+from sparklab.scheduler.waiting import ExecutorState, batch_size, prefetch
+from sparklab.storage.level import StorageLevel
 
 
-@dataclass(slots=True)
-class WaitingTasks:
-    """Partitions of one stage that wait for a slot, by preference."""
+class Placement:
+    """Fills free slots. Reads and changes the scheduler's state; called by the scheduler alone."""
 
-    preferred: dict[int, tuple[int, ...]] = field(default_factory=dict)  # partition -> executors
-    anywhere: deque[int] = field(default_factory=deque)
-    by_executor: dict[int, deque[int]] = field(default_factory=dict)
-    waiting: set[int] = field(default_factory=set)
-    fill_quota: int = 0  # partitions each executor should fill of an RDD being cached; 0 = no limit
-    filled: dict[int, int] = field(default_factory=dict)  # executor -> partitions taken of that share
-    idle_since_s: float | None = None  # since when a preference keeps a slot empty
+    def __init__(self, state: State) -> None:
+        self._state = state
 
-    def __len__(self) -> int:
-        return len(self.waiting)
+    def fill_evenly(self, run: StageRun) -> None:
+        """Deal out tasks that fill a cache, so that every executor holds its share afterwards.
 
-    def add(self, partition: int, preferred: Iterable[int] = ()) -> None:
-        if partition in self.waiting:
+        Not while lost partitions are brought back: then the soonest answer counts.
+        """
+        run.waiting.fill_quota = 0
+        to_fill = [r._id for r in run.stage.rdds if r.storage_level != StorageLevel.NONE]
+        lost = any(self._state.blocks.was_lost(rdd, p) for rdd in to_fill for p in run.todo)
+        if not to_fill or lost or len(self._state.executors) < 2:
             return
-        self.waiting.add(partition)
-        self.preferred[partition] = tuple(preferred)
-        if self.preferred[partition]:
-            for executor in self.preferred[partition]:
-                self.by_executor.setdefault(executor, deque()).append(partition)
-        else:
-            self.anywhere.append(partition)
+        filled = {e: max(self._state.blocks.held_by(e, rdd) for rdd in to_fill) for e in self._state.executors}
+        run.waiting.fill_quota = -(-(len(run.todo) + sum(filled.values())) // len(self._state.executors))
+        for ids in run.running.values():
+            for task_id in ids:
+                filled[self._state.tasks[task_id].executor] += 1
+        run.waiting.filled = filled
 
-    def prefer_again(self, preferred_of: Callable[[int], Iterable[int]]) -> None:
-        """Ask anew which executors each waiting partition prefers: after executors came or went."""
-        waiting = sorted(self.waiting)
-        self.waiting.clear()
-        self.anywhere.clear()
-        self.by_executor.clear()
-        for partition in waiting:
-            self.add(partition, preferred_of(partition))
+    def preferred(self, stage: Stage, partition: int) -> list[int]:
+        """Executors that hold a cached block from which `partition` can be computed, if any."""
+        if not any(r.storage_level != StorageLevel.NONE and self._state.blocks.has_any(r._id) for r in stage.rdds):
+            return []
+        stack = [(stage.rdd, partition)]
+        seen = set()
+        while stack:
+            rdd, index = stack.pop()
+            if (rdd._id, index) in seen:
+                continue
+            seen.add((rdd._id, index))
+            holders = [e for e in self._state.blocks.executors(rdd._id, index) if e in self._state.executors]
+            if holders:
+                return sorted(holders)
+            for dependency in reversed(rdd.dependencies):
+                if not isinstance(dependency, Shuffle):
+                    stack.extend((dependency.rdd, p) for p in reversed(list(dependency.parents(index))))
+        return []
 
-    def take(self, executor: int, count: int, patient: bool) -> list[int]:
-        """Up to `count` partitions for `executor`, in order; preferences are waived once `patient` is False."""
-        taken: list[int] = []
-        mine = self.by_executor.get(executor, deque())
-        while mine and len(taken) < count:
-            partition = mine.popleft()
-            if partition in self.waiting:
-                self.waiting.discard(partition)
-                taken.append(partition)
-        while self.anywhere and len(taken) < count:
-            if patient and self.fill_quota and self.filled.get(executor, 0) >= self.fill_quota:
-                break
-            partition = self.anywhere.popleft()
-            if partition in self.waiting:
-                self.waiting.discard(partition)
-                self.filled[executor] = self.filled.get(executor, 0) + 1
-                taken.append(partition)
-        if not patient:
-            for partition in sorted(self.waiting)[: count - len(taken)]:
-                self.waiting.discard(partition)
-                taken.append(partition)
-        return taken
+    def prefer_again(self, run: StageRun) -> None:
+        run.waiting.prefer_again(lambda partition: self.preferred(run.stage, partition))
+        self.fill_evenly(run)
 
+    def _queue(self) -> list[StageRun]:
+        """Stage runs with waiting tasks, the one to be served first in front."""
+        ready = [run for run in self._state.runs.values() if len(run.waiting)]
+        if not self._state.limits.fair:
+            return sorted(ready, key=lambda run: (min(run.jobs), run.stage.id))
+        running: dict[str, int] = {}
+        for run in self._state.runs.values():
+            pool = self._state.jobs[min(run.jobs)].submitted.pool
+            running[pool] = running.get(pool, 0) + len(run.running)
+        return sorted(
+            ready,
+            key=lambda run: (running[self._state.jobs[min(run.jobs)].submitted.pool], min(run.jobs), run.stage.id),
+        )
 
-def prefetch(mean_task_s: float | None) -> int:
-    """Tasks that may wait at an executor behind the running one: short tasks must not wait for the driver's answer."""
-    return 1 if mean_task_s is not None and mean_task_s < 10 * BATCH_S else 0
+    def place(self) -> None:
+        launches: dict[tuple[int, int], list[m.TaskSpec]] = {}
+        progress = True
+        while progress and self._state.runs:
+            progress = False
+            for run in self._queue():
+                for executor in sorted(self._state.executors.values(), key=lambda e: (len(e.running), e.executor)):
+                    size = batch_size(run.mean_task_s, len(run.waiting), len(self._state.executors))
+                    free = executor.slots * size + prefetch(run.mean_task_s) - len(executor.running)
+                    if free <= 0 or not len(run.waiting):
+                        continue
+                    patient = self._is_patient(run)
+                    # One at a time under FAIR and while the sizes are unknown, so that executors fill evenly.
+                    taken = run.waiting.take(executor.executor, min(free, size), patient)
+                    if taken:
+                        run.waiting.idle_since_s = None
+                        launches.setdefault((executor.executor, run.stage.id), []).extend(
+                            self._launch(run, p, executor) for p in taken
+                        )
+                        progress = True
+                    elif run.waiting.idle_since_s is None:
+                        run.waiting.idle_since_s = self._state.now_s
+                if progress and self._state.limits.fair:
+                    break
+        for (number, stage_id), tasks in launches.items():
+            run = self._state.runs[stage_id]
+            self._state.out.instructions.append(
+                m.Launch(
+                    number,
+                    self._state.executors[number].epoch,
+                    stage_id,
+                    run.attempt,
+                    min(run.jobs),
+                    run.stage.num_tasks,
+                    tuple(tasks),
+                )
+            )
 
+    def _is_patient(self, run: StageRun) -> bool:
+        since = run.waiting.idle_since_s
+        return since is None or self._state.now_s - since < self._state.limits.locality_wait_s
 
-def batch_size(mean_task_s: float | None, waiting: int, executors: int) -> int:
-    """How many tasks one message may carry: 1 until the stage's tasks are known to be tiny."""
-    if mean_task_s is None or mean_task_s >= BATCH_S / 2:
-        return 1
-    share = -(-waiting // (2 * max(executors, 1)))
-    return max(1, min(int(BATCH_S / max(mean_task_s, 1e-6)), MAX_BATCH, share))
+    def _launch(self, run: StageRun, partition: int, executor: ExecutorState) -> m.TaskSpec:
+        attempt = run.tries.get(partition, 0)
+        run.tries[partition] = attempt + 1
+        task = Task(
+            self._state.next_task, run.stage.id, run.attempt, partition, attempt, executor.executor, executor.epoch
+        )
+        self._state.next_task += 1
+        self._state.tasks[task.id] = task
+        executor.running.add(task.id)
+        run.running.setdefault(partition, set()).add(task.id)
+        self._state.out.facts.append(TaskStarted(task.id, task.stage, partition, attempt, task.executor, task.epoch))
+        return m.TaskSpec(task.id, partition, attempt)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
 from sparklab.scheduler.messages import JobSubmitted
-from sparklab.scheduler.placement import WaitingTasks
 from sparklab.scheduler.stages import Stage
+from sparklab.scheduler.waiting import ExecutorState, WaitingTasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +74,19 @@ class Effects:
 
     instructions: list[Any] = field(default_factory=list)
     facts: list[Any] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class State:
+    """All that the scheduler knows. Changed by :class:`~sparklab.scheduler.machine.Scheduler` and its helpers alone."""
+
+    limits: Limits
+    blocks: BlockRegistry = field(default_factory=BlockRegistry)
+    outputs: MapOutputTracker = field(default_factory=MapOutputTracker)
+    executors: dict[int, ExecutorState] = field(default_factory=dict)
+    jobs: dict[int, Job] = field(default_factory=dict)
+    runs: dict[int, StageRun] = field(default_factory=dict)  # stage id -> the run at work
+    tasks: dict[int, Task] = field(default_factory=dict)
+    now_s: float = 0.0
+    next_task: int = 0
+    out: Effects = field(default_factory=Effects)  # of the stimuli being taken in

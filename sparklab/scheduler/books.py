@@ -1,0 +1,65 @@
+"""Booking what executors report: blocks, map outputs and counters become locations and facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sparklab.events.facts import BlockRemoved, BlockStored, MapOutputStored, bounded
+from sparklab.events.facts import TaskEnded as TaskEndedFact
+from sparklab.scheduler import messages as m
+from sparklab.scheduler.state import State, Task
+
+
+def apply_changes(state: State, changes: Iterable[m.BlockChange], executor: int, epoch: int) -> str:
+    """Book block changes. Returns "cache" where a lost block was brought back."""
+    recovered = ""
+    for change in changes:
+        if change.op == "stored":
+            again = state.blocks.store(change.rdd, change.partition, executor, change.tier, change.bytes)
+            recovered = "cache" if again else recovered
+            state.out.facts.append(
+                BlockStored(change.rdd, change.partition, executor, epoch, change.tier, change.bytes, again)
+            )
+        elif state.blocks.remove(change.rdd, change.partition, executor) or change.reason != "unpersisted":
+            state.out.facts.append(
+                BlockRemoved(change.rdd, change.partition, executor, epoch, change.reason, change.bytes)
+            )
+    return recovered
+
+
+def book_map_output(state: State, task: Task, outcome: m.Succeeded) -> str:
+    """Remember a map task's output. Returns "shuffle" where it had been there before and was lost."""
+    output = outcome.value
+    if not isinstance(output, m.MapOutput) or output.shuffle_id not in state.outputs.shuffles:
+        return ""
+    executor = state.executors[task.executor]
+    again = state.outputs.store(output, task.executor, task.epoch, executor.address, executor.host)
+    state.out.facts.append(
+        MapOutputStored(
+            output.shuffle_id, output.map_index, task.executor, task.epoch, output.bytes, output.records, again
+        )
+    )
+    return "shuffle" if again else ""
+
+
+def task_fact(s: m.TaskEnded, task: Task, status: str, recovered: str, error: str) -> TaskEndedFact:
+    metrics = s.metrics
+    return TaskEndedFact(
+        task.id,
+        task.stage,
+        task.partition,
+        task.attempt,
+        task.executor,
+        task.epoch,
+        status,
+        s.duration_s,
+        metrics.records_read,
+        metrics.bytes_read,
+        metrics.shuffle_bytes_read,
+        metrics.shuffle_bytes_written,
+        metrics.spilled_bytes,
+        metrics.cache_hits,
+        metrics.cache_misses,
+        recovered,
+        bounded(error),
+    )

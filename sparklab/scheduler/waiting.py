@@ -1,0 +1,93 @@
+"""Tasks that wait for a slot, executors that have some, and how many tasks one message carries."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+# Tasks this short are sent several at a time, so that an executor works about this long per message.
+BATCH_S = 0.02
+MAX_BATCH = 64
+
+
+@dataclass(slots=True)
+class ExecutorState:
+    executor: int
+    epoch: int
+    address: str
+    host: str
+    slots: int
+    running: set[int] = field(default_factory=set)  # task ids, sent and not answered
+
+
+@dataclass(slots=True)
+class WaitingTasks:
+    """Partitions of one stage that wait for a slot, by preference."""
+
+    preferred: dict[int, tuple[int, ...]] = field(default_factory=dict)  # partition -> executors
+    anywhere: deque[int] = field(default_factory=deque)
+    by_executor: dict[int, deque[int]] = field(default_factory=dict)
+    waiting: set[int] = field(default_factory=set)
+    fill_quota: int = 0  # partitions each executor should fill of an RDD being cached; 0 = no limit
+    filled: dict[int, int] = field(default_factory=dict)  # executor -> partitions taken of that share
+    idle_since_s: float | None = None  # since when a preference keeps a slot empty
+
+    def __len__(self) -> int:
+        return len(self.waiting)
+
+    def add(self, partition: int, preferred: Iterable[int] = ()) -> None:
+        if partition in self.waiting:
+            return
+        self.waiting.add(partition)
+        self.preferred[partition] = tuple(preferred)
+        if self.preferred[partition]:
+            for executor in self.preferred[partition]:
+                self.by_executor.setdefault(executor, deque()).append(partition)
+        else:
+            self.anywhere.append(partition)
+
+    def prefer_again(self, preferred_of: Callable[[int], Iterable[int]]) -> None:
+        """Ask anew which executors each waiting partition prefers: after executors came or went."""
+        waiting = sorted(self.waiting)
+        self.waiting.clear()
+        self.anywhere.clear()
+        self.by_executor.clear()
+        for partition in waiting:
+            self.add(partition, preferred_of(partition))
+
+    def take(self, executor: int, count: int, patient: bool) -> list[int]:
+        """Up to `count` partitions for `executor`, in order; preferences are waived once `patient` is False."""
+        taken: list[int] = []
+        mine = self.by_executor.get(executor, deque())
+        while mine and len(taken) < count:
+            partition = mine.popleft()
+            if partition in self.waiting:
+                self.waiting.discard(partition)
+                taken.append(partition)
+        while self.anywhere and len(taken) < count:
+            if patient and self.fill_quota and self.filled.get(executor, 0) >= self.fill_quota:
+                break
+            partition = self.anywhere.popleft()
+            if partition in self.waiting:
+                self.waiting.discard(partition)
+                self.filled[executor] = self.filled.get(executor, 0) + 1
+                taken.append(partition)
+        if not patient:
+            for partition in sorted(self.waiting)[: count - len(taken)]:
+                self.waiting.discard(partition)
+                taken.append(partition)
+        return taken
+
+
+def prefetch(mean_task_s: float | None) -> int:
+    """Tasks that may wait at an executor behind the running one: short tasks must not wait for the driver's answer."""
+    return 1 if mean_task_s is not None and mean_task_s < 10 * BATCH_S else 0
+
+
+def batch_size(mean_task_s: float | None, waiting: int, executors: int) -> int:
+    """How many tasks one message may carry: 1 until the stage's tasks are known to be tiny."""
+    if mean_task_s is None or mean_task_s >= BATCH_S / 2:
+        return 1
+    share = -(-waiting // (2 * max(executors, 1)))
+    return max(1, min(int(BATCH_S / max(mean_task_s, 1e-6)), MAX_BATCH, share))
