@@ -7,7 +7,7 @@ key that a reader can open it by.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -79,9 +79,9 @@ def fold(
     graph = unfolded(steps, edges, frames)
     if good(graph):
         return graph
-    inside = [_chains(frozenset(done)), _chains(frozenset(frames)), _equals]
-    whole = [_repeats]
-    for make in (inside + whole if chains_first else whole + inside) + [_past(keep) for keep in (8, 4, 3, 2, 1)]:
+    inside: list[_Finder] = [_chains(frozenset(done)), _chains(frozenset(frames)), _equals]
+    within = [*inside, _repeats] if chains_first else [_repeats, *inside]
+    for make in (*within, *(_past(keep) for keep in (8, 4, 3, 2, 1))):
         for group in make(graph, by_key):
             if group.key not in opened:
                 graph = _contract(graph, group)
@@ -226,7 +226,7 @@ def _past(keep: int) -> _Finder:
     return find
 
 
-def label(group: Group, steps: dict[str, Step]) -> tuple[str, str]:
+def label(group: Group, steps: Mapping[str, Step]) -> tuple[str, str]:
     """The name and the line under it of `group`: a step's own, or what is folded and how often."""
     last = steps[group.members[-1]]
     if group.kind is None:

@@ -137,7 +137,8 @@ def _front(scope: ScopeView | None, jobs: Sequence[JobView], asked: int | None) 
     if scope is not None and scope.status == "error" and failed:
         return failed[-1]
     running = [one for one in jobs if one.status == "running"]
-    return (running or list(jobs) or [None])[-1]
+    newest = running or jobs
+    return newest[-1] if newest else None
 
 
 def _shape(job: JobView) -> tuple[object, ...]:

@@ -44,10 +44,8 @@ class Commands(Protocol):
         ...
 
 
-class Panel(anywidget.AnyWidget):  # type: ignore[misc]
-    """The live view of one scope (a notebook cell), as a strip of one line or a full panel.
-
-    Thread-safe: the flusher's thread updates it, a comm's thread brings commands, the cell's thread pins and freezes.
+class PanelWidget(anywidget.AnyWidget):
+    """What is synced with the browser: the picture, the form it opens in, and whether a kernel stands behind it.
 
     Invariant: `model` is always a complete picture of at most 200 kB; what a reader selected belongs to the view alone.
     """
@@ -56,6 +54,28 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
     form = traitlets.Unicode("panel").tag(sync=True)
     tab = traitlets.Unicode("dag").tag(sync=True)
     alive = traitlets.Bool(True).tag(sync=True)
+
+    def __init__(self, **state: Any) -> None:
+        self._esm = asset("panel.js")
+        self._css = asset("panel.css")
+        super().__init__(**state)
+        self._answer_on_any_thread()
+
+    def _answer_on_any_thread(self) -> None:
+        """Commands reach us while the main thread is busy.
+
+        ipykernel 7.4 sends a comm's messages to the subshell of its last publisher, which is the busy main one;
+        without the router they go to the subshell they came in on.
+        """
+        if hasattr(self.comm, "_reply_subshell_for"):
+            self.comm._reply_subshell_for = None
+
+
+class Panel:
+    """The live view of one scope (a notebook cell), as a strip of one line or a full panel.
+
+    Thread-safe: the flusher's thread updates it, a comm's thread brings commands, the cell's thread pins and freezes.
+    """
 
     #: Makes the commands object of a context where :meth:`open` is given none. Set once when the extension loads.
     commands_for: ClassVar[Callable[[Any], Commands] | None] = None
@@ -69,8 +89,6 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
         commands: Commands | None = None,
         lineage: Any = None,
     ) -> None:
-        self._esm = asset("panel.js")
-        self._css = asset("panel.css")
         self.sc = sc
         self.scope_id = scope_id
         self.pinned = False
@@ -80,16 +98,26 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
         self._command_lock = threading.Lock()
         self._builder = ModelBuilder(scope_id, lineage=lineage)
         self._flushed_seq = -1
-        self._flushed_s = 0.0
+        self._flushed_s = self.opened_s
         self._twin_s = 0.0
         self._twin_stale = False
         self._greeted = False
         self._frozen = False
         self._view_output = f"sparklab-view-{uuid.uuid4().hex}"
         self._twin_output = f"sparklab-twin-{uuid.uuid4().hex}"
-        super().__init__(form=form, tab=tab, model=self._build())
-        self._answer_on_any_thread()
-        self.on_msg(self._received)
+        self.widget = PanelWidget(form=form, tab=tab, model=self._build())
+        self.widget.on_msg(self._received)
+
+    @property
+    def model(self) -> PanelModel:
+        """The picture as last sent."""
+        picture: PanelModel = self.widget.model
+        return picture
+
+    @property
+    def form(self) -> str:
+        """ "panel" or "strip": how a view of it opens."""
+        return str(self.widget.form)
 
     # --- for the magics ----------------------------------------------------------------------------------
 
@@ -135,10 +163,10 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
             self._frozen = True
             panels.discard(self)
             bundle = self._twin()
-            self.alive = False
+            self.widget.alive = False
             self._update(self._view_output, bundle)
             self._update(self._twin_output, _NOTHING)
-            self.close()
+            self.widget.close()
 
     @property
     def frozen(self) -> bool:
@@ -159,9 +187,8 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
             sent = False
             if force or beat or seq != self._flushed_seq:
                 self._flushed_seq = seq
+                self._flushed_s = now_s
                 sent = self._show(self._build())
-                if sent:
-                    self._flushed_s = now_s
             self._flush_twin(now_s)
             return sent
 
@@ -181,7 +208,7 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
     def display(self) -> None:
         """The view and, in an output of its own below, the twin that hides while the view lives."""
         text = str(self.model["head"])
-        view = {"version_major": 2, "version_minor": 1, "model_id": self.model_id}
+        view = {"version_major": 2, "version_minor": 1, "model_id": self.widget.model_id}
         self._publish({_VIEW_MIME: view, "text/html": _NOTHING["text/html"], "text/plain": ""}, self._view_output)
         self._publish({**self._twin(), "text/plain": text}, self._twin_output)
 
@@ -221,19 +248,10 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
         if {**picture, "seq": 0} == {**self.model, "seq": 0}:
             return False
         self._twin_stale = True
-        self.model = picture
+        self.widget.model = picture
         return True
 
     # --- the reader's clicks -----------------------------------------------------------------------------------
-
-    def _answer_on_any_thread(self) -> None:
-        """Commands reach us while the main thread is busy.
-
-        ipykernel 7.4 sends a comm's messages to the subshell of its last publisher, which is the busy main one;
-        without the router they go to the subshell they came in on.
-        """
-        if hasattr(self.comm, "_reply_subshell_for"):
-            self.comm._reply_subshell_for = None
 
     def _received(self, _widget: Any, content: Any, _buffers: Any) -> None:
         if not isinstance(content, dict) or not isinstance(content.get("cmd"), str):
@@ -244,16 +262,19 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
             pass
         elif command == "hello":
             self._greeted = True
-            self.send({"type": "hello", "id": number})
+            self._send({"type": "hello", "id": number})
         elif command == "snapshot":
             opened = [str(fold) for fold in content.get("open", ())]
             job = content.get("job")
             picture = self._build(job=job if isinstance(job, int) else None, opened=opened)
-            self.send({"type": "snapshot", "id": number, "model": picture})
+            self._send({"type": "snapshot", "id": number, "model": picture})
         else:
-            self.send({"type": "ack", "id": number})
+            self._send({"type": "ack", "id": number})
             worker = threading.Thread(target=self._obey, args=(dict(content),), name="sparklab-command", daemon=True)
             worker.start()
+
+    def _send(self, content: dict[str, Any]) -> None:
+        self.widget.send(content)
 
     def _obey(self, command: dict[str, Any]) -> None:
         number = command.pop("id", None)
@@ -261,7 +282,7 @@ class Panel(anywidget.AnyWidget):  # type: ignore[misc]
         with self._command_lock:
             answer = self._carry_out(command)
         if not self._frozen:
-            self.send({"type": "answer", **answer, "cmd": command["cmd"], "id": number})
+            self._send({"type": "answer", **answer, "cmd": command["cmd"], "id": number})
 
     def _carry_out(self, command: dict[str, Any]) -> dict[str, Any]:
         if self._commands is None and Panel.commands_for is not None:
