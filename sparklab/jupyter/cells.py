@@ -31,6 +31,10 @@ _log = logging.getLogger(__name__)
 SLOW_S: Final = 0.5
 TICK_S: Final = 0.1
 
+#: The file name under which the expression of a `%sparklab` line is compiled.
+LINE_FILE: Final = "<%sparklab>"
+_INSIDE: Final = {"<timed exec>": "%%time", "<timed eval>": "%%time", LINE_FILE: "%sparklab"}
+
 _LABEL: Final = re.compile(r"In ?\[(\d+)\]")
 
 
@@ -151,10 +155,8 @@ class Cells:
         number = _LABEL.search(found[1]) if found else None
         if number is not None:
             return f"In [{number[1]}]"
-        cell = self.current()
-        if cell is not None and filename in ("<timed exec>", "<timed eval>"):
-            return f"{cell.label} %%time"
-        return None
+        cell = self.current() if filename in _INSIDE else None
+        return f"{cell.label} {_INSIDE[filename]}" if cell is not None else None
 
     # --- the cell's own line -----------------------------------------------------------------------------
 

@@ -124,14 +124,14 @@ class Commands:
         self._levels.setdefault(rdd.id(), rdd.storage_level)
         if rdd.storage_level != LEVELS[level]:
             if rdd.storage_level != StorageLevel.NONE:
-                rdd.unpersist()
+                rdd.unpersist(blocking=True)
             rdd.persist(LEVELS[level])
         return f"{_name(rdd)} is kept ({level}) when it is next computed"
 
     def _unpersist(self, command: Mapping[str, Any]) -> str:
         rdd = self._rdd(command["rdd"])
         self._levels.setdefault(rdd.id(), rdd.storage_level)
-        rdd.unpersist()
+        rdd.unpersist(blocking=True)
         return f"{_name(rdd)} is no longer kept"
 
     def _reset(self, command: Mapping[str, Any]) -> str:
@@ -142,7 +142,7 @@ class Commands:
             if not isinstance(rdd, RDD) or rdd.storage_level == level:
                 continue
             if rdd.storage_level != StorageLevel.NONE:
-                rdd.unpersist()
+                rdd.unpersist(blocking=True)
             if level != StorageLevel.NONE:
                 rdd.persist(level)
             restored.append(_name(rdd))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from sparklab.context import SparkContext
@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from sparklab.rdd.rdd import RDD
 
 _CHAIN_WIDTH: Final = 72
+_NOTHING_HELD: Final[Mapping[int, int]] = {}
 
 
-def text(plan: JobStarted) -> str:
-    """`plan` in words, stages in the order in which they run."""
+def text(plan: JobStarted, held: Mapping[int, int] = _NOTHING_HELD) -> str:
+    """`plan` in words, stages in the order in which they run.
+
+    Parameters
+    ----------
+    held : mapping of rdd id to int
+        How many partitions of each RDD are cached.
+    """
     nodes = {node.rdd: node for node in plan.rdds}
     target = nodes.get(plan.rdd)
     what = f"{plan.action} at {plan.call_site}" if plan.action else _label(target)
@@ -36,11 +43,13 @@ def text(plan: JobStarted) -> str:
     lines = [f"Plan of {what}: {', '.join(counts)}"]
     reads = {stage.stage: [p.shuffle for p in plan.stages if p.stage in stage.parents] for stage in plan.stages}
     for stage in plan.stages:
-        lines.extend(_stage_lines(stage, nodes, reads[stage.stage]))
+        lines.extend(_stage_lines(stage, nodes, reads[stage.stage], held))
     return "\n".join(lines)
 
 
-def _stage_lines(stage: StageNode, nodes: dict[int, RddNode], reads: list[int]) -> Iterable[str]:
+def _stage_lines(
+    stage: StageNode, nodes: dict[int, RddNode], reads: list[int], held: Mapping[int, int]
+) -> Iterable[str]:
     cut = set(stage.cut_rdds)
     kept = [nodes[number] for number in stage.rdds if number in nodes and number not in cut]
     ends = []
@@ -58,12 +67,24 @@ def _stage_lines(stage: StageNode, nodes: dict[int, RddNode], reads: list[int]) 
         lines.append(f"    not run, because what is made from it is cached: {names}")
     for node in kept:
         if node.level:
-            lines.append(f"    kept ({node.level}): {_label(node)}, {plural(node.partitions, 'partition')}")
+            count = f"{held.get(node.rdd, 0):,} of {plural(node.partitions, 'partition')} cached"
+            lines.append(f"    kept ({node.level}): {_label(node)}, {count}")
     return lines
 
 
 def _label(node: RddNode | None) -> str:
     return f"{node.name} (RDD {node.rdd}, {node.call_site})" if node is not None else "an RDD"
+
+
+def text_of(rdd: RDD) -> str:
+    """The plan of computing all of `rdd` now, in words; nothing runs."""
+    return text(plan(rdd), held_by(cast(SparkContext, rdd.context)))
+
+
+def held_by(sc: SparkContext) -> dict[int, int]:
+    """How many partitions of each persisted RDD are cached."""
+    with sc.bus.lock:
+        return {number: view.held for number, view in sc.bus.views.cache.items()}
 
 
 def plan(rdd: RDD) -> JobStarted:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.jupyter import explain, reports, surfaces
+from sparklab.jupyter.cells import LINE_FILE, Cells
 from sparklab.jupyter.commands import LEVELS
 from sparklab.jupyter.parsers import EXPRESSIONS, CommandError, HelpShown, cell_parser, overview, parser_of
 from sparklab.jupyter.tables import plural
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from sparklab.context import SparkContext
-    from sparklab.jupyter.cells import Cells
 
 Rows = list[dict[str, Any]]
 
@@ -130,7 +130,7 @@ class Magics:
         surfaces.show_lineage(self.shell, self._rdd(options.rdd))
 
     def _explain(self, options: Namespace) -> None:
-        print(explain.text(explain.plan(self._rdd(options.rdd))))
+        print(explain.text_of(self._rdd(options.rdd)))
 
     def _jobs(self, options: Namespace) -> Rows:
         return _printed(reports.jobs(self._context("listing the jobs")), "No job has run yet.")
@@ -166,13 +166,13 @@ class Magics:
     def _persist(self, options: Namespace) -> None:
         rdd, level = self._rdd(options.rdd), LEVELS[options.level]
         if rdd.storage_level not in (StorageLevel.NONE, level):
-            rdd.unpersist()
+            rdd.unpersist(blocking=True)
         rdd.persist(level)
         print(f"{reports.rdd_name(rdd)} is kept ({options.level}) when it is next computed.")
 
     def _unpersist(self, options: Namespace) -> None:
         rdd = self._rdd(options.rdd)
-        rdd.unpersist()
+        rdd.unpersist(blocking=True)
         print(f"{reports.rdd_name(rdd)} is no longer kept.")
 
     def _drop_partition(self, options: Namespace) -> None:
@@ -255,7 +255,9 @@ class Magics:
                 raise CommandError(f"looking for RDD {text}", "no living RDD has this number", "give a variable")
             return found
         try:
-            value = self.shell.ev(text)  # type: ignore[no-untyped-call]
+            # Compiled under a name of its own, by which call sites know the cell.
+            code = compile(text, LINE_FILE, "eval")
+            value = eval(code, self.shell.user_global_ns, self.shell.user_ns)
         except Exception as error:
             raise CommandError(
                 f"looking for the RDD `{text}`",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.jupyter.tables import mib, plural, seconds, table
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from sparklab.rdd.rdd import RDD
 
 Rows = list[dict[str, Any]]
+
+# These are names, not counts: no separators between their thousands.
+_NUMBERS: Final = frozenset({"job", "rdd", "executor", "pid", "epoch"})
 
 
 def rows_text(rows: Rows) -> str:
@@ -23,6 +26,8 @@ def rows_text(rows: Rows) -> str:
 def _shown(heading: str, value: Any) -> Any:
     if value is None:
         return ""
+    if heading in _NUMBERS:
+        return str(value)
     if heading.endswith("_bytes"):
         return mib(value)
     return seconds(value) if heading.endswith("_s") else value

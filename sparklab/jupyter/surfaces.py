@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sparklab.jupyter.cells import Cell, Cells
     from sparklab.jupyter.panel import Panel
 
+_log = logging.getLogger(__name__)
 NOTHING_RAN: Final = "0 jobs: nothing has run (lazy)"
 
 
@@ -91,7 +93,7 @@ class LineSurface:
     def _last_words(self, cell: Cell, run: Run, value: Any) -> str:
         if run.jobs:
             return run.headline
-        plans = [explain.text(explain.plan(rdd)) for rdd in defined_in(cell, self._shell.user_ns, value)]
+        plans = [explain.text_of(rdd) for rdd in defined_in(cell, self._shell.user_ns, value)]
         return "\n".join([NOTHING_RAN, *plans])
 
 
@@ -105,14 +107,14 @@ class PlanSurface:
 
     def open(self, cell: Cell) -> None:
         assert cell.sc is not None
-        scope, context = cell.scope, cell.context.copy()
+        sc, scope, context = cell.sc, cell.scope, cell.context.copy()
 
         def seen(records: list[Record]) -> None:
             for record in records:
                 if isinstance(record.fact, JobStarted) and record.fact.scope == scope:
-                    context.run(self._print, record.fact)
+                    context.run(self._print, sc, record.fact)
 
-        self._close = cell.sc.bus.observe(f"plan of {cell.label}", seen).close
+        self._close = sc.bus.observe(f"plan of {cell.label}", seen).close
 
     def tick(self, cell: Cell, now_s: float) -> None:
         """Plans are printed as facts arrive."""
@@ -120,31 +122,36 @@ class PlanSurface:
     def finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
         self._close()
 
-    def _print(self, plan: JobStarted) -> None:
+    def _print(self, sc: SparkContext, plan: JobStarted) -> None:
         with self._lock:
             if plan.job in self._printed:
                 return
             self._printed.add(plan.job)
-        print(explain.text(plan), flush=True)
+        print(explain.text(plan, explain.held_by(sc)), flush=True)
 
 
 class Together:
-    """Several surfaces of one cell."""
+    """Several surfaces of one cell. One that fails is logged and left out from then on; the others go on."""
 
     def __init__(self, parts: Sequence[Surface]) -> None:
-        self._parts = parts
+        self._parts = list(parts)
 
     def open(self, cell: Cell) -> None:
-        for part in self._parts:
-            part.open(cell)
+        self._each(lambda part: part.open(cell))
 
     def tick(self, cell: Cell, now_s: float) -> None:
-        for part in self._parts:
-            part.tick(cell, now_s)
+        self._each(lambda part: part.tick(cell, now_s))
 
     def finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
-        for part in self._parts:
-            part.finish(cell, status, run, value)
+        self._each(lambda part: part.finish(cell, status, run, value))
+
+    def _each(self, act: Callable[[Surface], None]) -> None:
+        for part in list(self._parts):
+            try:
+                act(part)
+            except Exception:
+                _log.exception("showing a cell failed; its result is not touched")
+                self._parts.remove(part)
 
 
 def in_front_end(shell: InteractiveShell) -> bool:
@@ -190,10 +197,10 @@ def prepare_panels(shell: InteractiveShell) -> None:
 
 def show_lineage(shell: InteractiveShell, rdd: RDD) -> None:
     """The lineage of `rdd` stands under the cell: a picture, or in a plain terminal its plan in words. Nothing runs."""
-    plan = explain.plan(rdd)
     if not in_front_end(shell):
-        print(explain.text(plan))
+        print(explain.text_of(rdd))
         return
+    plan = explain.plan(rdd)
     from sparklab.jupyter.model import ModelBuilder
     from sparklab.jupyter.twin import twin_bundle
 
@@ -201,7 +208,7 @@ def show_lineage(shell: InteractiveShell, rdd: RDD) -> None:
     with bus.lock:
         picture = ModelBuilder("", lineage=plan).build(bus.views, seq=bus.seq)
     bundle = twin_bundle(picture, "panel")
-    shell.display_pub.publish({**bundle, "text/plain": explain.text(plan)}, {})
+    shell.display_pub.publish({**bundle, "text/plain": explain.text_of(rdd)}, {})
 
 
 def freeze_all(shell: InteractiveShell) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import linecache
+import re
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -9,10 +11,12 @@ from typing import Any, Final
 
 from sparklab.errors import JobCancelled, JobInterrupted, SparklabError
 from sparklab.jupyter.parsers import CommandError
+from sparklab.rdd import callsite
 from sparklab.rdd.callsite import line_name
 
 _PACKAGE: Final = str(Path(__file__).resolve().parents[1])
 _RENDERED: Final[tuple[type[BaseException], ...]] = (SparklabError, JobInterrupted)
+_FRAME: Final = re.compile(r'  File "(?P<file>[^"]*)", line (?P<line>\d+)(?P<rest>.*)')
 _HOOK: Final = "_render_traceback_"
 
 
@@ -59,7 +63,25 @@ def remote_traceback(error: BaseException) -> str:
     cause = error.__cause__
     if not remote and cause is not None:
         remote = "".join(traceback.format_exception_only(type(cause), cause)).rstrip()
-    return remote
+    return _named(remote)
+
+
+def _named(remote: str) -> str:
+    """`remote` with cells called by their names, and their source lines where an executor could not know them."""
+    lines = remote.splitlines()
+    found: list[str] = []
+    for index, line in enumerate(lines):
+        frame = _FRAME.match(line)
+        name = next((n for n in (of(frame["file"]) for of in callsite.cell_names) if n), None) if frame else None
+        if frame is None or name is None:
+            found.append(line)
+            continue
+        found.append(f"  {name}, line {frame['line']}{frame['rest']}")
+        source = linecache.getline(frame["file"], int(frame["line"])).strip()
+        shown = index + 1 < len(lines) and lines[index + 1].startswith("    ")
+        if source and not shown:
+            found.append(f"    {source}")
+    return "\n".join(found)
 
 
 def user_lines(tb: TracebackType | None) -> list[str]:
@@ -81,6 +103,4 @@ def _is_machinery(path: str) -> bool:
 
 
 def _source_line(path: str, number: int, module: dict[str, Any]) -> str:
-    import linecache
-
     return linecache.getline(path, number, module).strip()

@@ -29,7 +29,7 @@ class FakeRDD(RDD):
         self.storage_level = level
         return self
 
-    def unpersist(self) -> FakeRDD:
+    def unpersist(self, blocking: bool = False) -> FakeRDD:
         self.storage_level = StorageLevel.NONE
         return self
 

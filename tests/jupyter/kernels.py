@@ -70,16 +70,16 @@ class Kernel:
     def finish_cell(
         self, request: str, seen: Callable[[dict[str, Any]], None] | None = None, timeout_s: float = DEADLINE_S
     ) -> Executed:
-        """All that came of `request` up to its idle message; `seen` is told each message as it comes."""
+        """All that came of `request` up to its idle message; `seen` is told every message as it comes."""
         messages = []
         end_s = time.monotonic() + timeout_s
         while True:
             message = self.client.get_iopub_msg(timeout=max(0.01, end_s - time.monotonic()))
+            if seen is not None:
+                seen(message)
             if message["parent_header"].get("msg_id") != request:
                 continue
             messages.append(message)
-            if seen is not None:
-                seen(message)
             if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                 break
         while True:
