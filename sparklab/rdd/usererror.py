@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import os
 from collections.abc import Iterator
 from functools import cache
 from types import CodeType, FrameType, GeneratorType, TracebackType
@@ -66,6 +67,7 @@ def short_repr(record: Any) -> str:
 
 
 _UNKNOWN: Any = object()
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class _Place(NamedTuple):
@@ -85,7 +87,9 @@ def _seen_from(frame: FrameType, offset: int) -> _Place | None:
     elif isinstance(found, RDDCore):
         place = _Place(f"{found.operator} at {found.call_site} (RDD {found._id})")
     else:
-        spec = frame.f_locals.get("spec", getattr(found, "_spec", None))
+        spec = frame.f_locals.get("spec")
+        if spec is None and frame.f_code.co_filename.startswith(_PACKAGE):
+            spec = getattr(found, "spec", None)  # not of the user's objects: it may be anything there
         if isinstance(spec, ShuffleSpec):
             place = _Place(spec.label or None, shuffling=True)
     # A flatMap yields to a chain and is not in the traceback itself when one of its results raises.

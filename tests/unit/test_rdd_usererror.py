@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from sparklab import SparkContext
+from sparklab.errors import UserCodeError
 from sparklab.rdd.usererror import describe_failure, short_repr
 from tests.support.naive_driver import NaiveDriver
 
@@ -158,3 +160,13 @@ def test_a_representation_is_cut_at_two_hundred_characters() -> None:
     assert len(short_repr("x" * 1000)) == 200
     assert short_repr("x" * 1000).endswith("...")
     assert short_repr([1, 2]) == "[1, 2]"
+
+
+def test_a_failing_merge_is_found_on_both_sides_of_a_real_shuffle(sc_threads: SparkContext) -> None:
+    for records, failing_pair in (([(1, 7)] * 4, "(1, 7)"), ([(1, 7)] * 2, "(1, 7)")):
+        for merge in (lambda a, b: boom(b), lambda a, b: stop(b)):
+            with pytest.raises(UserCodeError) as failed:
+                sc_threads.parallelize(records, 2).reduceByKey(merge).collect()
+
+            assert "reduceByKey at test_rdd_usererror.py:" in failed.value.attempted
+            assert failing_pair in failed.value.attempted
