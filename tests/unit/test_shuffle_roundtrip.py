@@ -18,7 +18,9 @@ import pytest
 from sparklab.errors import FetchFailedError, IdentityHashError, SparklabError
 from sparklab.rdd.task import TaskContext, TaskMetrics
 from sparklab.shuffle.bounds import range_bounds
+from sparklab.shuffle.buckets import sub_buckets
 from sparklab.shuffle.combine import GROUPING, append_value, extend_list, identity, new_list
+from sparklab.shuffle.fetch import Fetch
 from sparklab.shuffle.files import LocalFile, remove_shuffle
 from sparklab.shuffle.reader import read_reduce_input
 from sparklab.shuffle.spec import Aggregator, MapLocation, MapOutput, Ordering, ShuffleInput, ShuffleSpec
@@ -30,6 +32,10 @@ AMPLE = 1 << 26
 BUDGETS = [AMPLE, 300_000, 10_000]
 
 SUM = Aggregator(identity, operator.add, operator.add)
+
+
+def open_local(location: MapLocation) -> LocalFile:
+    return LocalFile(location.output.path)
 
 
 def joined(lists: list[list[Any]]) -> list[Any]:
@@ -59,7 +65,7 @@ class Exchange:
             self.spec,
             index,
             self.input,
-            lambda location: LocalFile(location.output.path),
+            open_local,
             self.directory,
             self.budget_bytes,
             task or a_task(),
@@ -130,6 +136,63 @@ def test_values_are_grouped_in_map_order(tmp_path: Path, budget_bytes: int, grou
     records = Exchange(tmp_path, by_hash(3, 2, grouping), maps, budget_bytes).read_all()
     assert len(records) == len(expected)
     assert dict(records) == expected
+
+
+@pytest.mark.parametrize("budget_bytes", [AMPLE, 4_000_000, 300_000])
+@pytest.mark.parametrize("aggregator", [SUM, GROUPING])
+def test_large_partitions_are_aggregated_sub_bucket_by_sub_bucket_with_small_maps_among_them(
+    tmp_path: Path, aggregator: Aggregator, budget_bytes: int
+) -> None:
+    maps = [*random_pairs(2, 60_000, 30_000), *random_pairs(1, 700, 600, seed=7), []]
+    exchange = Exchange(tmp_path, by_hash(4, 2, aggregator), maps, AMPLE)
+    assert sub_buckets(exchange.spec) > 1
+    assert min(array("Q", exchange.outputs[0].reduce_bytes)) * 2 > 1 << 18
+    footers = [Fetch(location, open_local).sub_buckets() for location in exchange.input.locations]
+    assert footers == [32, 32, 1, 1]
+    exchange.budget_bytes = budget_bytes
+    expected: dict[str, Any] = {}
+    for each in maps:
+        for k, v in each:
+            if aggregator is SUM:
+                expected[k] = expected.get(k, 0) + v
+            else:
+                expected.setdefault(k, []).append(v)
+    task = a_task()
+    partitions = [list(exchange.reading(index, task)) for index in range(2)]
+    assert all(HashPlacement(2)(k) == p for p in range(2) for k, _ in partitions[p])
+    assert sum(map(len, partitions)) == len(expected)
+    assert dict(joined(partitions)) == expected
+    assert exchange.read() == partitions
+    assert task.metrics.shuffle_bytes_read == sum(sum(array("Q", o.reduce_bytes)) for o in exchange.outputs)
+    assert task.metrics.records_read == sum(o.records for o in exchange.outputs)
+
+
+def test_many_small_maps_over_the_budget_are_split_through_files(tmp_path: Path) -> None:
+    maps = random_pairs(60, 1_500, 20_000)
+    exchange = Exchange(tmp_path, by_hash(60, 2, GROUPING), maps)
+    exchange.budget_bytes = 500_000
+    task = a_task()
+    records = list(exchange.reading(0, task))
+    place = HashPlacement(2)
+    assert sum(len(values) for _, values in records) == sum(place(k) == 0 for each in maps for k, _ in each)
+    assert len({k for k, _ in records}) == len(records)
+    assert task.metrics.spilled_bytes > 0
+
+
+@pytest.mark.parametrize("budget_bytes", [AMPLE, 300_000])
+def test_a_map_output_lost_between_two_sub_buckets_is_named_or_was_read_already(
+    tmp_path: Path, budget_bytes: int
+) -> None:
+    exchange = Exchange(tmp_path, by_hash(2, 1, GROUPING), random_pairs(2, 60_000, 30_000))
+    exchange.budget_bytes = budget_bytes
+    reading = exchange.reading(0)
+    next(reading)
+    os.unlink(exchange.outputs[1].path)
+    if budget_bytes == AMPLE:
+        assert len(list(reading)) > 20_000
+    else:
+        with pytest.raises(FetchFailedError):
+            list(reading)
 
 
 @pytest.mark.parametrize("budget_bytes", BUDGETS)
