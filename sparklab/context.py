@@ -198,6 +198,8 @@ class SparkContext:
         try:
             book = OrderBook(self._dispatcher.scheduler.blocks, self._dispatcher.warn, MAX_MESSAGE_BYTES)
             runner = self._backend.start(book, self._dispatcher.feed)
+            # Dask closes its clients at exit; contexts must be stopped before, so they register after its import.
+            atexit.register(_stop_all)
             self._dispatcher.attach(runner)
         except BaseException as error:
             self._failure = error
@@ -610,8 +612,9 @@ def _feed_weakly(context: weakref.ref[SparkContext], stimulus: m.Stimulus) -> No
         target._dispatcher.feed(stimulus)
 
 
-@atexit.register
 def _stop_all() -> None:
+    """Contexts that a program forgot to stop are stopped. Idempotent."""
+    atexit.unregister(_stop_all)
     for context in list(_open_contexts):
         with suppress(Exception):  # the interpreter is going; each context gets its chance
             context.stop()

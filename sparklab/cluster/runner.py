@@ -75,7 +75,8 @@ class DaskRunner:
         try:
             hello = await self._call(address, plugin.HELLO, {"executor": number, "epoch": epoch})
         except OSError as error:
-            logger.warning("executor %d did not answer: %s", number, error)
+            if not self._closed and self._client.status == "running":
+                logger.warning("executor %d did not answer: %s", number, error)
             return
         with self._lock:
             self._seats[number] = _Seat(number, epoch, address)

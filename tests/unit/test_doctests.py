@@ -5,11 +5,13 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pytest
 
 import sparklab
 from sparklab import SparkConf, SparkContext, StorageLevel
+from tests.support.tasks import a_task
 
 PACKAGES = ("sparklab.rdd", "sparklab.storage", "sparklab.shuffle", "sparklab.events", "sparklab.scheduler")
 MODULES = ["sparklab.context", "sparklab.conf", "sparklab.cluster.master", "sparklab.cluster.resources"]
@@ -20,8 +22,15 @@ for package in PACKAGES:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_of(name: str, sc_threads: SparkContext) -> None:
-    names = {"sc": sc_threads, "SparkConf": SparkConf, "StorageLevel": StorageLevel, "sparklab": sparklab}
+def test_examples_of(name: str, sc_threads: SparkContext, tmp_path: Path) -> None:
+    names = {
+        "sc": sc_threads,
+        "SparkConf": SparkConf,
+        "StorageLevel": StorageLevel,
+        "sparklab": sparklab,
+        "directory": str(tmp_path),
+        "task": a_task(),
+    }
     result = doctest.testmod(
         importlib.import_module(name), extraglobs=names, optionflags=doctest.IGNORE_EXCEPTION_DETAIL
     )
