@@ -27,12 +27,13 @@ _STEPS: dict[type[Operator], Callable[[Any], Callable[[Any], Any]]] = {
 }
 
 
-def fused(functions: Sequence[Function]) -> list[Function]:
-    """`functions` with every run of record-wise operators as one."""
-    result: list[Function] = []
-    for record_wise, run in groupby(functions, lambda function: type(function) in _STEPS):
-        operators = tuple(run)
-        result.extend([Fused(operators)] if record_wise else operators)
+def fused(steps: Sequence[tuple[Function, int]]) -> list[tuple[Function, int]]:
+    """`steps`, functions with the partition index each is called with, where a run of record-wise operators is one."""
+    result: list[tuple[Function, int]] = []
+    for record_wise, run in groupby(steps, lambda step: type(step[0]) in _STEPS):
+        alike = tuple(run)
+        # What takes one record at a time does not look at the index.
+        result.extend([(Fused(tuple(function for function, _ in alike)), -1)] if record_wise else alike)
     return result
 
 

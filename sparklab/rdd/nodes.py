@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sparklab.rdd.callsite import call_site
 from sparklab.rdd.core import Driver, Partition, RDDCore, SourcePartition
 from sparklab.rdd.dependency import Dependency, Grouped, OneToOne, Range, Shuffle
-from sparklab.rdd.fusion import FUSED_ABOVE, fused
+from sparklab.rdd.fusion import FUSED_ABOVE, Function, fused
 from sparklab.rdd.operators import Operator, Origin
 from sparklab.rdd.partitioner import Partitioner, placement
 from sparklab.rdd.rdd import RDD
@@ -66,18 +66,30 @@ class MapPartitions(RDD):
             function.origin = Origin(self._id, operator, self.call_site)
 
     def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
-        # Down the chain and up again in two loops: a lineage thousands long is no recursion.
-        functions = [self._function]
-        parent = self.dependencies[0].rdd
-        while isinstance(parent, MapPartitions) and parent.storage_level == StorageLevel.NONE:
-            functions.append(parent._function)
-            parent = parent.dependencies[0].rdd
-        index = partition.index
-        records = parent.iterator(index, task)
-        functions.reverse()
-        for function in functions if len(functions) <= FUSED_ABOVE else fused(functions):
-            records = function(index, records)
-        return records
+        return _computed(self, partition.index, task)
+
+
+def _computed(rdd: RDDCore, index: int, task: TaskContext) -> Iterator[Any]:
+    """Records of partition `index` of a MapPartitions or a Union.
+
+    Down the lineage and up again in two loops: an RDD that grows by an operator per round is no recursion.
+    """
+    steps: list[tuple[Function, int]] = []
+    while True:
+        if isinstance(rdd, MapPartitions):
+            steps.append((rdd._function, index))
+            rdd = rdd.dependencies[0].rdd
+        elif isinstance(rdd, Union) and not rdd._aligned:
+            rdd, index = rdd._share(index)
+        else:
+            break
+        if rdd.storage_level != StorageLevel.NONE:
+            break
+    records = rdd.iterator(index, task)
+    steps.reverse()
+    for function, index in steps if len(steps) <= FUSED_ABOVE else fused(steps):
+        records = function(index, records)
+    return records
 
 
 class ZipWithIndex(RDD):
@@ -130,11 +142,7 @@ class Union(RDD):
     def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
         if self._aligned:
             return chain.from_iterable(d.rdd.iterator(partition.index, task) for d in self.dependencies)
-        # Down through unions of unions in a loop: an RDD that grew by one union per round is no recursion.
-        rdd, index = self._share(partition.index)
-        while isinstance(rdd, Union) and not rdd._aligned and rdd.storage_level == StorageLevel.NONE:
-            rdd, index = rdd._share(index)
-        return rdd.iterator(index, task)
+        return _computed(self, partition.index, task)
 
     def _share(self, index: int) -> tuple[RDDCore, int]:
         """The parent, and the partition of it, that partition `index` is."""

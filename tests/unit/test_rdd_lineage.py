@@ -177,6 +177,25 @@ def test_a_union_grown_round_by_round_is_computed_without_recursion(sc: NaiveDri
     assert rdd.context.run_job(rdd, lambda index, records: list(records), [0, 1_999]) == [[0], [0]]
 
 
+def test_operators_and_unions_by_turns_are_no_recursion(sc: NaiveDriver) -> None:
+    rdd = start = sc.parallelize([0], 1)
+    for _ in range(400):
+        rdd = rdd.union(start).map(lambda x: x + 1)
+
+    assert rdd.collect() == [400, *range(400, 0, -1)]
+
+
+def test_each_operator_is_called_with_the_index_its_own_rdd_has(sc: NaiveDriver) -> None:
+    def tagged(index: int, records: Any) -> Any:
+        return ((*x, index) for x in records)
+
+    rdd = start = sc.parallelize([()], 1)
+    for _ in range(60):
+        rdd = start.union(rdd.mapPartitionsWithIndex(tagged).map(lambda x: x))
+
+    assert rdd.collect()[60] == tuple(range(60))
+
+
 def test_a_long_lineage_names_the_failing_operator(sc: NaiveDriver) -> None:
     from sparklab.rdd.usererror import describe_failure
 
