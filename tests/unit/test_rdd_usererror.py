@@ -170,3 +170,13 @@ def test_a_failing_merge_is_found_on_both_sides_of_a_real_shuffle(sc_threads: Sp
 
             assert "reduceByKey at test_rdd_usererror.py:" in failed.value.attempted
             assert failing_pair in failed.value.attempted
+
+
+def test_a_failing_partition_function_is_not_blamed_on_a_record_it_may_not_have_seen(sc_threads: SparkContext) -> None:
+    pairs = sc_threads.parallelize([(i, i) for i in range(20)], 1)
+
+    with pytest.raises(UserCodeError, match="no sevens") as failed:
+        pairs.partitionBy(2, boom).collect()
+
+    assert failed.value.attempted.startswith("running partitionBy at test_rdd_usererror.py:")
+    assert "record" not in failed.value.attempted
