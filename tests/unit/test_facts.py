@@ -1,0 +1,87 @@
+"""Facts: immutable, small, and the same after a way through JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparklab.events import facts as f
+
+TEXTS = st.text(max_size=20)
+STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
+    "int": st.integers(-(2**53), 2**53),
+    "float": st.floats(allow_nan=False, allow_infinity=False),
+    "str": TEXTS,
+    "bool": st.booleans(),
+    "tuple[int, ...]": st.lists(st.integers(0, 100), max_size=4).map(tuple),
+}
+
+
+def built(kind: type[Any]) -> st.SearchStrategy[Any]:
+    """Any `kind`, from the types of its fields."""
+    fields = {}
+    for field in dataclasses.fields(kind):
+        hint = str(field.type)
+        nested = {
+            "tuple[RddNode, ...]": f.RddNode,
+            "tuple[RddEdge, ...]": f.RddEdge,
+            "tuple[StageNode, ...]": f.StageNode,
+        }
+        if hint in nested:
+            fields[field.name] = st.lists(built(nested[hint]), max_size=2).map(tuple)
+        else:
+            fields[field.name] = STRATEGIES[hint]
+    return st.builds(kind, **fields)
+
+
+@given(st.one_of(*(built(kind) for kind in f.KINDS.values())), st.integers(1, 2**40), st.floats(0, 1e6))
+def test_a_fact_is_the_same_after_its_way_through_json(fact: f.Fact, seq: int, time_s: float) -> None:
+    record = f.Record(seq, round(time_s, 6), fact)
+    assert f.from_json(json.loads(json.dumps(f.to_json(record)))) == record
+
+
+def test_the_vocabulary_is_closed() -> None:
+    assert set(get_args(f.Fact)) == set(f.KINDS.values())
+
+
+@pytest.mark.parametrize("kind", f.KINDS.values(), ids=lambda kind: kind.__name__)
+def test_facts_cannot_be_changed(kind: type[Any]) -> None:
+    params = kind.__dataclass_params__
+    assert params.frozen
+    assert hasattr(kind, "__slots__")
+
+
+@pytest.mark.parametrize("kind", f.KINDS.values(), ids=lambda kind: kind.__name__)
+def test_a_fact_has_no_field_that_the_journal_names_otherwise(kind: type[Any]) -> None:
+    assert not {"seq", "t", "kind"} & {field.name for field in dataclasses.fields(kind)}
+
+
+def test_a_kind_of_a_later_version_is_no_record() -> None:
+    assert f.from_json({"seq": 1, "t": 0.0, "kind": "TauMoved", "tau": 4}) is None
+
+
+def test_a_fact_of_an_earlier_version_gets_the_defaults() -> None:
+    data = f.to_json(f.Record(1, 0.0, f.BlockStored(1, 2, 0, 0, "memory", 10, True)))
+    del data["recomputed"]
+    record = f.from_json(data)
+    assert record is not None
+    assert record.fact == f.BlockStored(1, 2, 0, 0, "memory", 10, False)
+
+
+@given(st.text(max_size=1000))
+def test_a_label_is_one_line_of_at_most_200_characters(text: str) -> None:
+    label = f.bounded(text)
+    assert len(label) <= f.LABEL_LIMIT
+    assert "\n" not in label
+    assert f.bounded(label) == label
+
+
+def test_a_long_label_keeps_its_two_ends() -> None:
+    label = f.bounded("begin " + "x" * 500 + " end")
+    assert label.startswith("begin ")
+    assert label.endswith(" end")

@@ -1,0 +1,134 @@
+"""The journal: what a later reader can rely on, and what happens when the disk cannot be relied on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparklab.events.bus import Bus
+from sparklab.events.facts import BlockStored, Record, ScopeOpened, Warned
+from sparklab.events.journal import Journal, read_journal
+
+
+def record(number: int, text: str = "x") -> Record:
+    return Record(number, number / 10, Warned("test", text))
+
+
+def test_what_is_published_at_once_is_written_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    calls: list[int] = []
+    write = os.write
+
+    def counting(fd: int, data: memoryview) -> int:
+        calls.append(len(data))
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", counting)
+    journal.append([record(1), record(2), record(3)])
+    assert len(calls) == 1
+    assert len(list(read_journal(journal.path))) == 3
+
+
+def test_a_write_that_takes_only_a_part_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+    journal.append([record(1, "a"), record(2, "b")])
+    assert list(read_journal(journal.path)) == [record(1, "a"), record(2, "b")]
+
+
+def test_every_length_of_a_torn_journal_reads_as_its_whole_lines(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    records = [record(number, "é" * number) for number in range(1, 4)]
+    journal.append(records)
+    journal.close()
+    whole = journal.path.read_bytes()
+    torn = tmp_path / "torn.jsonl"
+    for length in range(len(whole)):
+        torn.write_bytes(whole[:length])
+        lines = whole[:length].count(b"\n")
+        assert list(read_journal(torn)) == records[:lines]
+
+
+def full(fd: int, data: memoryview) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    (tmp_path / "file").write_text("in the way")
+    return Journal(tmp_path / "file" / "j.jsonl")
+
+
+def disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    monkeypatch.setattr(os, "write", full)
+    return Journal(tmp_path / "j.jsonl")
+
+
+@pytest.mark.parametrize("broken", [read_only, disk_full])
+def test_a_broken_journal_is_said_once_in_a_fact_and_once_in_the_log(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    broken: Callable[[Path, pytest.MonkeyPatch], Journal],
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="sparklab.events"):
+        bus = Bus(broken(tmp_path, monkeypatch))
+        for number in range(5):
+            bus.publish(ScopeOpened(f"s{number}", "In [1]", ""))
+    bus.close()
+    assert [warning.subject for warning in bus.views.warnings] == ["journal"]
+    assert len(bus.views.warnings[0].message) <= 200
+    assert len(caplog.records) == 1
+    assert len(bus.views.scopes) == 5, "the views go on"
+    assert bus.seq == 6
+
+
+def test_records_up_to_the_limit_are_whole(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl", limit_bytes=1000)
+    for number in range(1, 100):
+        journal.append([record(number)])
+    kept = list(read_journal(journal.path))
+    assert kept == [record(number) for number in range(1, len(kept) + 1)]
+    assert 0 < len(kept) < 99
+    assert journal.path.read_bytes().endswith(b"\n")
+    assert journal.problem is not None
+    assert "limit" in journal.problem
+
+
+def test_a_number_that_json_does_not_know_fails_no_job(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    odd = BlockStored(3, np.int64(7), 0, 0, "memory", np.uint32(100))  # type: ignore[arg-type]
+    journal.append([Record(1, 0.0, odd), Record(2, 0.0, Warned("test", object()))])  # type: ignore[arg-type]
+    first, second = (json.loads(line) for line in journal.path.read_text().splitlines())
+    assert (first["partition"], first["bytes"]) == (7, 100)
+    assert "object" in second["message"]
+
+
+def test_a_fact_that_lacks_a_field_or_has_one_too_many_stops_no_reader(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    lines = [
+        {"seq": 1, "t": 0.0, "kind": "Warned", "subject": "a"},
+        {"seq": 2, "t": 0.0, "kind": "Warned", "subject": "a", "message": "b", "of a later version": 1},
+        ["no", "object"],
+        {"seq": "?", "t": 0.0, "kind": "Warned", "subject": "a", "message": "b"},
+        {"seq": 3, "t": 0.0, "kind": "Warned", "subject": "c", "message": "d"},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [r.seq for r in read_journal(path)] == [2, 3]
+
+
+def test_a_closed_journal_takes_nothing_and_says_nothing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.append([record(1)])
+    journal.close()
+    journal.close()
+    journal.append([record(2)])
+    assert [r.seq for r in read_journal(journal.path)] == [1]
+    assert journal.problem is None
