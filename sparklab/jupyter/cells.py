@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec
 from sparklab import context
 from sparklab.context import SparkContext
 from sparklab.events.facts import ScopeClosed
-from sparklab.jupyter import transform
+from sparklab.jupyter import stops, transform
 from sparklab.rdd import callsite
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Cell:
         self.first_job_s: float | None = None
         self.surface: Surface | None = None
         self.ended = False
+        self.stop_listening: Callable[[], None] = stops.nothing
         self.thread = threading.get_ident()
         self.lock = threading.RLock()
         # Displays made from the ticking thread belong under this cell, which a kernel knows from its contextvars.
@@ -195,6 +196,7 @@ class Cells:
             self._close(outer, "interrupted", None)  # a second Stop had cut its own end short
         number = self.shell.execution_count - (1 if info.store_history else 0)
         cell = Cell(f"In [{number}]", transform.is_marked(info.raw_cell or ""))
+        cell.stop_listening = stops.listen()
         self.running.set(cell)
         with self._lock:
             self._open[id(info)] = cell
@@ -228,6 +230,7 @@ class Cells:
                 self._busy.clear()
         if self.running.get() is cell:
             self.running.set(None)
+        cell.stop_listening()
         run = cell.leave(status)
         with cell.lock:
             cell.ended = True

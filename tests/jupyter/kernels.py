@@ -135,15 +135,20 @@ class Kernel:
                 return found
 
 
-@contextmanager
-def kernel(*arguments: str) -> Iterator[Kernel]:
-    """A running kernel; killed at the end if it does not go by itself."""
-    manager = KernelManager()
-    manager._kernel_spec = KernelSpec(
+def specification(*arguments: str) -> KernelSpec:
+    """The kernel of this interpreter, whatever is installed elsewhere."""
+    return KernelSpec(
         argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", *arguments],
         display_name="test",
         language="python",
     )
+
+
+@contextmanager
+def kernel(*arguments: str) -> Iterator[Kernel]:
+    """A running kernel; killed at the end if it does not go by itself."""
+    manager = KernelManager()
+    manager._kernel_spec = specification(*arguments)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
     environment.pop("JPY_PARENT_PID", None)
     manager.start_kernel(env=environment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from tests.jupyter.kernels import Kernel, kernel
 
+# The goal is one second; a shared machine gets slack.
+CANCELLED_WITHIN_S = 3.0
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 SET_UP = """
@@ -191,6 +194,7 @@ def test_a_job_is_cancelled_from_its_panel_while_the_cell_is_busy(k: Kernel) -> 
     )
     subshell = k.new_subshell()
     sent: list[str] = []
+    sent_s: list[float] = []
 
     def click(message: dict[str, Any]) -> None:
         if message["msg_type"] == "display_data" and VIEW in message["content"]["data"] and not sent:
@@ -199,14 +203,52 @@ def test_a_job_is_cancelled_from_its_panel_while_the_cell_is_busy(k: Kernel) -> 
         running = '"status": "running"' in json.dumps(message["content"].get("data", {}), default=str)
         if sent and sent[1:] == [] and message["msg_type"] == "comm_msg" and running:
             sent.append("cancel")
+            sent_s.append(time.monotonic())
             k.send_to_comm(sent[0], {"cmd": "cancel", "id": 2}, subshell)
 
     ran = k.finish_cell(request, click, timeout_s=30)
 
     assert sent[1:] == ["cancel"]
+    assert time.monotonic() - sent_s[0] < CANCELLED_WITHIN_S
     assert ran.content["ename"] == "JobCancelled"
     assert "\n" not in ran.traceback.strip()
+    assert k.ok("cancelled.status").value == "'cancelled'"
     assert k.ok("sc.parallelize([1], 1).count()").value == "1"
+
+
+def test_a_panel_of_a_failed_cell_is_pinned_and_others_are_not(k: Kernel) -> None:
+    live = "from sparklab.jupyter.panels import panels; panels.newest()[0].pinned"
+    k.ok("%%sparklab\nsc.parallelize([1], 1).count()")
+    assert k.ok(live).value == "False"
+    k.run("%%sparklab\nsc.parallelize([0], 1).map(lambda x: 1 / x).count()")
+    assert k.ok(live).value == "True"
+
+
+def test_freezing_leaves_a_picture_in_the_place_of_each_live_panel(k: Kernel) -> None:
+    k.ok("%sparklab freeze")
+    shown = k.ok("%%sparklab\nsc.parallelize([1], 1).count()")
+
+    frozen = k.ok("%sparklab freeze")
+
+    assert frozen.text.strip() == "1 panel left as a picture."
+    view = next(m for m in shown.of("display_data") if VIEW in m["content"]["data"])
+    name = view["content"]["transient"]["display_id"]
+    updates = [m["content"] for m in frozen.of("update_display_data")]
+    left = next(content["data"] for content in updates if content["transient"]["display_id"] == name)
+    assert VIEW not in left
+    assert 'src="data:image/svg+xml;base64,' in left["text/html"]
+    assert k.ok("%sparklab freeze").text == ""
+
+
+def test_an_orderly_shutdown_leaves_pictures() -> None:
+    with kernel() as fresh:
+        fresh.ok(SET_UP)
+        fresh.ok("%%sparklab\nsc.parallelize([1], 1).count()")
+        fresh.client.shutdown()
+
+        left = fresh.wait_for("update_display_data", lambda content: "text/html" in content["data"])
+
+    assert 'src="data:image/svg+xml;base64,' in left["content"]["data"]["text/html"]
 
 
 def test_unloading_restores_the_shell(k: Kernel) -> None:

@@ -101,6 +101,31 @@ def test_stop_in_a_cell_without_a_job_is_an_ordinary_keyboard_interrupt(stopped:
     assert stopped.ok("kept.count()").value == "1000"
 
 
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("sc.parallelize([1], 1).map(lambda x: time.sleep(3600)).count()", "JobInterrupted"),
+        ("await asyncio.sleep(3600)", "CancelledError"),
+    ],
+)
+def test_stop_is_heard_in_a_cell_with_a_top_level_await(stopped: Kernel, body: str, error: str) -> None:
+    request = stopped.start_cell(f"import asyncio\nawait asyncio.sleep(0)\nprint('here', flush=True)\n{body}")
+    sent_s: list[float] = []
+
+    def interrupt(message: dict[str, Any]) -> None:
+        if message["msg_type"] == "stream" and not sent_s:
+            time.sleep(0.3)
+            sent_s.append(time.monotonic())
+            stopped.manager.interrupt_kernel()
+
+    executed = stopped.finish_cell(request, interrupt)
+
+    assert executed.content["ename"] == error
+    assert time.monotonic() - sent_s[0] < BACK_WITHIN_S
+    assert stopped.ok("import signal; signal.getsignal(signal.SIGINT) is signal.default_int_handler").value == "True"
+    assert stopped.ok("sc.parallelize([1, 2, 3], 2).count()").value == "3"
+
+
 def test_run_all_stops_at_an_interrupted_cell(stopped: Kernel) -> None:
     first = stopped.start_cell(
         "print('here', flush=True)\nsc.parallelize([1], 1).map(lambda x: time.sleep(60)).count()"
