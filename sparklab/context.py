@@ -291,6 +291,11 @@ class SparkContext:
         return self.settings.default_parallelism or self._backend.slots
 
     @property
+    def configured_parallelism(self) -> int | None:
+        """``spark.default.parallelism`` where it is set: shuffles then have so many partitions by default."""
+        return self.settings.default_parallelism
+
+    @property
     def defaultMinPartitions(self) -> int:
         """Partitions at least that a text file is cut into by default: at most 2, as in Spark."""
         return min(self.defaultParallelism, 2)

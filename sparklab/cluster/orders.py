@@ -11,10 +11,11 @@ from sparklab.cluster.closures import dump_stage, large_captures
 from sparklab.cluster.executor import StageOrder, TaskOrder, TaskReport, WireError
 from sparklab.errors import SparklabError, UserCodeError
 from sparklab.rdd.core import RDDCore, SourcePartition
-from sparklab.rdd.dependency import Shuffle
+from sparklab.rdd.dependency import OneToOne, Shuffle
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.locations import BlockRegistry
 from sparklab.shuffle.spec import ShuffleInput
+from sparklab.storage.level import StorageLevel
 
 Feed = Callable[..., None]
 """Hands stimuli to the scheduler; never blocks, from any thread."""
@@ -47,6 +48,7 @@ class _Prepared:
     inputs: dict[int, ShuffleInput]
     rdd: RDDCore
     sources: set[int]  # ids of the RDDs whose partitions carry data
+    chain: list[RDDCore] | None  # where all steps are one to one: its sources and persisted RDDs, children first
     sent_binary: set[tuple[int, int]] = field(default_factory=set)  # (executor, epoch)
     sent_inputs: set[tuple[int, int]] = field(default_factory=set)
 
@@ -87,7 +89,13 @@ class OrderBook:
         sources = {
             rdd._id for rdd in stage.rdds if len(rdd.partitions) and isinstance(rdd.partitions[0], SourcePartition)
         }
-        self._stages[stage.stage] = _Prepared(stage.attempt, binary, stage.inputs, stage.rdd, sources)
+        chain = None
+        if all(isinstance(d, (OneToOne, Shuffle)) for rdd in stage.rdds for d in rdd.dependencies) and all(
+            sum(isinstance(d, OneToOne) for d in rdd.dependencies) <= 1 for rdd in stage.rdds
+        ):
+            persisted = [rdd for rdd in stage.rdds if rdd.storage_level != StorageLevel.NONE or rdd._id in sources]
+            chain = persisted[::-1]
+        self._stages[stage.stage] = _Prepared(stage.attempt, binary, stage.inputs, stage.rdd, sources, chain)
 
     def orders(self, launch: m.Launch) -> tuple[StageOrder, list[TaskOrder]]:
         """What has to be sent for `launch`; parts that the executor has already are left out."""
@@ -113,6 +121,13 @@ class OrderBook:
         if not stage.sources:
             return {}
         found: dict[tuple[int, int], Any] = {}
+        if stage.chain is not None:  # most stages; a walk per task would cost as much as a lineage is long
+            for rdd in stage.chain:
+                if executor in self._blocks.executors(rdd._id, partition):
+                    break
+                if rdd._id in stage.sources:
+                    found[rdd._id, partition] = rdd.partitions[partition]
+            return found
         seen: set[tuple[int, int]] = set()
         stack = [(stage.rdd, partition)]
         while stack:
@@ -169,10 +184,11 @@ def _user_error(wire: WireError, stage: int) -> m.UserError:
     if isinstance(cause, SparklabError):
         return m.UserError(cause, summary)
     where = wire.where or f"stage {stage}"
+    number = f" {wire.record_index}" if wire.record_index >= 0 else ""
     if wire.record is not None:
-        where += f", record {wire.record_index}: {wire.record}"
-    elif wire.record_index >= 0:
-        where += f", record {wire.record_index}"
+        where += f", record{number}: {wire.record}"
+    elif number:
+        where += f", record{number}"
     error = UserCodeError(
         f"running {where}", summary, "mend the function where the traceback above points, then run the cell again"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,10 @@ class BlockRegistry:
 
     def executors(self, rdd: int, partition: int) -> Sequence[int]:
         return tuple(self._where.get(rdd, {}).get(partition, ()))
+
+    def rdds(self) -> Collection[int]:
+        """Ids of the RDDs of which blocks are cached."""
+        return self._where.keys()
 
     def has_any(self, rdd: int) -> bool:
         return bool(self._where.get(rdd))

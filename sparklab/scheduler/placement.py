@@ -40,7 +40,7 @@ class Placement:
 
     def preferred(self, stage: Stage, partition: int) -> list[int]:
         """Executors that hold a cached block from which `partition` can be computed, if any."""
-        if not any(r.storage_level != StorageLevel.NONE and self._state.blocks.has_any(r._id) for r in stage.rdds):
+        if stage.ids.isdisjoint(self._state.blocks.rdds()):
             return []
         stack = [(stage.rdd, partition)]
         seen = set()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from sparklab.rdd.core import RDDCore
-from sparklab.rdd.dependency import Shuffle
+from sparklab.rdd.dependency import OneToOne, Shuffle
 from sparklab.shuffle.spec import ShuffleSpec
 from sparklab.storage.level import StorageLevel
 
@@ -24,6 +24,7 @@ class Stage:
     writes: ShuffleSpec | None
     num_tasks: int
     rdds: tuple[RDDCore, ...]  # of the pipeline, parents before children
+    ids: frozenset[int]  # of these RDDs
     reads: tuple[ShuffleSpec, ...]
     parents: tuple[Stage, ...] = field(default=())
 
@@ -93,6 +94,7 @@ class StageGraph:
                 writes=writes,
                 num_tasks=num_tasks,
                 rdds=rdds,
+                ids=frozenset(each._id for each in rdds),
                 reads=tuple(s.spec for s in shuffles),
                 parents=tuple(self._map_stages[s.spec.shuffle_id] for s in shuffles),
             )
@@ -131,7 +133,11 @@ def demand(
             if isinstance(dependency, Shuffle):
                 shuffles.add(dependency.spec.shuffle_id)
                 continue
-            above = wanted.setdefault(dependency.rdd._id, set())
-            for p in need:
-                above.update(dependency.parents(p))
+            parent = dependency.rdd._id
+            if isinstance(dependency, OneToOne):
+                # Sets are shared along a chain and never changed: a long lineage costs no copies.
+                above = need
+            else:
+                above = {q for p in need for q in dependency.parents(p)}
+            wanted[parent] = wanted[parent] | above if parent in wanted else above
     return computed, shuffles

@@ -64,6 +64,8 @@ class StorageLevel:
         return "".join(words)
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         return isinstance(other, StorageLevel) and all(
             getattr(self, field) == getattr(other, field) for field in self.__slots__
         )
