@@ -104,6 +104,23 @@ def test_a_recomputed_output_whose_loss_was_not_heard_of_is_no_task_either() -> 
     assert run(records, "second").tasks == 3
 
 
+def test_a_recovering_task_is_none_of_the_plan_while_it_runs_either() -> None:
+    records = lost_between_jobs().records
+    second = next(i for i, r in enumerate(records) if isinstance(r.fact, f.JobStarted) and r.fact.job == 2)
+    begun = next(i for i, r in enumerate(records) if i > second and isinstance(r.fact, f.TaskStarted))
+    assert run(records[: begun + 1], "second").tasks == 0
+
+
+def test_a_stage_planned_as_skipped_that_had_to_run_after_all_is_not_skipped() -> None:
+    story = Story()
+    story.records = sample_facts.skipped_stages()[:-2]
+    story.add(*(f.MapOutputLost(2, i, 1, 0, "executor_lost") for i in (1, 3)))
+    story.start(5, 3, (1, 3)).run(5, (1, 3), executor=0, shuffle=2, recovers="shuffle").finish(5, 3)
+    after = run(story.records)
+    assert (after.stages, after.stages_skipped, after.tasks) == (3, 0, 16)
+    assert (after.recomputed_partitions, after.recomputed_of) == (2, 24)
+
+
 def test_outputs_lost_and_made_again_within_a_job_change_no_count_of_tasks() -> None:
     story = Story()
     story.records = sample_facts.lost_map_outputs()

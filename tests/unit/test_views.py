@@ -361,3 +361,32 @@ def test_a_stopped_context_has_no_executor() -> None:
     views = folded(Story().add(f.ContextStopped("app-1")).records)
     assert views.stopped
     assert not any(executor.alive for executor in views.executors.values())
+
+
+def test_a_late_second_attempt_leaves_a_done_partition_done() -> None:
+    story = Story()
+    story.records = sample_facts.three_partitions()
+    story.tasks = 3
+    late = story.begin(1, 2, attempt=1)
+    story.end(3, 1, 2).end(late, 1, 2, attempt=1, status="cancelled")
+    assert folded(story.records).stages[1].states[2:] == b"d"
+
+
+def test_a_running_stage_has_less_done_when_outputs_of_it_are_lost() -> None:
+    story = Story()
+    stages = (f.StageNode(1, "map", 5, 4, (1,), (), False, "a"),)
+    story.add(f.JobStarted(1, SCOPE, "count", "x:1", 1, "", (node(1, "a", "x:1", 4),), (), stages))
+    story.start(1, 1, range(4)).run(1, range(3), shuffle=5)
+    story.add(f.MapOutputLost(5, 1, 1, 0, "executor_lost"))
+    stage = folded(story.records).stages[1]
+    assert (stage.states, stage.done, stage.planned) == (b"dldw", 2, 4)
+    again = folded(story.start(1, 1, (0, 1), attempt=1).records).stages[1]
+    assert (again.states, again.done, again.planned) == (b"wwdw", 1, 4)
+
+
+def test_an_executor_replaced_without_a_word_has_lost_its_blocks() -> None:
+    story = Story()
+    story.persist(1, "a", "In [1]:1", "MEMORY_ONLY", 4).store(1, range(4), MIB)
+    views = folded(story.add(f.ExecutorAdded(1, 1, "127.0.0.1", 77, 1, MIB, MIB)).records)
+    assert views.cache[1].states() == "mlml"
+    check(views)
