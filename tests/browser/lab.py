@@ -139,5 +139,17 @@ def run_up_to(page: Page, text: str) -> None:
         run_next_cell(page)
 
 
+def select_cell(page: Page, text: str) -> None:
+    """The first cell whose source contains `text` is selected."""
+    page.evaluate(
+        f"""(text) => {{
+          const cells = {_NOTEBOOK}.content;
+          cells.activeCellIndex = cells.widgets.findIndex((cell) => cell.model.sharedModel.getSource().includes(text));
+        }}""",
+        text,
+    )
+    assert text in selected_source(page)
+
+
 def selected_source(page: Page) -> str:
     return str(page.evaluate(f"() => {_NOTEBOOK}.content.activeCell.model.sharedModel.getSource()"))
