@@ -58,7 +58,6 @@ class AttachedBackend:
         self._settings = settings
         self._on_lost = on_lost
         self._app = secrets.token_hex(4)
-        self._owns_client = not isinstance(target, Client)
         self._client = self._connect(target)
         self._runner: DaskRunner | None = None
         self._lock = threading.Lock()
@@ -67,10 +66,14 @@ class AttachedBackend:
         self.slots = max(1, sum(worker.threads for worker in self._ask(compat.workers(self._client))))
 
     def _connect(self, target: Any) -> Client:
+        # A connection of our own even where we are given a client: subscriptions and its end are ours then.
+        security = None
         if isinstance(target, Client):
-            return target
+            target, security = compat.address_of(target), target.security
         try:
-            return Client(target, set_as_default=False, timeout=self._settings.start_timeout_s)  # type: ignore[no-untyped-call]
+            return Client(  # type: ignore[no-untyped-call]
+                target, security=security, set_as_default=False, timeout=self._settings.start_timeout_s
+            )
         except (OSError, TypeError, ValueError) as error:
             raise ClusterError(
                 f"connecting to the Dask cluster {target}",
@@ -155,7 +158,6 @@ class AttachedBackend:
         with contextlib.suppress(Exception):  # the cluster may be gone, and the rest must go on
             self._client.unsubscribe_topic("all")  # type: ignore[no-untyped-call]
             self._client.unregister_worker_plugin(f"sparklab-{self._app}")  # type: ignore[no-untyped-call]
-        if self._owns_client:
             self._client.close(timeout=2)  # type: ignore[no-untyped-call]
 
 

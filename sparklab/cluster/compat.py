@@ -205,6 +205,11 @@ def connect(address: str, security: Security, timeout_s: float = 10.0) -> Client
     return client
 
 
+def address_of(client: Client) -> str:
+    """Where the scheduler of `client` listens."""
+    return str(client.scheduler.address)
+
+
 def add_handler(worker: Worker, name: str, handler: Callable[..., Any]) -> None:
     """Calls of `name` reach `handler` on `worker`'s event loop.
 

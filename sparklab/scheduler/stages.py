@@ -134,7 +134,7 @@ def demand(
                 shuffles.add(dependency.spec.shuffle_id)
                 continue
             parent = dependency.rdd._id
-            if isinstance(dependency, OneToOne):
+            if isinstance(dependency, OneToOne):  # noqa: SIM108
                 # Sets are shared along a chain and never changed: a long lineage costs no copies.
                 above = need
             else:

@@ -1,0 +1,105 @@
+"""Attaching to a Dask cluster that somebody else runs: both lanes, other people's losses, nothing left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from distributed import Client, LocalCluster, get_task_stream
+
+from sparklab import SparkConf, SparkContext
+from sparklab.errors import ClusterError
+from tests.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", worker_dashboard_address=":0") as own:
+        yield own
+
+
+@pytest.fixture
+def client(cluster: LocalCluster) -> Iterator[Client]:
+    with Client(cluster, set_as_default=False) as own:
+        yield own
+
+
+def word_count(sc: SparkContext) -> list[tuple[str, int]]:
+    words = sc.parallelize("to be or not to be".split() * 100, 20)
+    return sorted(words.map(lambda w: (w, 1)).reduceByKey(lambda a, b: a + b, 3).collect())
+
+
+EXPECTED = [("be", 200), ("not", 100), ("or", 100), ("to", 200)]
+
+
+@pytest.mark.parametrize("lane", ["auto", "direct", "graph"])
+def test_each_lane_gives_the_same_answer(client: Client, lane: str) -> None:
+    with SparkContext(client, conf=SparkConf().set("sparklab.task.lane", lane)) as sc:
+        assert word_count(sc) == EXPECTED
+        cached = sc.parallelize(range(40), 8).cache()
+        assert cached.sum() == 780
+        with sc.scope("again") as again:
+            assert cached.sum() == 780
+        assert sc.run_of(again).cache_hits == 8
+
+
+def test_the_graph_lane_shows_its_load_to_dask(client: Client) -> None:
+    def tasks_seen(lane: str) -> int:
+        conf = SparkConf().set("sparklab.task.lane", lane)
+        with SparkContext(client, conf=conf) as sc, get_task_stream(client) as stream:
+            sc.parallelize(range(4), 4).count()
+        return sum(str(task["key"]).startswith("sparklab-") for task in stream.data)
+
+    assert tasks_seen("graph") == 4
+    assert tasks_seen("direct") == 0
+
+
+def test_a_cluster_object_and_an_address_will_do(cluster: LocalCluster) -> None:
+    with SparkContext(cluster) as sc:
+        assert word_count(sc) == EXPECTED
+    with SparkContext(cluster.scheduler_address) as sc:
+        assert word_count(sc) == EXPECTED
+
+
+def test_two_contexts_share_a_cluster(client: Client) -> None:
+    conf = SparkConf().set("sparklab.allowMultipleContexts", "true")
+    with SparkContext(client, conf=conf) as one, SparkContext(client, conf=conf) as other:
+        a, b = one.parallelize(range(10), 4).cache(), other.parallelize(range(20), 4).cache()
+        assert (a.sum(), b.sum(), a.sum(), b.sum()) == (45, 190, 45, 190)
+        assert len(one.lastRun.jobs) == len(other.lastRun.jobs) == 1
+
+
+def test_killing_somebody_elses_worker_by_hand_is_refused(client: Client) -> None:
+    with SparkContext(client) as sc, pytest.raises(ClusterError, match="not started by sparklab"):
+        sc.kill_executor(0)
+
+
+def test_a_worker_lost_by_somebody_else_costs_its_partitions_alone(cluster: LocalCluster, client: Client) -> None:
+    with SparkContext(client) as sc:
+        cached = sc.parallelize(range(80), 8).cache()
+        assert cached.sum() == 3160
+        victim = sorted(cluster.workers)[0]
+        cluster.workers[victim].process.process._process.kill()
+        wait_until(lambda: any(not info.alive for info in sc.executorInfos()))
+        with sc.scope("again") as again:
+            assert cached.sum() == 3160
+        assert sc.run_of(again).recomputed_partitions == 4
+        assert any("not by you" in note.message for note in sc.views.losses)
+
+
+def test_nothing_stays_on_the_workers_after_stop(client: Client) -> None:
+    def handlers(dask_worker: Any) -> list[str]:
+        return [name for name in dask_worker.handlers if name.startswith("sparklab")]
+
+    with SparkContext(client) as sc:
+        word_count(sc)
+        assert all(client.run(handlers).values())
+    assert not any(client.run(handlers).values())
+
+
+def test_an_address_where_nobody_listens_is_a_clear_error() -> None:
+    conf = SparkConf().set("sparklab.cluster.startTimeout", "1s")
+    with pytest.raises(ClusterError, match="tcp://127.0.0.1:9"):
+        SparkContext("tcp://127.0.0.1:9", conf=conf)
+    assert SparkContext._active is None
