@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from sparklab.jupyter.tables import seconds, shorten
 
@@ -47,12 +50,24 @@ class Glance:
 class ProgressLine:
     """One line of a terminal that is painted over and over, and leaves nothing behind.
 
-    Nothing at all is written where `stream` is no terminal.
+    While it is open, whatever the cell writes to ``sys.stdout`` and ``sys.stderr`` wipes it first, and no line that the
+    cell has begun is painted over. Nothing at all is written where `stream` is no terminal. Thread-safe.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._shown = ""
+        self._line_begun = False
+        self._lock = threading.RLock()
+        self._guarded: list[tuple[str, _Wiping]] = []
+
+    def open(self) -> None:
+        """What the cell writes from now on keeps clear of the line."""
+        if self._stream.isatty():
+            for name in ("stdout", "stderr"):
+                guard = _Wiping(getattr(sys, name), self._before_a_write)
+                setattr(sys, name, guard)
+                self._guarded.append((name, guard))
 
     def show(self, glance: Glance | None) -> None:
         """The line shows `glance`; with None it is gone."""
@@ -60,15 +75,45 @@ class ProgressLine:
             return
         width = shutil.get_terminal_size().columns - 1
         line = glance.line(width) if glance is not None else ""
-        if line == self._shown:
-            return
-        self._shown = line
-        self._stream.write(_ERASE + line)
-        self._stream.flush()
+        with self._lock:
+            if line == self._shown or (line and self._line_begun):
+                return
+            self._shown = line
+            self._stream.write(_ERASE + line)
+            self._stream.flush()
 
     def end(self, last: str = "") -> None:
         """The line is gone; `last`, where given, stands in its place for good."""
         self.show(None)
+        for name, guard in self._guarded:
+            if getattr(sys, name) is guard:
+                setattr(sys, name, guard.stream)
+        self._guarded.clear()
         if last:
             self._stream.write(last + "\n")
             self._stream.flush()
+
+    def _before_a_write(self, text: str) -> None:
+        with self._lock:
+            self.show(None)
+            if text:
+                self._line_begun = not text.endswith("\n")
+
+
+class _Wiping:
+    """A stream that says beforehand what is written to it."""
+
+    def __init__(self, stream: TextIO, before: Callable[[str], None]) -> None:
+        self.stream = stream
+        self._before = before
+
+    def write(self, text: str) -> int:
+        self._before(text)
+        return self.stream.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -70,6 +71,8 @@ class PanelSurface:
             leaves = defined_in(cell, self._shell.user_ns, value)
             if leaves:
                 self._panel.show_lineage(explain.plan(leaves[-1]))
+        # The end is drawn at once, however new the last picture: a headless run may listen no longer.
+        self._panel._twin_s = -math.inf
         self._panel.flush(force=True)
 
 
@@ -81,7 +84,7 @@ class LineSurface:
         self._line = ProgressLine(sys.stderr)
 
     def open(self, cell: Cell) -> None:
-        """Nothing stands before a job runs."""
+        self._line.open()
 
     def tick(self, cell: Cell, now_s: float) -> None:
         if cell.sc is not None:

@@ -170,3 +170,11 @@ def test_every_running_job_is_cancelled_by_one_word(shell: Any, loaded: Any, lin
 
 def test_freezing_without_a_front_end_is_no_error(loaded: Any) -> None:
     assert loaded("%sparklab freeze").error is None
+
+
+def test_the_doctor_is_asked_with_the_running_context(shell: Any, loaded: Any) -> None:
+    ran = loaded("%sparklab doctor -o findings")
+
+    assert ran.error is None
+    assert {"versions", "job"} <= {row["subject"] for row in shell.user_ns["findings"]}
+    assert "threads[2] was ready" in ran.out

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import sys
+
+import pytest
+
 from sparklab.jupyter.progress import Glance, ProgressLine
 from sparklab.jupyter.tables import mib, plural, seconds, shorten, table
 
@@ -57,6 +61,25 @@ def test_the_progress_line_leaves_nothing_behind() -> None:
     assert len(terminal.written) == 2
     assert terminal.written[0].startswith("\r\x1b[2Kmap: stage 1 of 1 [....")
     assert terminal.written[1] == "\r\x1b[2K"
+
+
+def test_what_the_cell_writes_wipes_the_progress_line_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    line = ProgressLine(terminal)  # type: ignore[arg-type]
+    line.open()
+
+    line.show(Glance("map", 1, 1, 0, 4, 0.5))
+    sys.stdout.write("counted: ")
+    line.show(Glance("map", 1, 1, 1, 4, 0.6))
+    sys.stdout.write("4\n")
+    line.show(Glance("map", 1, 1, 1, 4, 0.7))
+    line.end()
+
+    assert [text.replace("\r\x1b[2K", "<wiped>")[:12] for text in terminal.written] == [
+        "<wiped>map: ", "<wiped>", "counted: ", "4\n", "<wiped>map: ", "<wiped>",
+    ]  # fmt: skip
+    assert sys.stdout is terminal  # type: ignore[comparison-overlap]
 
 
 def test_no_progress_is_painted_where_there_is_no_terminal() -> None:

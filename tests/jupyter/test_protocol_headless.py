@@ -67,6 +67,15 @@ def test_the_picture_of_an_executed_cell_shows_its_end(tmp_path: Path) -> None:
     assert pictures(book.cells[2])[-1].startswith("0 jobs: nothing has run (lazy)")
 
 
+def test_the_picture_of_a_long_last_cell_shows_its_end(tmp_path: Path) -> None:
+    book, failed = execute(
+        tmp_path, SET_UP, "%%sparklab\nimport time\nsc.parallelize([3.3], 1).map(lambda s: time.sleep(s)).count()"
+    )
+
+    assert failed == ""
+    assert pictures(book.cells[1])[-1].startswith("Done")
+
+
 def test_an_executed_notebook_stops_at_a_failing_job(tmp_path: Path) -> None:
     book, failed = execute(
         tmp_path, SET_UP, "%%sparklab\nsc.parallelize([0], 1).map(lambda x: 1 / x).collect()", "print('on')"
