@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar
+from typing import Any, ClassVar, Final, NoReturn
 
 from sparklab import __version__
 from sparklab.cluster import jobs
@@ -32,6 +32,7 @@ from sparklab.events.facts import (
     ContextStarted,
     ContextStopped,
     RddPersisted,
+    Record,
     ScopeClosed,
     ScopeOpened,
     bounded,
@@ -47,11 +48,6 @@ from sparklab.rdd.sources import empty_rdd, parallelize, range_rdd, text_file, u
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.machine import Scheduler
 from sparklab.scheduler.state import Limits
-
-if TYPE_CHECKING:
-    pass
-
-T = TypeVar("T")
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024 * 1024  # Spark's default of spark.rpc.message.maxSize
 
@@ -149,7 +145,8 @@ class SparkContext:
         self._scope_ids = itertools.count()
         self._last_scope = ""
         self._last_job = -1
-        self.bus = Bus(self._open_journal())
+        self._journal = self._open_journal()
+        self.bus = Bus(self._journal)
         self.bus.publish(ContextStarted(self.applicationId, bounded(self.appName), self.master, __version__))
         failures = self.settings.max_task_failures
         if isinstance(parsed, LocalMaster):
@@ -187,10 +184,9 @@ class SparkContext:
     def _open_journal(self) -> Journal:
         folder = self.settings.journal_dir
         if folder is None:
-            own = tempfile.TemporaryDirectory(prefix="sparklab-journal-", dir=self.settings.local_dir)
-            self._journal_folder: tempfile.TemporaryDirectory[str] | None = own
-            return Journal(Path(own.name) / "journal.jsonl")
-        self._journal_folder = None
+            # A file without a name: whatever ends this process, nothing is left of it.
+            with tempfile.TemporaryDirectory(prefix="sparklab-journal-", dir=self.settings.local_dir) as own:
+                return Journal(Path(own) / "journal.jsonl")
         return Journal(Path(folder) / f"{self.applicationId}.jsonl")
 
     def _start(self) -> None:
@@ -247,9 +243,6 @@ class SparkContext:
         self._backend.stop()
         self.bus.publish(ContextStopped(self.applicationId))
         self.bus.close()
-        if self._journal_folder is not None:
-            with suppress(OSError):
-                self._journal_folder.cleanup()
         _open_contexts.discard(self)
 
     @classmethod
@@ -324,7 +317,7 @@ class SparkContext:
 
     # --- RDDs -------------------------------------------------------------------------------------
 
-    def parallelize(self, c: Iterable[T], numSlices: int | None = None) -> RDD[T]:
+    def parallelize(self, c: Iterable[Any], numSlices: int | None = None) -> RDD:
         """An RDD of the elements of `c`, whose data is copied now.
 
         Examples
@@ -334,7 +327,7 @@ class SparkContext:
         """
         return parallelize(self, c, numSlices)
 
-    def range(self, start: int, end: int | None = None, step: int = 1, numSlices: int | None = None) -> RDD[int]:
+    def range(self, start: int, end: int | None = None, step: int = 1, numSlices: int | None = None) -> RDD:
         """An RDD of the integers from `start` to `end` (not included), made on the executors.
 
         Examples
@@ -344,11 +337,11 @@ class SparkContext:
         """
         return range_rdd(self, start, end, step, numSlices)
 
-    def emptyRDD(self) -> RDD[Any]:
+    def emptyRDD(self) -> RDD:
         """An RDD without partitions."""
         return empty_rdd(self)
 
-    def textFile(self, name: str, minPartitions: int | None = None, use_unicode: bool = True) -> RDD[str]:
+    def textFile(self, name: str, minPartitions: int | None = None, use_unicode: bool = True) -> RDD:
         """The lines of text files. Lazy: the path is looked at when partitions are asked for.
 
         Parameters
@@ -358,7 +351,7 @@ class SparkContext:
         """
         return text_file(self, name, minPartitions, use_unicode)
 
-    def union(self, rdds: Sequence[RDD[T]]) -> RDD[T]:
+    def union(self, rdds: Sequence[RDD]) -> RDD:
         """The records of all `rdds`, one after the other; duplicates stay."""
         return union(self, rdds)
 
@@ -366,8 +359,8 @@ class SparkContext:
 
     def runJob(
         self,
-        rdd: RDD[T],
-        partitionFunc: Callable[[Iterable[T]], Iterable[Any]],
+        rdd: RDD,
+        partitionFunc: Callable[[Iterable[Any]], Iterable[Any]],
         partitions: Sequence[int] | None = None,
         allowLocal: bool = False,
     ) -> list[Any]:
@@ -509,6 +502,10 @@ class SparkContext:
         finally:
             self.close_scope(scope, status)
             _scope.set(outer)
+
+    def records(self) -> Iterator[Record]:
+        """All facts so far, from the journal; it is kept while the context lives, or for good with a journal folder."""
+        return self._journal.read()
 
     @property
     def views(self) -> Views:

@@ -207,7 +207,8 @@ def connect(address: str, security: Security, timeout_s: float = 10.0) -> Client
 
 def address_of(client: Client) -> str:
     """Where the scheduler of `client` listens."""
-    return str(client.scheduler.address)
+    scheduler: Any = client.scheduler
+    return str(scheduler.address)
 
 
 def add_handler(worker: Worker, name: str, handler: Callable[..., Any]) -> None:

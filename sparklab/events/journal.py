@@ -6,7 +6,7 @@ import json
 import logging
 import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from sparklab.events.facts import Record, bounded, from_json, to_json
 logger = logging.getLogger("sparklab.events")
 
 LIMIT_BYTES: Final = 256 * 1024 * 1024
+READ_BYTES: Final = 1 << 20
 
 
 def _plain(value: Any) -> Any:
@@ -52,7 +53,7 @@ class Journal:
         self._fd = -1
         try:
             path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             self._bytes = os.fstat(self._fd).st_size
         except OSError as error:
             self._end(f"{path} cannot be opened: {error.strerror}")
@@ -73,6 +74,14 @@ class Journal:
         except OSError as error:
             self._end(f"{self.path} cannot be written: {error.strerror}")
 
+    def read(self) -> Iterator[Record]:
+        """The records so far, in order; works while the journal is open, also when its file has no name any more."""
+        offset, rest = 0, b""
+        while self._fd >= 0 and (block := os.pread(self._fd, READ_BYTES, offset)):
+            offset += len(block)
+            *lines, rest = (rest + block).split(b"\n")
+            yield from _records(lines, self.path)
+
     def _end(self, problem: str) -> None:
         self.problem = f"the journal ends here: {problem}; jobs go on without it"
         logger.warning("%s", self.problem)
@@ -88,13 +97,15 @@ class Journal:
 def read_journal(path: Path) -> Iterator[Record]:
     """The records of a journal, in order. A torn last line ends it; unknown kinds are passed over."""
     with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            try:
-                record = from_json(json.loads(line))
-            except (ValueError, TypeError, KeyError, AttributeError):
-                logger.warning("%s: a line that is no fact was passed over", path)
-                continue
-            if record is not None:
-                yield record
+        yield from _records((line for line in file if line.endswith(b"\n")), path)
+
+
+def _records(lines: Iterable[bytes], path: Path) -> Iterator[Record]:
+    for line in lines:
+        try:
+            record = from_json(json.loads(line))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            logger.warning("%s: a line that is no fact was passed over", path)
+            continue
+        if record is not None:
+            yield record

@@ -40,7 +40,8 @@ class SourcePartition(Partition):
 class Driver(Protocol):
     """What an RDD needs of its context: ids, defaults, and somebody to run jobs."""
 
-    defaultParallelism: int
+    @property
+    def defaultParallelism(self) -> int: ...
 
     def new_rdd_id(self) -> int: ...
 

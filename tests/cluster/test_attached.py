@@ -26,7 +26,7 @@ def client(cluster: LocalCluster) -> Iterator[Client]:
 
 
 def word_count(sc: SparkContext) -> list[tuple[str, int]]:
-    words = sc.parallelize("to be or not to be".split() * 100, 20)
+    words = sc.parallelize(["to", "be", "or", "not", "to", "be"] * 100, 20)
     return sorted(words.map(lambda w: (w, 1)).reduceByKey(lambda a, b: a + b, 3).collect())
 
 
@@ -100,6 +100,6 @@ def test_nothing_stays_on_the_workers_after_stop(client: Client) -> None:
 
 def test_an_address_where_nobody_listens_is_a_clear_error() -> None:
     conf = SparkConf().set("sparklab.cluster.startTimeout", "1s")
-    with pytest.raises(ClusterError, match="tcp://127.0.0.1:9"):
+    with pytest.raises(ClusterError, match=r"tcp://127\.0\.0\.1:9"):
         SparkContext("tcp://127.0.0.1:9", conf=conf)
     assert SparkContext._active is None

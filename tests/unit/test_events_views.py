@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparklab import SparkContext
+from sparklab import SparkConf, SparkContext
 from sparklab.events.facts import KINDS, JobEnded, JobStarted, RddEdge, RddNode, Record, StageNode
 from sparklab.events.journal import read_journal
 from sparklab.events.run import headline, run_of
@@ -59,8 +59,6 @@ def test_folding_is_total_on_any_facts_in_any_order(facts: list[Any]) -> None:
 
 
 def test_a_live_view_equals_the_fold_of_its_journal(tmp_path: Path) -> None:
-    from sparklab import SparkConf
-
     conf = SparkConf().set("sparklab.journal.dir", str(tmp_path)).set("sparklab.allowMultipleContexts", "true")
     with SparkContext("threads[2]", "journal", conf=conf) as sc:
         words = (
@@ -86,6 +84,14 @@ def test_a_live_view_equals_the_fold_of_its_journal(tmp_path: Path) -> None:
         live.recomputed_partitions,
         live.recomputed_of,
     )
+
+
+def test_a_context_keeps_its_facts_in_a_file_without_a_name(tmp_path: Path) -> None:
+    conf = SparkConf().set("spark.local.dir", str(tmp_path)).set("sparklab.allowMultipleContexts", "true")
+    with SparkContext("threads[1]", "anonymous", conf=conf) as sc:
+        sc.parallelize([1, 2], 2).count()
+        assert [record.seq for record in sc.records()] == list(range(1, sc.bus.seq + 1))
+        assert not [path for path in tmp_path.iterdir() if "journal" in path.name]
 
 
 def test_only_the_newest_finished_jobs_are_kept() -> None:
