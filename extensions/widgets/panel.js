@@ -11,6 +11,7 @@ const SHORT = { m: "in memory", k: "on disk", M: "in two copies" };
 const HELD = "mkM";
 const WORST = "flarkmMwsdn"; // what a crowded picture must not hide, first
 const STROKES = [0, 2.5, 6, 9, 13];
+const WIDTH = 1101; // of "Stage 2, 24 tasks, 0.09 s" at 100 px, as the kernel reckons
 const EDGES = [["narrow", 1.5], ["< 1 MiB", 2.5], ["< 10 MiB", 6], ["< 100 MiB", 9], ["100 MiB and more", 13]];
 const count = (n) => Number(n).toLocaleString("en");
 const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
@@ -132,11 +133,18 @@ class View {
     const beat = setInterval(() => { if (this.silence() !== this.wasSilent) this.foot(); }, 500);
     const watch = new MutationObserver(() => { this.theme(); this.drawn = null; this.update(); });
     watch.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class"] });
-    this.stop.signal.addEventListener("abort", () => { clearInterval(beat); watch.disconnect(); for (const t of this.timers) clearTimeout(t); });
+    // A notebook builds cells out of sight: what was drawn without a width is drawn again when there is one.
+    const room = new ResizeObserver(() => {
+      const now = this.panel.clientWidth;
+      if (now && Math.abs(now - (this.room || 0)) > 8) { this.room = now; this.theme(); this.drawn = null; this.update(); }
+    });
+    room.observe(this.panel);
+    this.stop.signal.addEventListener("abort", () => { clearInterval(beat); watch.disconnect(); room.disconnect(); for (const t of this.timers) clearTimeout(t); });
   }
 
   theme() {
-    this.panel.classList.remove("sl-dark");
+    this.panel.classList.remove("sl-dark", "sl-wide");
+    this.panel.classList.toggle("sl-wide", wide(getComputedStyle(this.panel).fontFamily));
     const rgb = (getComputedStyle(this.panel).backgroundColor.match(/[\d.]+/g) || [255, 255, 255]).map(Number);
     this.panel.classList.toggle("sl-dark", 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2] < 128);
   }
@@ -579,7 +587,7 @@ class View {
     if (!cache.rows.length) { u.view.replaceChildren(box, el("p", { class: "sl-none" }, el("span", { text: cache.empty || "Nothing is cached. " }), el("code", { text: cache.hint || "" }))); return; }
     const width = Math.max(...cache.rows.map((row) => (row.p.length > 60 ? 0 : row.p.length))), line = width > 24 ? 30 : 24, pitch = width > 24 ? 20.5 : 25.5;
     box.style.minWidth = px(Math.max(760, 300 + Math.min(width, line) * pitch));
-    box.append(el("div", { class: "sl-rule" }), el("div", { class: "sl-row sl-top" }, el("span", { text: "partition" }), this.numbers(Math.min(width, line), pitch), el("span", { text: "in memory, MiB" })));
+    box.append(el("div", { class: "sl-rule" }), el("div", { class: "sl-row sl-top" }, el("span", { text: "partition" }), this.numbers(Math.min(width, line), pitch), el("span", { text: "in memory" })));
     if (this.byExecutor) for (const one of cache.budgets.filter((b) => b.alive)) {
       box.append(el("p", { class: "sl-where", text: `executor ${one.ex}` }));
       for (const row of cache.rows) if (row.e.some((held) => held.split(" ").includes(String(one.ex)))) box.append(this.cachedRow(row, line, pitch, String(one.ex)));
@@ -605,7 +613,7 @@ class View {
     if (!one.alive) bar.append(el("span", { text: one.why || "lost" }));
     for (const [name, mib] of one.parts) bar.append(el("span", { class: "sl-part", style: { width: `${(100 * mib) / whole}%` }, title: `${name} ${mib.toFixed(1)} MiB`, text: mib / whole > 0.2 ? `${shorten(name, 18)} ${mib.toFixed(1)}` : mib / whole > 0.11 ? mib.toFixed(1) : "" }));
     if (spilled > 0) bars.append(el("div", { class: "sl-spill", style: { flex: `${Math.min(spilled, whole / 3)} 0 12px` } }, one.spilled > 0 ? el("div", { class: "sl-disk", style: { width: `${Math.max(6, (100 * one.spilled) / spilled)}%` }, title: `${one.spilled.toFixed(1)} MiB on disk` }) : null));
-    const said = el("span", {}, el("b", { text: one.used.toFixed(1) }), el("span", { text: ` of ${one.budget.toFixed(0)} MiB, ${one.spilled > 0 ? `${one.spilled.toFixed(1)} on disk` : "none on disk"}` }));
+    const said = el("span", {}, el("b", { text: one.said[0] }), el("span", { text: one.said[1] }));
     const kill = this.button(`Kill executor ${one.ex}`, () => this.send("kill-executor", { executor: one.ex }, `Kill executor ${one.ex}`), { disabled: off || !one.alive, title: `costs ${plural(one.live, "cached block")} that only it holds` });
     return el("div", { class: `sl-budget${one.alive ? "" : " sl-gone"}` }, el("b", { text: `executor ${one.ex}` }), bars,
       el("span", { class: "sl-of" }, one.alive ? said : el("span", { text: "not running" }), cache.kill ? el("span", { text: plural(one.live, "block") }) : null, cache.kill ? kill : null));
@@ -634,7 +642,7 @@ class View {
     });
     const name = el("button", { type: "button", class: "sl-rdd", "data-rdd": row.rdd, "aria-pressed": String(chosen), title: row.full, "aria-label": `${row.full}, ${row.level}, ${row.of}; left and right choose a partition`, onclick: () => { this.row = chosen ? null : row.rdd; this.part = null; this.notice = ""; this.update(); } },
       el("b", { text: row.n }), el("i", { text: row.s }), el("span", { text: row.level }));
-    return el("div", { class: "sl-row" }, name, art, el("div", { class: "sl-sum" }, el("b", { text: row.mib.toFixed(1) }), el("span", { text: row.of })));
+    return el("div", { class: "sl-row" }, name, art, el("div", { class: "sl-sum" }, el("b", { text: row.memory }), el("span", { text: row.of })));
   }
 
   // What can be done with the chosen row, its cost before each button.
@@ -655,6 +663,13 @@ class View {
 // --- small geometry -----------------------------------------------------------------------------------------
 
 function axis(x, y, text, back = "0") { return el("span", { class: "sl-axis", text, style: { left: px(x), top: px(y), transform: `translateX(-${back})` } }); }
+
+// Positions come from Helvetica's widths: where the notebook's font is much wider, the panel takes one that is not.
+function wide(family) {
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = `100px ${family}`;
+  return pen.measureText("Stage 2, 24 tasks, 0.09 s").width > WIDTH * 1.06;
+}
 
 function shorten(text, length) { return text.length <= length ? text : `${text.slice(0, Math.ceil((length - 1) / 2))}…${text.slice(-Math.floor((length - 1) / 2))}`; }
 

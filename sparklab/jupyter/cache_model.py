@@ -14,6 +14,7 @@ PARTS_MAX: Final = 6
 NUMBERED_MAX: Final = 60
 CELLS_MAX: Final = 600
 _MIB: Final = 1 << 20
+_GIB: Final = 1 << 30
 
 
 def cache_model(views: Views) -> dict[str, Any]:
@@ -61,9 +62,19 @@ def _budget(views: Views, executor: ExecutorView) -> dict[str, Any]:
         "used": round(executor.cache_used_bytes / _MIB, 2) if executor.alive else 0.0,
         "budget": round(executor.cache_budget_bytes / _MIB, 2),
         "spilled": round(executor.disk_used_bytes / _MIB, 2) if executor.alive else 0.0,
+        "said": _said(executor),
         "live": executor.cached_partitions if executor.alive else 0,
         "parts": shown if executor.alive else [],
     }
+
+
+def _said(executor: ExecutorView) -> tuple[str, str]:
+    """How much is used, and of how much: "62.7", " of 64 MiB, 4.0 on disk"."""
+    used, budget, disk = executor.cache_used_bytes, executor.cache_budget_bytes, executor.disk_used_bytes
+    if budget < _GIB and (used == 0 or used >= _MIB / 10) and (disk == 0 or disk >= _MIB / 10):
+        on_disk = f"{disk / _MIB:.1f} on disk" if disk else "none on disk"
+        return f"{used / _MIB:.1f}", f" of {budget / _MIB:.0f} MiB, {on_disk}"
+    return mib(used), f" of {mib(budget)}, {f'{mib(disk)} on disk' if disk else 'none on disk'}"
 
 
 def _row(cached: CachedRdd) -> dict[str, Any]:
@@ -86,7 +97,7 @@ def _row(cached: CachedRdd) -> dict[str, Any]:
         "bin": per_cell,
         "e": [" ".join(map(str, sorted(cached.blocks.get(i, ())))) for i in range(len(states))] if few else [],
         "each": [_each(cached, i) for i in range(len(states))] if few else [],
-        "mib": round(cached.bytes("memory") / _MIB, 2),
+        "memory": mib(cached.bytes("memory")),
         "held": sum(state in HELD for state in states),
         "of": said,
     }

@@ -274,9 +274,7 @@ def _cache(canvas: _Canvas, cache: Mapping[str, Any], y: float, room: float) -> 
         canvas.rect(PAD + 88, y, 96 * used, 12, shapes.HELD)
         dash = "" if budget["alive"] else ' stroke-dasharray="3 2"'
         canvas.rect(PAD + 87.5, y - 0.5, 97, 13, "none", shapes.EDGE, dash)
-        said = f"{budget['used']:.1f} of {budget['budget']:.0f} MiB"
-        if budget["spilled"]:
-            said += f", {budget['spilled']:.1f} on disk"
+        said = "".join(budget["said"]).removesuffix(", none on disk")
         canvas.text(PAD + 194, y + 10, said if budget["alive"] else budget.get("why") or "lost", room - 194, 12)
         y += 21
     if len(cache["budgets"]) > _EXECUTORS:

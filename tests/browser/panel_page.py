@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+from tests.browser import lab
+
 WIDGETS = Path(__file__).parents[2] / "extensions" / "widgets"
 
 THEMES = {
@@ -57,12 +54,10 @@ _FAKE = """
 
 def why_not() -> str:
     """Why the browser cannot be driven here, or "" where it can."""
-    if not os.path.exists(CHROMIUM):
-        return f"{CHROMIUM} is not installed"
-    try:
-        import playwright.sync_api  # noqa: F401
-    except ImportError:
-        return "playwright is not installed"
+    if lab.chromium() is None:
+        return "this machine has no chromium: apt-get install chromium"
+    if importlib.util.find_spec("playwright") is None:
+        return "playwright is not installed: it is in the test extra"
     return ""
 
 
@@ -72,7 +67,7 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=lab.chromium(), args=list(lab.CHROMIUM_ARGUMENTS))
         try:
             yield chromium
         finally:
