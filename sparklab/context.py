@@ -31,6 +31,7 @@ from sparklab.events.bus import Bus
 from sparklab.events.facts import (
     ContextStarted,
     ContextStopped,
+    JobStarted,
     RddPersisted,
     Record,
     ScopeClosed,
@@ -47,6 +48,7 @@ from sparklab.rdd.rdd import RDD
 from sparklab.rdd.sources import empty_rdd, parallelize, range_rdd, text_file, union
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.machine import Scheduler
+from sparklab.scheduler.planning import plan_of_rdd
 from sparklab.scheduler.state import Limits
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024 * 1024  # Spark's default of spark.rpc.message.maxSize
@@ -415,6 +417,12 @@ class SparkContext:
 
     def _killer(self) -> Callable[[int], None] | None:
         return (lambda executor: self._backend.kill(executor, False)) if self._ready.is_set() else None
+
+    def plan(self, rdd: RDDCore) -> JobStarted:
+        """What computing all of `rdd` would take now, as the fact that a job of it would begin with. Nothing runs."""
+        len(rdd.partitions)  # asked in this thread, where a path that matches no file may raise
+        plan: JobStarted = self._dispatcher.call(lambda s: plan_of_rdd(rdd, s.blocks, s.outputs))
+        return plan
 
     def cancelJob(self, jobId: int, reason: str | None = None) -> None:
         """Job `jobId` ends with JobCancelled; its tasks are stopped, within about a second."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import queue
 import threading
@@ -73,20 +74,24 @@ class Dispatcher:
         self._inbox.put((handle, stimulus))
 
     def call(self, function: Callable[[Scheduler], Any], timeout_s: float = 10.0) -> Any:
-        """``function(scheduler)`` run in the scheduler's thread, between two stimuli. Blocks for its value."""
-        done = threading.Event()
-        box: list[Any] = []
+        """``function(scheduler)`` run in the scheduler's thread, between two stimuli. Blocks for its value.
+
+        Raises what the function raises, and SparklabError where the scheduler does not answer in `timeout_s` seconds.
+        """
+        answer: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
         def run() -> None:
             try:
-                box.append(function(self.scheduler))
-            finally:
-                done.set()
+                answer.set_result(function(self.scheduler))
+            except BaseException as error:
+                answer.set_exception(error)
 
         self._inbox.put(run)
-        if not done.wait(timeout_s) or not box:
-            raise SparklabError("asking the scheduler", f"no answer in {timeout_s:.0f} s", "try again, or sc.stop()")
-        return box[0]
+        try:
+            return answer.result(timeout_s)
+        except concurrent.futures.TimeoutError:
+            found = f"no answer in {timeout_s:.0f} s"
+            raise SparklabError("asking the scheduler", found, "try again, or sc.stop()") from None
 
     def fail_all(self, error: BaseException) -> None:
         """Every job, waiting or running, ends with `error`; so does every later one."""

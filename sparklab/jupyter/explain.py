@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Final, cast
 from sparklab.context import SparkContext
 from sparklab.events.facts import JobStarted, RddNode, StageNode
 from sparklab.jupyter.tables import plural, shorten
-from sparklab.scheduler.describe import job_started
-from sparklab.scheduler.messages import JobSubmitted
-from sparklab.scheduler.stages import Stage, StageGraph, demand
 
 if TYPE_CHECKING:
     from sparklab.rdd.rdd import RDD
@@ -90,29 +87,7 @@ def held_by(sc: SparkContext) -> dict[int, int]:
 def plan(rdd: RDD) -> JobStarted:
     """The plan of computing all of `rdd` now, shaped as the fact that a job of it begins with; nothing runs.
 
-    Reads which partitions are cached and which map outputs are there, as folded so far. Stage numbers count from 0
-    within the plan. Raises what asking for the partitions raises (a path that matches no file).
+    Stage numbers count from 0 within the plan. Raises what asking for the partitions raises: a path that matches no
+    file.
     """
-    result = StageGraph().result_stage(rdd, len(rdd.partitions))
-    bus = cast(SparkContext, rdd.context).bus
-    with bus.lock:
-        cached = {number: set(view.blocks) for number, view in bus.views.cache.items()}
-        written = {number: set(view.outputs) for number, view in bus.views.shuffles.items()}
-    computed: dict[int, dict[int, set[int]]] = {}
-    order: list[Stage] = []
-    pending: dict[int, tuple[Stage, set[int]]] = {result.id: (result, set(range(result.num_tasks)))}
-    while pending:
-        # A stage's number is greater than its parents': by then, all its readers have said what they want of it.
-        stage, wanted = pending.pop(max(pending))
-        order.insert(0, stage)
-        if not wanted:
-            continue
-        computed[stage.id], shuffles = demand(stage, wanted, lambda number, i: i in cached.get(number, ()))
-        for parent in stage.parents:
-            assert parent.writes is not None
-            shuffle = parent.writes.shuffle_id
-            missing = set(range(parent.num_tasks)) - written.get(shuffle, set()) if shuffle in shuffles else set()
-            pending.setdefault(parent.id, (parent, set()))[1].update(missing)
-    asked = JobSubmitted(-1, rdd, range(result.num_tasks), action="", call_site=rdd.call_site, pool="")
-    served = {number for number, held in cached.items() if held}
-    return job_started(asked, order, set(computed), computed, served)
+    return cast(SparkContext, rdd.context).plan(rdd)

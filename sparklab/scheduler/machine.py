@@ -24,14 +24,13 @@ from sparklab.events.facts import (
 )
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.books import apply_changes, book_map_output, task_fact
-from sparklab.scheduler.describe import job_started
 from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
 from sparklab.scheduler.placement import Placement
+from sparklab.scheduler.planning import plan_of
 from sparklab.scheduler.stages import Stage, StageGraph, demand
 from sparklab.scheduler.state import Effects, Job, Limits, StageRun, State, Task
 from sparklab.scheduler.waiting import ExecutorState
 from sparklab.shuffle.bounds import range_bounds
-from sparklab.storage.level import StorageLevel
 
 
 class Scheduler:
@@ -132,40 +131,11 @@ class Scheduler:
         for position, partition in enumerate(s.partitions):
             positions.setdefault(partition, []).append(position)
         self.jobs[s.job] = Job(s, stage, self.state.now_s, positions)
-        to_run, computed, order = self._plan(stage, set(positions))
-        served = {
-            r._id
-            for each in order
-            for r in each.rdds
-            if r.storage_level != StorageLevel.NONE and self.blocks.has_any(r._id)
-        }
-        self.state.out.facts.append(job_started(s, order, to_run, computed, served))
+        self.state.out.facts.append(plan_of(s, stage, self.blocks, self.outputs))
         if not positions:
             self._finish_job(s.job, "succeeded", None)
             return
         self._require(stage, set(positions), s.job)
-
-    def _plan(self, stage: Stage, partitions: set[int]) -> tuple[set[int], dict[int, dict[int, set[int]]], list[Stage]]:
-        """Stage ids that must run, what each computes, and all stages to draw (the skipped ones' parents left out)."""
-        to_run: set[int] = set()
-        computed: dict[int, dict[int, set[int]]] = {}
-        order: dict[int, Stage] = {}
-        stack: list[tuple[Stage, set[int]]] = [(stage, partitions)]
-        while stack:
-            node, wanted = stack.pop()
-            if node.id in order:
-                continue
-            order[node.id] = node
-            if not wanted:
-                continue
-            to_run.add(node.id)
-            computed[node.id], shuffles = demand(node, wanted, self.blocks.is_cached)
-            for parent in node.parents:
-                assert parent.writes is not None
-                outputs = self.outputs.ensure(parent.writes)
-                needed = parent.writes.shuffle_id in shuffles
-                stack.append((parent, set(outputs.missing()) if needed else set()))
-        return to_run, computed, sorted(order.values(), key=lambda each: each.id)
 
     def _finish_job(self, job_id: int, status: str, error: BaseException | None, stage: int = -1) -> None:
         job = self.jobs.pop(job_id)
