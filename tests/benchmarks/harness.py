@@ -193,8 +193,8 @@ def measure(
     """Every workload on every system, `rounds` times, the systems taking turns; blocks until all are done.
 
     A system that cannot run here is left out, with the reason. One that fails at a workload is not asked for it any
-    more; one that gives no answer in `timeout_s` seconds is also ended and started again. Workloads that compute with numpy run in
-    processes of their own.
+    more; one that gives no answer in `timeout_s` seconds is also ended and started again. Workloads that compute with
+    numpy run in processes of their own.
     """
     results = Results(tuple(systems), rounds, sizes)
     loaded = [(name, workloads.load(name)) for name in workload_names]

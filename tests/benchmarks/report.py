@@ -129,12 +129,25 @@ def _times(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
+def memory(results: Results) -> list[list[str]]:
+    """Header and rows of text: the peak of each process tree in MiB, of the steps that hold data."""
+    rows = [["peak memory, MiB", *results.systems]]
+    for row in results.rows.values():
+        peaks = [row.peak_bytes(system) for system in results.systems]
+        if row.workload not in _WALL_ONLY and any(peaks):
+            rows.append([title(row), *(f"{peak / 2**20:.0f}" if peak else "-" for peak in peaks)])
+    return rows
+
+
 def as_text(results: Results) -> str:
-    """The table for a terminal."""
-    rows = table(results)
+    """The tables for a terminal."""
+    return "\n".join([_caption(results), _aligned(table(results)), "", _aligned(memory(results))])
+
+
+def _aligned(rows: list[list[str]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([_caption(results), lines[0], "-" * len(lines[0]), *lines[1:]])
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
 def as_markdown(results: Results, mode: str) -> str:
