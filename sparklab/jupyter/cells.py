@@ -200,10 +200,10 @@ class Cells:
         self.running.set(cell)
         with self._lock:
             self._open[id(info)] = cell
+            self._busy.set()
         sc = SparkContext._active
         if sc is not None and not cell.marked:
             cell.enter(sc)
-        self._busy.set()
 
     @quietly
     def _post_run_cell(self, result: ExecutionResult | None) -> None:
@@ -226,8 +226,6 @@ class Cells:
     def _close(self, cell: Cell, status: str, value: Any) -> None:
         with self._lock:
             self._open = {key: other for key, other in self._open.items() if other is not cell}
-            if not self._open and not self._unloaded.is_set():
-                self._busy.clear()
         if self.running.get() is cell:
             self.running.set(None)
         cell.stop_listening()
@@ -298,6 +296,11 @@ class Cells:
     def _tick_while_busy(self) -> None:
         while not self._unloaded.is_set():
             self._busy.wait()
-            for cell in self.open_cells():
-                cell.context.run(self.tick, cell, time.monotonic())
             self._unloaded.wait(TICK_S)
+            cells = self.open_cells()
+            for cell in cells:
+                cell.context.run(self.tick, cell, time.monotonic())
+            with self._lock:
+                # Left to the ticker, so that a quick cell wakes nobody at its end.
+                if not self._open and not self._unloaded.is_set():
+                    self._busy.clear()
