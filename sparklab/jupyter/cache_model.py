@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sparklab.events.views import CachedRdd, ExecutorView, Views
-from sparklab.jupyter.dag_model import HELD, bins, mib
+from sparklab.jupyter.dag_model import bins, mib
+from sparklab.jupyter.holdings import Holding
 from sparklab.jupyter.looks import ours
 from sparklab.jupyter.metrics import fit
 
@@ -17,12 +19,12 @@ _MIB: Final = 1 << 20
 _GIB: Final = 1 << 30
 
 
-def cache_model(views: Views) -> dict[str, Any]:
+def cache_model(views: Views, held: Mapping[int, Holding]) -> dict[str, Any]:
     """``budgets`` (a bar for each executor), ``rows`` (one per persisted RDD), the last loss, and how to fill it."""
-    shown = list(views.cache.values())[-ROWS_MAX:]
+    shown = list(held.values())[-ROWS_MAX:]
     return {
-        "budgets": [_budget(views, executor) for _, executor in sorted(views.executors.items())],
-        "rows": [_row(cached) for cached in shown],
+        "budgets": [_budget(held, executor) for _, executor in sorted(views.executors.items())],
+        "rows": [_row(one) for one in shown],
         "more": len(views.cache) - len(shown),
         "log": _log(views),
         "kill": ours(views),
@@ -44,14 +46,9 @@ def _log(views: Views) -> str:
     return last.message if last in views.evictions else f"{last.subject} lost: {last.message}"
 
 
-def _budget(views: Views, executor: ExecutorView) -> dict[str, Any]:
-    held: dict[str, float] = {}
-    for cached in views.cache.values():
-        for holders in cached.blocks.values():
-            tier, size = holders.get(executor.executor, ("", 0))
-            if tier == "memory":
-                held[cached.name] = held.get(cached.name, 0.0) + size / _MIB
-    parts = sorted(held.items(), key=lambda part: -part[1])
+def _budget(held: Mapping[int, Holding], executor: ExecutorView) -> dict[str, Any]:
+    mine = [(one.cached.name, one.memory_of[executor.executor] / _MIB) for one in held.values()]
+    parts = sorted((part for part in mine if part[1]), key=lambda part: -part[1])
     shown = [[name, round(size, 2)] for name, size in parts[:PARTS_MAX]]
     if len(parts) > PARTS_MAX:
         shown.append([f"{len(parts) - PARTS_MAX} more", round(sum(size for _, size in parts[PARTS_MAX:]), 2)])
@@ -77,9 +74,9 @@ def _said(executor: ExecutorView) -> tuple[str, str]:
     return mib(used), f" of {mib(budget)}, {f'{mib(disk)} on disk' if disk else 'none on disk'}"
 
 
-def _row(cached: CachedRdd) -> dict[str, Any]:
-    states = cached.states()
-    memory = sum(state in "mM" for state in states)
+def _row(held: Holding) -> dict[str, Any]:
+    cached, states = held.cached, held.states
+    memory = states.count("m") + states.count("M")
     disk = states.count("k")
     said = f"{memory:,} of {len(states):,}" if memory or not disk else ""
     said += (", " if said and disk else "") + (f"{disk:,} on disk" if disk else "")
@@ -97,8 +94,7 @@ def _row(cached: CachedRdd) -> dict[str, Any]:
         "bin": per_cell,
         "e": [" ".join(map(str, sorted(cached.blocks.get(i, ())))) for i in range(len(states))] if few else [],
         "each": [_each(cached, i) for i in range(len(states))] if few else [],
-        "memory": mib(cached.bytes("memory")),
-        "held": sum(state in HELD for state in states),
+        "memory": mib(held.memory_bytes),
         "of": said,
     }
 

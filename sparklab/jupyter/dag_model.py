@@ -17,7 +17,6 @@ CELLS_MAX: Final = 3000
 LOSTS_MAX: Final = 50
 SMALL: Final = 200
 NARROW_PX: Final = 600  # at 600 px, its smallest text is still above 10 px
-HELD: Final = "mkM"
 _COMPUTED: Final = "dmMkal"
 _DRAWN: Final = "dmMkasrlfwn"  # the order of states in a bar
 _EDGE_LIMITS: Final = (1 << 20, 10 << 20, 100 << 20)
@@ -254,7 +253,12 @@ def _outputs(group: folding.Group, owner: Mapping[str, tuple[StageNode, RddNode]
 
 
 def _losts(states: str) -> list[int]:
-    return [i for i, state in enumerate(states) if state == "l"][:LOSTS_MAX]
+    found: list[int] = []
+    at = states.find("l")
+    while at >= 0 and len(found) < LOSTS_MAX:
+        found.append(at)
+        at = states.find("l", at + 1)
+    return found
 
 
 def bins(states: str, cells: int = CELLS_MAX) -> tuple[str, int]:
@@ -262,9 +266,8 @@ def bins(states: str, cells: int = CELLS_MAX) -> tuple[str, int]:
     per_cell = -(-len(states) // cells) or 1
     if per_cell == 1:
         return states, 1
-    badness = {state: number for number, state in enumerate(WORST)}
     parts = (states[i : i + per_cell] for i in range(0, len(states), per_cell))
-    return "".join(min(part, key=lambda state: badness.get(state, 99)) for part in parts), per_cell
+    return "".join(next((state for state in WORST if state in part), part[0]) for part in parts), per_cell
 
 
 def tally_text(tally: Mapping[str, int]) -> str:

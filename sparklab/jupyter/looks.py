@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from sparklab.events import states
 from sparklab.events.facts import RddNode, StageNode
 from sparklab.events.run import seconds
 from sparklab.events.views import CachedRdd, JobView, StageView, Views
-from sparklab.jupyter.dag_model import HELD, Plan, mib, plural
+from sparklab.jupyter.dag_model import Plan, mib, plural
+from sparklab.jupyter.holdings import HELD, Holding
 
-_NOT_RUN = "n"
+_NOT_RUN: Final = "n"
+_HELD: Final = HELD.encode()
 
 
 @dataclass(slots=True)
@@ -24,6 +27,7 @@ class Kinship:
     rdds: dict[int, RddNode] = field(default_factory=dict)
     children: dict[int, list[int]] = field(default_factory=dict)
     _parents: dict[int, list[int]] = field(default_factory=dict)
+    _carried: dict[tuple[int, int, frozenset[int]], Sequence[int] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rdds = {rdd.rdd: rdd for rdd in self.plan.rdds}
@@ -69,14 +73,20 @@ class Kinship:
                     stack.append(child)
         return None
 
-    def carried(self, start: int, end: int, inside: frozenset[int]) -> list[int] | None:
+    def carried(self, start: int, end: int, inside: frozenset[int]) -> Sequence[int] | None:
         """For each partition of `start`, the partition of `end` that it goes into; None where it goes nowhere."""
-        way = self.path(start, end, inside)
+        key = (start, end, inside)
+        if key not in self._carried:
+            self._carried[key] = self._carry(self.path(start, end, inside))
+        return self._carried[key]
+
+    def _carry(self, way: list[int] | None) -> Sequence[int] | None:
         if way is None:
             return None
-        places = list(range(self.rdds[start].partitions))
+        places: Sequence[int] = range(self.rdds[way[0]].partitions)
         for parent, child in pairwise(way):
-            places = [self.step(parent, child, place) for place in places]
+            if self.rdds[parent].partitions != self.rdds[child].partitions:
+                places = [self.step(parent, child, place) for place in places]
         return places
 
 
@@ -87,6 +97,7 @@ class JobLook:
     views: Views
     job: JobView
     kin: Kinship
+    held: dict[int, Holding]
 
     # --- stages ---------------------------------------------------------------------------------------
 
@@ -119,25 +130,28 @@ class JobLook:
     # --- partitions -----------------------------------------------------------------------------------
 
     def states(self, stage: StageNode, rdd: RddNode) -> str:
-        cached = self.views.cache.get(rdd.rdd)
-        held = cached.states() if cached is not None else ""
         if self._skipped(stage) or rdd.rdd in stage.cut_rdds:
             worked = states.SKIPPED * rdd.partitions
         else:
             worked = self._worked(stage, rdd)
-        if cached is None or (not cached.blocks and not cached.lost):
-            return worked
-        return "".join(
-            self._kept(rdd.rdd, i, held[i] if i < len(held) else states.WAITING, done) for i, done in enumerate(worked)
-        )
+        return self._kept(rdd, worked) if rdd.rdd in self.held else worked
 
-    def _kept(self, rdd: int, partition: int, held: str, worked: str) -> str:
-        if held in HELD:
-            # Failing while held is for the tasks below; computed again is what this job did.
-            return states.RECOMPUTED if (rdd, partition) in self.job.recomputed_blocks else held
-        if held == states.LOST:
-            return worked if worked in (states.RUNNING, states.FAILED) else states.LOST
-        return worked
+    def _kept(self, rdd: RddNode, worked: str) -> str:
+        """What is held stands before what was worked on; computed again is what this job did."""
+        held = self.held[rdd.rdd].states.ljust(len(worked), states.WAITING)
+        if states.LOST in held:
+            at_work = states.RUNNING + states.FAILED
+            worked = "".join(
+                done if kept != states.LOST or done in at_work else kept
+                for kept, done in zip(held, worked, strict=False)
+            )
+        row = bytearray(
+            kept if kept in _HELD else done for kept, done in zip(held.encode(), worked.encode(), strict=False)
+        )
+        for number, partition in self.job.recomputed_blocks:
+            if number == rdd.rdd and partition < len(row) and row[partition] in _HELD:
+                row[partition] = ord(states.RECOMPUTED)
+        return row.decode("ascii")
 
     def _worked(self, stage: StageNode, rdd: RddNode) -> str:
         view = self._stage(stage)
@@ -152,6 +166,9 @@ class JobLook:
         again = {i for shuffle, i in self.job.recomputed_outputs if shuffle == stage.shuffle}
         guard = self._guard(rdd.rdd, inside)
         above = self.kin.carried(rdd.rdd, guard.rdd, inside) if guard is not None else None
+        if guard is None and not again and isinstance(places, range) and len(tasks) >= len(places):
+            worked = tasks[: len(places)].replace(states.RECOMPUTED, states.DONE)
+            return worked if rdd.rdd == last else worked.replace(states.LOST, states.DONE)
         ended = view.status != "running"
         out = []
         for i, place in enumerate(places):
@@ -205,11 +222,11 @@ class JobLook:
         return view.bytes, running
 
     def facts(self, stage: StageNode, rdd: RddNode) -> list[tuple[str, str]]:
-        cached = self.views.cache.get(rdd.rdd)
+        held = self.held.get(rdd.rdd)
         rows = []
-        if cached is not None and cached.blocks:
-            memory, disk = cached.bytes("memory"), cached.bytes("disk")
-            rows.append(("Bytes", mib(memory) + " in memory" + (f", {mib(disk)} on disk" if disk else "")))
+        if held is not None and held.cached.blocks:
+            on_disk = f", {mib(held.disk_bytes)} on disk" if held.disk_bytes else ""
+            rows.append(("Bytes", f"{mib(held.memory_bytes)} in memory{on_disk}"))
         view = self._stage(stage)
         if view is not None and view.durations_s and rdd.rdd == stage.rdds[-1]:
             ordered = sorted(view.durations_s)
@@ -217,14 +234,13 @@ class JobLook:
         return rows
 
     def acts(self, rdd: RddNode) -> list[dict[str, Any]]:
-        return acts(self.views, rdd)
+        return acts(self.views, rdd, self.held.get(rdd.rdd))
 
 
-def acts(views: Views, rdd: RddNode) -> list[dict[str, Any]]:
+def acts(views: Views, rdd: RddNode, held: Holding | None) -> list[dict[str, Any]]:
     """What a reader can do with `rdd`, each with what it costs and the line that does the same."""
     name = rdd.name if rdd.name.isidentifier() and rdd.name != rdd.operator else str(rdd.rdd)
-    cached = views.cache.get(rdd.rdd)
-    if cached is None:
+    if held is None:
         return [
             {
                 "cmd": "persist",
@@ -235,6 +251,7 @@ def acts(views: Views, rdd: RddNode) -> list[dict[str, Any]]:
             }
         ]
     out: list[dict[str, Any]] = []
+    cached = held.cached
     if cached.blocks:
         first = min(cached.blocks)
         size = max(bytes_ for _, bytes_ in cached.blocks[first].values())
@@ -248,7 +265,7 @@ def acts(views: Views, rdd: RddNode) -> list[dict[str, Any]]:
                 "main": True,
             }
         )
-        live = Counter(executor for holders in cached.blocks.values() for executor in holders)
+        live = held.blocks_of
         executor = max(sorted(live), key=lambda e: live[e])
         if ours(views):
             out.append(
@@ -265,7 +282,7 @@ def acts(views: Views, rdd: RddNode) -> list[dict[str, Any]]:
             "cmd": "unpersist",
             "args": {"rdd": rdd.rdd},
             "label": "Unpersist",
-            "cost": f"{plural(cached.held, 'partition')}, {mib(cached.bytes('memory') + cached.bytes('disk'))}",
+            "cost": f"{plural(cached.held, 'partition')}, {mib(held.memory_bytes + held.disk_bytes)}",
             "code": f"%sparklab unpersist {name}",
         }
     )
@@ -282,6 +299,7 @@ class LazyLook:
     """A lineage of which nothing has run; what is cached or written already is shown as such."""
 
     views: Views
+    held: dict[int, Holding]
 
     def title(self, stage: StageNode) -> str:
         return f"{plural(stage.tasks, 'task')}, skipped" if stage.skipped else plural(stage.tasks, "task")
@@ -290,11 +308,11 @@ class LazyLook:
         return stage.skipped
 
     def states(self, stage: StageNode, rdd: RddNode) -> str:
-        cached = self.views.cache.get(rdd.rdd)
+        held = self.held.get(rdd.rdd)
         cut = stage.skipped or rdd.rdd in stage.cut_rdds
-        if cached is None or not cached.blocks:
+        if held is None or not held.cached.blocks:
             return (states.SKIPPED if cut else _NOT_RUN) * rdd.partitions
-        return cached.states()[: rdd.partitions].ljust(rdd.partitions, _NOT_RUN).replace(states.WAITING, _NOT_RUN)
+        return held.states[: rdd.partitions].ljust(rdd.partitions, _NOT_RUN).replace(states.WAITING, _NOT_RUN)
 
     def shuffle(self, shuffle: int) -> tuple[int, bool]:
         view = self.views.shuffles.get(shuffle)
@@ -304,4 +322,4 @@ class LazyLook:
         return []
 
     def acts(self, rdd: RddNode) -> list[dict[str, Any]]:
-        return acts(self.views, rdd)
+        return acts(self.views, rdd, self.held.get(rdd.rdd))

@@ -12,6 +12,7 @@ from sparklab.events.run import headline, run_of_jobs, seconds
 from sparklab.events.views import JobView, ScopeView, Views
 from sparklab.jupyter.cache_model import cache_model
 from sparklab.jupyter.dag_model import DagDrawer, Plan, plural
+from sparklab.jupyter.holdings import Holding, holdings
 from sparklab.jupyter.looks import JobLook, Kinship, LazyLook
 from sparklab.jupyter.shapes import NAMES
 
@@ -80,8 +81,9 @@ class ModelBuilder:
         jobs = [views.jobs[number] for number in (scope.jobs if scope is not None else ()) if number in views.jobs]
         front = _front(scope, jobs, job)
         active = [one.job for one in jobs if one.status == "running"]
-        dag = self._dag(views, front, opened, narrow)
-        cache = cache_model(views)
+        held = holdings(views)
+        dag = self._dag(views, held, front, opened, narrow)
+        cache = cache_model(views, held)
         head = headline(views, jobs) if jobs or scope is None or scope.status != "open" else "No job has run yet"
         run = run_of_jobs(views, jobs)
         model: PanelModel = {
@@ -111,14 +113,21 @@ class ModelBuilder:
         }
         return _bounded(model)
 
-    def _dag(self, views: Views, front: JobView | None, opened: Collection[str], narrow: bool) -> dict[str, Any]:
+    def _dag(
+        self,
+        views: Views,
+        held: dict[int, Holding],
+        front: JobView | None,
+        opened: Collection[str],
+        narrow: bool,
+    ) -> dict[str, Any]:
         if front is None:
             if self.lineage is None:
                 return {"w": 0, "h": 0, "lazy": False, "frames": [], "nodes": [], "edges": []}
             drawer, _ = self._drawer(-1, self.lineage, narrow, lazy=True)
-            return drawer.draw(LazyLook(views), opened)
+            return drawer.draw(LazyLook(views, held), opened)
         drawer, kin = self._drawer(front.job, front.plan, narrow)
-        return drawer.draw(JobLook(views, front, kin), opened)
+        return drawer.draw(JobLook(views, front, kin, held), opened)
 
     def _drawer(self, job: int, plan: Plan, narrow: bool, lazy: bool = False) -> tuple[DagDrawer, Kinship]:
         key = (job, narrow)

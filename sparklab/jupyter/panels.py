@@ -88,14 +88,19 @@ class Panels:
             panel.freeze()
         return idle
 
-    def flush(self) -> None:
-        """Every live panel shows the facts folded so far. One that fails is dropped and logged, the others go on."""
+    def flush(self) -> float:
+        """Every live panel shows the facts folded so far; returns the seconds that took.
+
+        One that fails is dropped and logged, the others go on.
+        """
+        begun_s = self._clock()
         for panel in self.live():
             try:
                 panel.flush()
             except Exception:
                 _log.exception("a panel failed and is no longer updated; the job goes on")
                 self.discard(panel)
+        return self._clock() - begun_s
 
     def freeze_all(self) -> None:
         """Every live panel is left as its twin, pinned ones too: the kernel is about to end."""
@@ -114,7 +119,9 @@ class Panels:
                 if not self._live:
                     self._thread = None
                     return
-            self.flush()
+            spent_s = self.flush()
+            # A picture of a great many partitions takes a while: never more than a tenth of the kernel's time.
+            time.sleep(9 * spent_s)
             if self._clock() - swept_s > _SWEEP_S:
                 swept_s = self._clock()
                 self.sweep()

@@ -141,3 +141,19 @@ def test_the_card_is_opaque_and_names_no_colour_of_a_theme() -> None:
 
 def test_the_date_stands_at_the_foot() -> None:
     assert ">14 November, 10:42<" in image(twin("word_count"))[1]
+
+
+def test_a_long_error_and_a_long_cell_name_are_cut_in_the_middle() -> None:
+    story = facts.Story(label="In [6]")
+    records = facts.failed()
+    long = "ValueError: " + "could not convert string to float " * 5
+    story.records = [*records[:1], *records[3:-2]]
+    story.add(facts.ScopeOpened(facts.SCOPE, "a_program_with_a_long_name_" * 3 + ".py", "and a name of its own " * 4))
+    story.records = [*story.records[:1], story.records[-1], *story.records[1:-1]]
+    story.add(facts.JobEnded(1, "failed", 0.9, long, 1))
+    _, svg = image(twin_bundle(model_of(story.records, narrow=True), date="14 November, 10:42"))
+    for text in ElementTree.fromstring(svg).iter(f"{SVG}text"):
+        face = "bold" if text.get("font-weight") else "regular"
+        assert text_width(text.text or "", float(text.get("font-size", 0)), face) <= 568
+    assert "ValueError" in svg
+    assert long not in svg
