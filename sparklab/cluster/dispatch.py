@@ -58,6 +58,7 @@ class Dispatcher:
         self._held: list[m.Stimulus] = []  # fed before there was a runner
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._jobs: dict[int, JobHandle] = {}
+        self._broken: BaseException | None = None  # why no job can run any more
         self._started_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="sparklab-scheduler", daemon=True)
         self._thread.start()
@@ -106,45 +107,46 @@ class Dispatcher:
     # --- the thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        broken: BaseException | None = None
         while True:
             try:
                 item = self._inbox.get(timeout=TICK_S if self._jobs else None)
             except queue.Empty:
                 item = ()
+            if item is None:
+                self._end_all(SparklabError("running a job", "the SparkContext was stopped", "make a new one"))
+                return
             try:
-                if item is None:
-                    stopped = SparklabError("running a job", "the SparkContext was stopped", "make a new one")
-                    self._end_all(stopped)
-                    return
-                if isinstance(item, BaseException):
-                    broken = item
-                    self._end_all(item)
-                elif isinstance(item, tuple):
-                    if item and isinstance(item[0], JobHandle):
-                        handle, stimulus = item
-                        if broken is not None:
-                            handle.finish(broken)
-                            continue
-                        self._jobs[handle.job] = handle
-                        item = (stimulus,)
-                    if self._runner is None:
-                        self._held.extend(item)
-                    else:
-                        self._take_in(item)
-                elif callable(item):
-                    item()
-                else:
-                    self._runner = item
-                    held, self._held = self._held, []
-                    self._take_in(tuple(held))
+                self._process(item)
             except Exception as error:  # a defect of ours must end jobs, not hang them
                 logger.exception("the scheduler failed")
-                broken = SparklabError(
-                    "scheduling", f"{type(error).__name__}: {error}", "this is a defect of sparklab: please report it"
-                )
-                broken.__cause__ = error
-                self._end_all(broken)
+                found = f"{type(error).__name__}: {error}"
+                self._broken = SparklabError("scheduling", found, "this is a defect of sparklab: please report it")
+                self._broken.__cause__ = error
+                self._end_all(self._broken)
+            del item  # or the last job's RDDs would live until the next one
+
+    def _process(self, item: Any) -> None:
+        if isinstance(item, BaseException):
+            self._broken = item
+            self._end_all(item)
+        elif isinstance(item, tuple):
+            if item and isinstance(item[0], JobHandle):
+                handle, stimulus = item
+                if self._broken is not None:
+                    handle.finish(self._broken)
+                    return
+                self._jobs[handle.job] = handle
+                item = (stimulus,)
+            if self._runner is None:
+                self._held.extend(item)
+            else:
+                self._take_in(item)
+        elif callable(item):
+            item()
+        else:
+            self._runner = item
+            held, self._held = self._held, []
+            self._take_in(tuple(held))
 
     def _take_in(self, stimuli: tuple[m.Stimulus, ...]) -> None:
         effects = self.scheduler.handle(m.Tick(time.monotonic() - self._started_s), *stimuli)

@@ -82,11 +82,12 @@ class Scheduler:
 
     def handle(self, *stimuli: m.Stimulus) -> Effects:
         """Take in `stimuli`, in order; what follows from them, in order."""
-        self.state.out = Effects()
+        self.state.out = effects = Effects()
         for stimulus in stimuli:
             self._take_in(stimulus)
         self._placement.place()
-        return self.state.out
+        self.state.out = Effects()  # nothing here keeps alive the RDDs that the instructions name
+        return effects
 
     def _take_in(self, stimulus: m.Stimulus) -> None:
         match stimulus:
