@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from sparklab.errors import IdentityHashError
-from sparklab.shuffle.combine import combine_values, merge_combiners
+from sparklab.shuffle.combine import GROUPING, combine_values, merge_combiners
 from sparklab.shuffle.spec import Aggregator
 from sparklab.shuffle.stable_hash import stable_hash, stable_hashes
 from sparklab.storage.codec import Frame, batches, dump_pairs, read_frames
@@ -47,72 +48,106 @@ class LoosePairs:
         return self.keys, self.values
 
 
+Gather: TypeAlias = Callable[[Sequence[Iterable[Any]]], dict[Any, Any]]
+"""From the pairs of each side to ``{key: what became of its values}``, in an order that the pairs alone decide."""
+
+
+def combined_by(aggregator: Aggregator) -> Gather:
+    """Gathers one side: combiners merged where the map side made them, else made here."""
+    into = merge_combiners if aggregator.map_side else combine_values
+
+    def gather(sides: Sequence[Iterable[Any]]) -> dict[Any, Any]:
+        combined: dict[Any, Any] = {}
+        into(combined, sides[0], aggregator)
+        return combined
+
+    return gather
+
+
+def cogrouped(sides: Sequence[Iterable[Any]]) -> dict[Any, Any]:
+    """``{key: (list of its values in side 0, in side 1, ...)}``, keys by first appearance, side after side."""
+    grouped: list[dict[Any, list[Any]]] = []
+    for pairs in sides:
+        lists: dict[Any, list[Any]] = {}
+        combine_values(lists, pairs, GROUPING)
+        grouped.append(lists)
+    if len(grouped) == 2:
+        return _cogrouped_two(*grouped)
+    return {
+        k: tuple([lists.pop(k, None) or [] for lists in grouped])
+        for k in dict.fromkeys(chain.from_iterable(list(map(list, grouped))))
+    }
+
+
+def _cogrouped_two(left: dict[Any, list[Any]], right: dict[Any, list[Any]]) -> dict[Any, Any]:
+    take = right.pop
+    both: dict[Any, Any] = {k: (values, take(k, None) or []) for k, values in left.items()}
+    for k, values in right.items():
+        both[k] = ([], values)
+    return both
+
+
 class Aggregation:
-    """Turns frames of pairs into ``(key, combiner)``, each key once, in an order that the frames alone decide.
+    """Turns the pairs of one or more sides into ``(key, gathered)``, each key once.
 
     Parameters
     ----------
+    gather : Gather
+        What is done with pairs that fit in memory together.
     directory : str
         For temporary files; they have no name, and are gone when they are closed or the process ends.
     budget_bytes : int
-        Input estimated to need more is split by a second hash of the key and aggregated part by part.
+        Input estimated to need more is split by a second hash of the key and gathered part by part.
     metrics : TaskMetrics
         Its ``spilled_bytes`` grow by what is written.
     """
 
-    def __init__(self, aggregator: Aggregator, directory: str, budget_bytes: int, metrics: TaskMetrics) -> None:
-        self._aggregator = aggregator
+    def __init__(self, gather: Gather, directory: str, budget_bytes: int, metrics: TaskMetrics) -> None:
+        self._gather = gather
         self._directory = directory
-        self._budget_bytes = budget_bytes
+        self.budget_bytes = budget_bytes
         self._metrics = metrics
 
-    def batches(self, frames: Iterator[PairFrame], total_bytes: int, depth: int = 0) -> Iterator[list[Any]]:
-        """Yields the aggregated pairs; `total_bytes` is what `frames` amount to, known beforehand."""
-        parts = min(_MOST_PARTS, -(-total_bytes * LIVE_BYTES_PER_READ // self._budget_bytes))
+    def batches(self, sides: Sequence[Iterator[PairFrame]], total_bytes: int, depth: int = 0) -> Iterator[list[Any]]:
+        """Yields the gathered pairs; `total_bytes` is what all `sides` amount to, known beforehand."""
+        parts = min(_MOST_PARTS, -(-total_bytes * LIVE_BYTES_PER_READ // self.budget_bytes))
         if parts <= 1 or depth >= _DEEPEST_SPLIT:
-            yield from batches(self._in_memory(frame.pairs() for frame in frames).items())
+            yield from batches(self._gather([_pairs_of(frames) for frames in sides]).items())
             return
         # one more than needed, since parts are never exactly even
-        files = self._split(frames, parts + 1, depth)
-        try:
-            for file in files:
+        with ExitStack() as files:
+            split = [self._split(frames, parts + 1, depth, files) for frames in sides]
+            for part in zip(*split, strict=True):
+                bytes_ = sum(file.bytes for file in part)
                 # a single key cannot be split: when nearly everything fell into one part, going on is of no use
-                deeper = depth + 1 if file.bytes < total_bytes * 9 // 10 else _DEEPEST_SPLIT
-                yield from self.batches(file.frames(), file.bytes, deeper)
-                file.close()
-        finally:
-            for file in files:
-                file.close()
+                deeper = depth + 1 if bytes_ < total_bytes * 9 // 10 else _DEEPEST_SPLIT
+                yield from self.batches([file.frames() for file in part], bytes_, deeper)
+                for file in part:
+                    file.close()
 
-    def _in_memory(self, pairs: Iterable[Iterable[Any]]) -> dict[Any, Any]:
-        combined: dict[Any, Any] = {}
-        into = merge_combiners if self._aggregator.map_side else combine_values
-        into(combined, chain.from_iterable(pairs), self._aggregator)
-        return combined
-
-    def _split(self, frames: Iterator[PairFrame], parts: int, depth: int) -> list[_TemporaryFrames]:
+    def _split(self, frames: Iterator[PairFrame], parts: int, depth: int, files: ExitStack) -> list[_TemporaryFrames]:
         """All pairs in `parts` temporary files by a second hash of their key, each in input order."""
-        files: list[_TemporaryFrames] = []
-        try:
-            for _ in range(parts):
-                files.append(_TemporaryFrames(self._directory))
-            for frame in frames:
-                keys, values = frame.columns()
-                for h, k, v in zip(_hashes(list(keys)), keys, values, strict=True):
-                    file = files[_spread(h, depth) % parts]
-                    file.keys.append(k)
-                    file.values.append(v)
-                for file in files:
-                    if len(file.keys) >= _WAITING_RECORDS:
-                        file.write()
-            for file in files:
-                file.write()
-                self._metrics.spilled_bytes += file.bytes
-        except BaseException:
-            for file in files:
-                file.close()
-            raise
-        return files
+        split: list[_TemporaryFrames] = []
+        for _ in range(parts):
+            split.append(_TemporaryFrames(self._directory))
+            files.callback(split[-1].close)
+        for frame in frames:
+            keys, values = frame.columns()
+            for h, k, v in zip(_hashes(list(keys)), keys, values, strict=True):
+                file = split[_spread(h, depth) % parts]
+                file.keys.append(k)
+                file.values.append(v)
+            for file in split:
+                if len(file.keys) >= _WAITING_RECORDS:
+                    file.write()
+        for file in split:
+            file.write()
+            self._metrics.spilled_bytes += file.bytes
+        return split
+
+
+def _pairs_of(frames: Iterator[PairFrame]) -> Iterator[Any]:
+    return chain.from_iterable(frame.pairs() for frame in frames)
 
 
 class _TemporaryFrames:

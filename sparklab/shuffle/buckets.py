@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from itertools import chain
 from typing import Any, Final
 
 from sparklab.errors import SparklabError
@@ -44,27 +43,52 @@ class Buckets:
 
     def __init__(self, spec: ShuffleSpec, out: OutputFile) -> None:
         self._out = out
+        self._spec = spec
         self._n = spec.num_partitions
-        self.subs = sub_buckets(spec)
-        count = self._n * self.subs
-        self._place = placement(spec, count)
+        self.packed_bytes = 0
+        self.records = 0
+        self.offsets = array("Q")
+        # Few records need no sub-buckets, and arrive in their own order without: the first wait for more to come.
+        self._waiting: list[tuple[list[Any], list[Any]]] = []
+        self._undecided = sub_buckets(spec) > 1
+        self._divide(1)
+
+    def _divide(self, subs: int) -> None:
+        """What comes from now on is divided into `subs` sub-buckets a partition."""
+        self.subs = subs
+        count = self._n * subs
+        self._place = placement(self._spec, count)
         self._keys: list[list[Any]] = [[] for _ in range(count)]
         self._values: list[list[Any]] = [[] for _ in range(count)]
         self._append_key = [column.append for column in self._keys]
         self._append_value = [column.append for column in self._values]
         self._frames: list[list[bytes]] = [[] for _ in range(count)]
         self._frame_records = max(_SMALLEST_FRAME, min(_LARGEST_FRAME, _WARM_RECORDS // count))
-        self.packed_bytes = 0
-        self.records = 0
-        self.offsets = array("Q")
 
-    def add(self, keys: list[Any], values: Any) -> None:
+    def add(self, keys: list[Any], values: list[Any]) -> None:
         """The pairs of `keys` and `values` are held; buckets that have become long enough are packed."""
+        self.records += len(keys)
+        if not self._undecided:
+            self._add(keys, values)
+            return
+        self._waiting.append((keys, values))
+        if self.records >= _WORTH_DIVIDING * self._n:
+            self._decide(sub_buckets(self._spec))
+
+    def _decide(self, subs: int) -> None:
+        """What waited is in buckets."""
+        if self._undecided:
+            self._undecided = False
+            self._divide(subs)
+            for keys, values in self._waiting:
+                self._add(keys, values)
+            self._waiting.clear()
+
+    def _add(self, keys: list[Any], values: list[Any]) -> None:
         append_key, append_value = self._append_key, self._append_value
         for b, k, v in zip(self._place(keys), keys, values, strict=True):
             append_key[b](k)
             append_value[b](v)
-        self.records += len(keys)
         enough = self._frame_records
         for b, column in enumerate(self._keys):
             if len(column) >= enough:
@@ -72,6 +96,7 @@ class Buckets:
 
     def pack(self) -> None:
         """Everything held is packed."""
+        self._decide(sub_buckets(self._spec))
         for b, column in enumerate(self._keys):
             if column:
                 self._pack(b)
@@ -87,8 +112,8 @@ class Buckets:
 
     def flush(self, last: bool) -> int:
         """All that is held stands in the file as one segment; returns its bytes."""
-        if last and not self.offsets and self.records < _WORTH_DIVIDING * self._n:
-            self._undivide()
+        if last:
+            self._decide(1)
         self.pack()
         start = self._out.bytes
         self.offsets.append(start)
@@ -101,14 +126,6 @@ class Buckets:
                 self.offsets.append(self._out.bytes)
         self.packed_bytes = 0
         return self._out.bytes - start
-
-    def _undivide(self) -> None:
-        """So few records need no sub-buckets: each partition is one frame."""
-        if self.subs == 1 or self.packed_bytes:
-            return
-        for columns in (self._keys, self._values):
-            columns[:] = [list(chain.from_iterable(columns[p :: self._n])) for p in range(self._n)]
-        self.subs = 1
 
     def reduce_bytes(self) -> bytes:
         """The bytes of each reduce partition over all segments, as an ``array('Q')``."""

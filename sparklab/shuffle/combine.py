@@ -70,7 +70,8 @@ def combine_values(combined: dict[Any, Any], pairs: Iterable[Any], aggregator: A
                 c = get(k, missing)
                 combined[k] = create(v) if c is missing else merge(c, v)
     except (TypeError, ValueError) as error:
-        raise _explained(error) from error
+        _explain(error)
+        raise
 
 
 def merge_combiners(combined: dict[Any, Any], pairs: Iterable[Any], aggregator: Aggregator) -> None:
@@ -113,22 +114,22 @@ def columns_of(batch: list[Any]) -> tuple[list[Any], list[Any]]:
         # not zip(*batch), whose thousands of iterators at once set off the cyclic collector
         return [k for k, _ in batch], [v for _, v in batch]
     except (TypeError, ValueError) as error:
-        raise _explained(error) from error
+        _explain(error)
+        raise
 
 
-def _explained(error: Exception) -> Exception:
-    """The clear error where `error` came from unpacking a record that is no pair right here, else `error` itself."""
+def _explain(error: Exception) -> None:
+    """Raises the clear error where `error` came from unpacking a record that is no pair right here."""
     innermost = error.__traceback__
     while innermost is not None and innermost.tb_next is not None:
         innermost = innermost.tb_next
     here = innermost is not None and innermost.tb_frame.f_code.co_filename == __file__
-    if not (here and "unpack" in str(error)):
-        return error
-    return SparklabError(
-        "shuffling records by key",
-        f"a record that is no (key, value) pair: {error}",
-        "make pairs first, for example with map(lambda x: (x, 1)) or keyBy",
-    )
+    if here and "unpack" in str(error):
+        raise SparklabError(
+            "shuffling records by key",
+            f"a record that is no (key, value) pair: {error}",
+            "make pairs first, for example with map(lambda x: (x, 1)) or keyBy",
+        ) from error
 
 
 def chunks(records: Iterator[Any], size: int) -> Iterator[Iterator[Any]]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from sparklab.shuffle.aggregation import LIVE_BYTES_PER_READ, Aggregation, LoosePairs, PairFrame
+from sparklab.shuffle.aggregation import LIVE_BYTES_PER_READ, Aggregation, cogrouped, combined_by
 from sparklab.shuffle.bounds import count_up_to, even_cuts
 from sparklab.shuffle.buckets import sub_buckets
 from sparklab.shuffle.combine import sort_key
 from sparklab.shuffle.fetch import Fetch, Run
-from sparklab.shuffle.spec import Aggregator, MapLocation, OpenMapOutput, Ordering, ShuffleInput, ShuffleSpec
-from sparklab.shuffle.stable_hash import HashPlacement
+from sparklab.shuffle.sides import NarrowSide, ShuffledSide, Side, counted
+from sparklab.shuffle.spec import OpenMapOutput, Ordering, ShuffleInput, ShuffleSpec
 from sparklab.storage.codec import Frame
 
 if TYPE_CHECKING:
@@ -42,12 +42,79 @@ def read_reduce_input(
         While iterating: a map output is missing, cut short or damaged.
     """
     read = _Reduce(spec, reduce_index, shuffle_input, open_, directory, max(1, memory_budget_bytes), task)
-    return chain.from_iterable(_positioned(read, task))
+    return _positioned(read.batches, task)
 
 
-def _positioned(read: _Reduce, task: TaskContext) -> Iterator[Iterator[Any]]:
-    task.source = type(task.source)()
-    yield task.source.flatten(read.batches())
+def read_cogrouped(
+    sides: Sequence[tuple[ShuffleSpec, ShuffleInput] | Iterator[Any]],
+    num_partitions: int,
+    reduce_index: int,
+    open_: OpenMapOutput,
+    directory: str,
+    memory_budget_bytes: int,
+    task: TaskContext,
+) -> Iterator[Any]:
+    """``(key, (values in side 0, values in side 1, ...))`` of one reduce partition, each a list in input order.
+
+    Keys come in order of first appearance, the sides one after the other; where there is much, sub-bucket by
+    sub-bucket. The lists are the caller's. Nothing is read before the first record is asked for.
+
+    Parameters
+    ----------
+    sides : sequence
+        For each side a shuffle and where its outputs are, or the pairs of a parent that is partitioned alike. The
+        shuffles are written with the aggregator ``GROUPING``, by HashPlacement of `num_partitions`.
+
+    Raises
+    ------
+    FetchFailedError
+        While iterating: a map output is missing, cut short or damaged.
+    """
+
+    def begun() -> Iterator[list[Any]]:
+        opened: list[Side] = [
+            ShuffledSide(side[0], reduce_index, side[1], open_, task)
+            if isinstance(side, tuple)
+            else NarrowSide(side, num_partitions)
+            for side in sides
+        ]
+        spec = next((side[0] for side in sides if isinstance(side, tuple)), None)
+        grouping = Aggregation(cogrouped, directory, max(1, memory_budget_bytes), task.metrics)
+        return _aggregated(spec, opened, grouping)
+
+    return _positioned(begun, task)
+
+
+def _positioned(begin: Callable[[], Iterator[list[Any]]], task: TaskContext) -> Iterator[Any]:
+    """The records of the batches, their position being the task's from the first one on."""
+
+    def iterators() -> Iterator[Iterator[Any]]:
+        task.source = type(task.source)()
+        yield task.source.flatten(begin())
+
+    return chain.from_iterable(iterators())
+
+
+def _aggregated(spec: ShuffleSpec | None, sides: Sequence[Side], aggregation: Aggregation) -> Iterator[list[Any]]:
+    """Each key once: all in one dict, or sub-bucket by sub-bucket where there is much; `spec` is any side's."""
+    subs = 1 if spec is None else sub_buckets(spec)
+    total = sum(side.bytes for side in sides)
+    budget = aggregation.budget_bytes
+    if (
+        subs == 1
+        or total < _WORTH_DIVIDING_BYTES
+        # small map outputs are divided in memory; where they are very many, the aggregation splits all by itself
+        or sum(side.undivided_bytes(subs) for side in sides) * LIVE_BYTES_PER_READ > budget
+    ):
+        yield from aggregation.batches([side.frames() for side in sides], total)
+        return
+    for side in sides:
+        # read in one go where the budget allows, else the files are opened again for each sub-bucket
+        side.divide(subs, hold=4 * total <= budget)
+    for sub in range(subs):
+        yield from aggregation.batches(
+            [side.sub_frames(sub) for side in sides], sum(side.sub_bytes(sub) for side in sides)
+        )
 
 
 @dataclass(slots=True)
@@ -63,99 +130,12 @@ class _Reduce:
     def batches(self) -> Iterator[list[Any]]:
         if self.spec.ordering is not None:
             return self._sorted(self.spec.ordering)
-        if self.spec.aggregator is not None:
-            return self._aggregated(self.spec.aggregator)
-        return (frame.rows() for frame in self._frames())
-
-    def _frames(self) -> Iterator[Frame]:
-        """The partition's frames of every map output, in map order."""
-        for fetch in self._fetches():
-            with fetch:
-                for share in fetch.shares(self.index):
-                    yield from self._counted(fetch, share[0], share[-1])
-
-    def _fetches(self) -> Iterator[Fetch]:
-        """The map outputs that have anything for this partition, in map order."""
-        for location in self.input.locations:
-            if self._expected_bytes(location):
-                yield Fetch(location, self.open)
-
-    def _expected_bytes(self, location: MapLocation) -> int:
-        return int(memoryview(location.output.reduce_bytes).cast("Q")[self.index])
-
-    def _counted(self, fetch: Fetch, start: int, end: int) -> Iterator[Frame]:
-        metrics, check_cancelled = self.task.metrics, self.task.check_cancelled
-        metrics.shuffle_bytes_read += end - start
-        for frame in fetch.frames(start, end):
-            metrics.records_read += frame.records
-            yield frame
-            check_cancelled()
-
-    # --- aggregated -------------------------------------------------------------------------------------
-
-    def _aggregated(self, aggregator: Aggregator) -> Iterator[list[Any]]:
-        """Each key once with its combiner: in one dict, or sub-bucket by sub-bucket where there is much."""
-        aggregation = Aggregation(aggregator, self.directory, self.budget_bytes, self.task.metrics)
-        total = sum(map(self._expected_bytes, self.input.locations))
-        parts = [(self._frames(), total)] if total < _WORTH_DIVIDING_BYTES else self._divided(total)
-        for frames, bytes_ in parts:
-            yield from aggregation.batches(frames, bytes_)
-
-    def _divided(self, total_bytes: int) -> Iterator[tuple[Iterator[PairFrame], int]]:
-        """Yields (frames, their bytes) that have no key in common: of each sub-bucket, or of the whole partition."""
-        subs = sub_buckets(self.spec)
-        fetches = list(self._fetches())
-        whole = [fetch for fetch in fetches if fetch.sub_buckets() < subs]
-        # small map outputs are divided here, in memory; where they are very many, the aggregation splits all by itself
-        if subs == 1 or sum(map(self._bytes_of, whole)) * LIVE_BYTES_PER_READ > self.budget_bytes:
-            for fetch in fetches:
-                fetch.close()
-            yield self._frames(), total_bytes
-            return
-        loose = {id(fetch): self._loose(fetch, subs) for fetch in whole}
-        for fetch in fetches:
-            # what is read in so many pieces is read in one go where the budget allows, else opened again for each
-            if 4 * total_bytes <= self.budget_bytes:
-                fetch.hold([(share[0], share[-1]) for share in fetch.shares(self.index)])
-            else:
-                fetch.close()
-        for sub in range(subs):
-            bytes_ = sum(self._bytes_of(fetch) // subs for fetch in whole) + sum(
-                share[sub + 1] - share[sub]
-                for fetch in fetches
-                if id(fetch) not in loose
-                for share in fetch.shares(self.index)
-            )
-            yield self._sub_frames(fetches, loose, sub), bytes_
-
-    def _bytes_of(self, fetch: Fetch) -> int:
-        return self._expected_bytes(fetch.location)
-
-    def _loose(self, fetch: Fetch, subs: int) -> list[LoosePairs]:
-        """The pairs of an undivided map output by sub-bucket."""
-        n = self.spec.num_partitions
-        place = HashPlacement(n * subs)
-        parts = [LoosePairs([], []) for _ in range(subs)]
-        for share in fetch.shares(self.index):
-            for frame in self._counted(fetch, share[0], share[-1]):
-                keys, values = frame.columns()
-                for bucket, k, v in zip(place.many(list(keys)), keys, values, strict=True):
-                    part = parts[bucket // n]
-                    part.keys.append(k)
-                    part.values.append(v)
-        return parts
-
-    def _sub_frames(self, fetches: list[Fetch], loose: dict[int, list[LoosePairs]], sub: int) -> Iterator[PairFrame]:
-        for fetch in fetches:
-            parts = loose.get(id(fetch))
-            if parts is not None:
-                yield parts[sub]
-                continue
-            for share in fetch.shares(self.index):
-                if share[sub] < share[sub + 1]:
-                    yield from self._counted(fetch, share[sub], share[sub + 1])
-            if not fetch.held:
-                fetch.close()
+        side = ShuffledSide(self.spec, self.index, self.input, self.open, self.task)
+        if self.spec.aggregator is None:
+            return map(Frame.rows, side.frames())
+        combine = combined_by(self.spec.aggregator)
+        aggregation = Aggregation(combine, self.directory, self.budget_bytes, self.task.metrics)
+        return _aggregated(self.spec, [side], aggregation)
 
     # --- sorted -------------------------------------------------------------------------------------------
 
@@ -194,7 +174,7 @@ class _Reduce:
             first, last = run.frames(low, high, ordering.ascending)
             if first == last:
                 continue
-            frames = [f.rows() for f in self._counted(fetch, run.offsets[first], run.offsets[last])]
+            frames = [f.rows() for f in counted(fetch, run.offsets[first], run.offsets[last], self.task)]
             fetch.close()
             if high:
                 del frames[-1][count_up_to(frames[-1], high[0], ordering.ascending, by) :]

@@ -15,7 +15,7 @@ from sparklab.rdd.task import TaskMetrics
 from sparklab.shuffle.bounds import range_bounds
 from sparklab.shuffle.combine import GROUPING, identity
 from sparklab.shuffle.files import LocalFile
-from sparklab.shuffle.reader import read_reduce_input
+from sparklab.shuffle.reader import read_cogrouped, read_reduce_input
 from sparklab.shuffle.spec import Aggregator, MapLocation, Ordering, ShuffleInput, ShuffleSpec
 from sparklab.shuffle.stable_hash import HashPlacement
 from sparklab.shuffle.writer import write_map_output
@@ -71,7 +71,7 @@ def run(spec: ShuffleSpec, maps: list[list[Any]], budget_bytes: int) -> list[lis
 
 
 BUDGETS = st.sampled_from([1, 5_000, 1 << 26])
-PROGRAM = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PROGRAM = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @PROGRAM
@@ -124,6 +124,51 @@ def test_sorting_is_stable_and_splits_no_key(made: Any, partitions: int, budget_
     assert list(chain.from_iterable(parts)) == everything
     keys = [{k for k, _ in part} for part in parts]
     assert sum(map(len, keys)) == len(set().union(*keys))
+
+
+SIDES = st.lists(maps_of(KEYS), min_size=1, max_size=3)
+
+
+@PROGRAM
+@given(SIDES, st.integers(1, 4), BUDGETS, st.lists(st.booleans(), min_size=3, max_size=3))
+def test_cogrouping_gives_each_key_once_with_its_values_of_every_side(
+    made: Any, partitions: int, budget_bytes: int, narrow: list[bool]
+) -> None:
+    sides = [long(*side) for side in made]
+    place = HashPlacement(partitions)
+    with tempfile.TemporaryDirectory() as directory:
+        inputs: list[Any] = []
+        for n, maps in enumerate(sides):
+            spec = ShuffleSpec(n, len(maps), partitions, place, GROUPING)
+            outputs = [
+                write_map_output(iter(records), spec, i, directory, budget_bytes, TaskMetrics())
+                for i, records in enumerate(maps)
+            ]
+            inputs.append((spec, ShuffleInput([MapLocation(output, 0, 1, "", "") for output in outputs])))
+
+        def read(p: int) -> list[Any]:
+            given = [
+                iter([r for r in chain.from_iterable(maps) if place(r[0]) == p]) if is_narrow else found
+                for maps, found, is_narrow in zip(sides, inputs, narrow, strict=False)
+            ]
+            return list(
+                read_cogrouped(
+                    given, partitions, p, lambda at: LocalFile(at.output.path), directory, budget_bytes, a_task()
+                )
+            )
+
+        for p in range(partitions):
+            expected: dict[Any, tuple[list[Any], ...]] = {}
+            for n, maps in enumerate(sides):
+                for k, v in chain.from_iterable(maps):
+                    if place(k) == p:
+                        expected.setdefault(k, tuple([] for _ in sides))[n].append(v)
+            records = read(p)
+            assert len(records) == len(expected)
+            assert dict(records) == expected
+            assert read(p) == records
+            if budget_bytes == 1 << 26 and all(times == 1 for _, times in made):
+                assert [k for k, _ in records] == list(expected), "by first appearance, side after side"
 
 
 class ByteSourceContract:

@@ -22,7 +22,7 @@ from sparklab.shuffle.buckets import sub_buckets
 from sparklab.shuffle.combine import GROUPING, append_value, extend_list, identity, new_list
 from sparklab.shuffle.fetch import Fetch
 from sparklab.shuffle.files import LocalFile, remove_shuffle
-from sparklab.shuffle.reader import read_reduce_input
+from sparklab.shuffle.reader import read_cogrouped, read_reduce_input
 from sparklab.shuffle.spec import Aggregator, MapLocation, MapOutput, Ordering, ShuffleInput, ShuffleSpec
 from sparklab.shuffle.stable_hash import HashPlacement
 from sparklab.shuffle.writer import write_map_output
@@ -165,6 +165,31 @@ def test_large_partitions_are_aggregated_sub_bucket_by_sub_bucket_with_small_map
     assert exchange.read() == partitions
     assert task.metrics.shuffle_bytes_read == sum(sum(array("Q", o.reduce_bytes)) for o in exchange.outputs)
     assert task.metrics.records_read == sum(o.records for o in exchange.outputs)
+
+
+@pytest.mark.parametrize("budget_bytes", [AMPLE, 3_000_000, 100_000])
+@pytest.mark.parametrize("narrow", [False, True])
+def test_large_cogroups_go_sub_bucket_by_sub_bucket(tmp_path: Path, budget_bytes: int, narrow: bool) -> None:
+    left, right = random_pairs(2, 40_000, 30_000), [*random_pairs(2, 30_000, 60_000, seed=3), [("only", 1)]]
+    place = HashPlacement(2)
+    exchanges = [
+        Exchange(tmp_path, ShuffleSpec(n, len(maps), 2, place, GROUPING), maps) for n, maps in enumerate((left, right))
+    ]
+    for p in range(2):
+        sides: list[Any] = [(exchange.spec, exchange.input) for exchange in exchanges]
+        mine = [[r for r in joined(maps) if place(r[0]) == p] for maps in (left, right)]
+        if narrow:
+            sides[0] = iter(mine[0])
+        expected: dict[Any, Any] = {}
+        for n in range(2):
+            for k, v in mine[n]:
+                expected.setdefault(k, ([], []))[n].append(v)
+        task = a_task()
+        records = list(read_cogrouped(sides, 2, p, open_local, str(tmp_path), budget_bytes, task))
+        assert len(records) == len(expected)
+        assert dict(records) == expected
+        assert (task.metrics.spilled_bytes > 0) == (budget_bytes == 100_000)
+    assert not [name for name in os.listdir(tmp_path) if not name.startswith("shuffle_")]
 
 
 def test_many_small_maps_over_the_budget_are_split_through_files(tmp_path: Path) -> None:

@@ -1,0 +1,160 @@
+"""The sides of an aggregation: pairs by key from one shuffle, or from a parent that is partitioned alike already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sparklab.shuffle.aggregation import LoosePairs, PairFrame
+from sparklab.shuffle.combine import columns_of
+from sparklab.shuffle.fetch import Fetch
+from sparklab.shuffle.spec import MapLocation, OpenMapOutput, ShuffleInput, ShuffleSpec
+from sparklab.shuffle.stable_hash import HashPlacement
+from sparklab.storage.codec import Frame, batches
+
+if TYPE_CHECKING:
+    from sparklab.rdd.task import TaskContext
+
+
+class Side(Protocol):
+    """Pairs of one partition, in order: all at once, or sub-bucket by sub-bucket once they are divided."""
+
+    bytes: int  # of shuffle files, known before anything is read
+
+    def frames(self) -> Iterator[PairFrame]: ...
+
+    def undivided_bytes(self, subs: int) -> int:
+        """Of `bytes`, those that ``divide`` would have to take into memory to divide them."""
+        ...
+
+    def divide(self, subs: int, hold: bool) -> None:
+        """The pairs can be had by sub-bucket. With `hold` the files are read now, in one go, else piece by piece."""
+        ...
+
+    def sub_frames(self, sub: int) -> Iterator[PairFrame]: ...
+
+    def sub_bytes(self, sub: int) -> int: ...
+
+
+class ShuffledSide:
+    """One partition's share of every map output of a shuffle, in map order."""
+
+    def __init__(
+        self,
+        spec: ShuffleSpec,
+        index: int,
+        shuffle_input: ShuffleInput,
+        open_: OpenMapOutput,
+        task: TaskContext,
+    ) -> None:
+        self._index = index
+        self._partitions = spec.num_partitions
+        self._task = task
+        self._fetches = [Fetch(at, open_) for at in shuffle_input.locations if _expected_bytes(at, index)]
+        self._loose: dict[int, list[LoosePairs]] = {}  # by place in _fetches: what divide() divided
+        self._subs = 1
+        self.bytes = sum(_expected_bytes(fetch.location, index) for fetch in self._fetches)
+
+    def frames(self) -> Iterator[Frame]:
+        return chain.from_iterable(map(self._frames_of, self._fetches))
+
+    def _frames_of(self, fetch: Fetch) -> Iterator[Frame]:
+        with fetch:
+            for share in fetch.shares(self._index):
+                yield from counted(fetch, share[0], share[-1], self._task)
+
+    def undivided_bytes(self, subs: int) -> int:
+        total = 0
+        for fetch in self._fetches:
+            with fetch:
+                if fetch.sub_buckets() < subs:
+                    total += _expected_bytes(fetch.location, self._index)
+        return total
+
+    def divide(self, subs: int, hold: bool) -> None:
+        self._subs = subs
+        for n, fetch in enumerate(self._fetches):
+            if fetch.sub_buckets() < subs:
+                self._loose[n] = divided(self._frames_of(fetch), self._partitions, subs)
+            elif hold:
+                fetch.hold([(share[0], share[-1]) for share in fetch.shares(self._index)])
+            if not fetch.held:
+                fetch.close()
+
+    def sub_frames(self, sub: int) -> Iterator[PairFrame]:
+        for n, fetch in enumerate(self._fetches):
+            if n in self._loose:
+                yield self._loose[n][sub]
+                continue
+            for share in fetch.shares(self._index):
+                if share[sub] < share[sub + 1]:
+                    yield from counted(fetch, share[sub], share[sub + 1], self._task)
+            if not fetch.held:
+                fetch.close()
+
+    def sub_bytes(self, sub: int) -> int:
+        total = 0
+        for n, fetch in enumerate(self._fetches):
+            if n in self._loose:
+                total += _expected_bytes(fetch.location, self._index) // self._subs
+            else:
+                total += sum(share[sub + 1] - share[sub] for share in fetch.shares(self._index))
+        return total
+
+
+class NarrowSide:
+    """The records of a parent's partition that holds the same keys: they need no shuffle."""
+
+    bytes = 0
+
+    def __init__(self, records: Iterator[Any], num_partitions: int) -> None:
+        self._records = records
+        self._partitions = num_partitions
+        self._loose: list[LoosePairs] = []
+
+    def frames(self) -> Iterator[LoosePairs]:
+        return (LoosePairs(*columns_of(batch)) for batch in batches(self._records))
+
+    def undivided_bytes(self, subs: int) -> int:
+        return 0
+
+    def divide(self, subs: int, hold: bool) -> None:
+        self._loose = divided(self.frames(), self._partitions, subs)
+
+    def sub_frames(self, sub: int) -> Iterator[LoosePairs]:
+        # let go of as soon as it is read
+        loose, self._loose[sub] = self._loose[sub], LoosePairs([], [])
+        yield loose
+
+    def sub_bytes(self, sub: int) -> int:
+        return 0
+
+
+def divided(frames: Iterator[PairFrame], partitions: int, subs: int) -> list[LoosePairs]:
+    """The pairs of one of `partitions` partitions, in memory, by sub-bucket."""
+    parts = [LoosePairs([], []) for _ in range(subs)]
+    append_key = [part.keys.append for part in parts]
+    append_value = [part.values.append for part in parts]
+    place = HashPlacement(partitions * subs)
+    for frame in frames:
+        keys, values = frame.columns()
+        for bucket, k, v in zip(place.many(list(keys)), keys, values, strict=True):
+            sub = bucket // partitions
+            append_key[sub](k)
+            append_value[sub](v)
+    return parts
+
+
+def counted(fetch: Fetch, start: int, end: int, task: TaskContext) -> Iterator[Frame]:
+    """Yields the frames at offsets [start, end) of a map output, counted in the task's metrics."""
+    metrics, check_cancelled = task.metrics, task.check_cancelled
+    metrics.shuffle_bytes_read += end - start
+    for frame in fetch.frames(start, end):
+        metrics.records_read += frame.records
+        yield frame
+        check_cancelled()
+
+
+def _expected_bytes(location: MapLocation, index: int) -> int:
+    return int(memoryview(location.output.reduce_bytes).cast("Q")[index])
