@@ -13,6 +13,8 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
+import IPython
+
 from sparklab import context
 from sparklab.context import SparkContext
 from sparklab.events.facts import ScopeClosed
@@ -30,6 +32,9 @@ _log = logging.getLogger(__name__)
 
 SLOW_S: Final = 0.5
 TICK_S: Final = 0.1
+
+# Since this version a cell's own number has been counted when pre_run_cell is told of it.
+_COUNTED_BEFORE: Final = IPython.version_info >= (9, 8)
 
 #: The file name under which the expression of a `%sparklab` line is compiled.
 LINE_FILE: Final = "<%sparklab>"
@@ -194,7 +199,7 @@ class Cells:
             if not info.store_history:
                 return  # a cell run by a cell (%rerun, %%capture, run_cell): its jobs belong to the outer one
             self._close(outer, "interrupted", None)  # a second Stop had cut its own end short
-        number = self.shell.execution_count - (1 if info.store_history else 0)
+        number = self.shell.execution_count - (1 if info.store_history and _COUNTED_BEFORE else 0)
         cell = Cell(f"In [{number}]", transform.is_marked(info.raw_cell or ""))
         cell.stop_listening = stops.listen()
         self.running.set(cell)

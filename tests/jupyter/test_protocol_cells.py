@@ -163,6 +163,18 @@ def test_an_unknown_option_is_told_with_the_usage_and_the_body_does_not_run(k: K
     assert "must not run" not in ran.text
 
 
+def test_the_view_option_chooses_the_tab_in_front_or_no_panel(k: Kernel) -> None:
+    def opened(line: str) -> list[tuple[str, str]]:
+        ran = k.ok(f"{line}\nsc.parallelize([1], 1).count()")
+        states = [m["content"]["data"]["state"] for m in ran.of("comm_open")]
+        return [(state["form"], state["tab"]) for state in states if "form" in state]
+
+    assert opened("%%sparklab") == [("panel", "dag")]
+    assert opened("%%sparklab --view cache") == [("panel", "cache")]
+    assert opened("%%sparklab --view off") == []
+    assert opened("%%sparklab -q") == []
+
+
 def test_names_in_braces_expand_on_the_line_only(k: Kernel) -> None:
     k.ok("which = 'expanded'")
     ran = k.ok("%%sparklab -q -o {which}\n'{which}'")
