@@ -408,9 +408,8 @@ class SparkContext:
             pool=self.getLocalProperty("spark.scheduler.pool") or "default",
             payload=func,
         )
-        self._dispatcher.submit(submitted, handle)
         self._last_job = job
-        jobs.wait(self._dispatcher, handle, f"Job {job} ({action} at {where})", self._killer())
+        jobs.run(self._dispatcher, submitted, handle, f"Job {job} ({action} at {where})", self._killer)
         if handle.error is not None:
             jobs.raise_from(handle.error)
         return [unpack(value) for value in handle.values]

@@ -19,15 +19,17 @@ POLL_S: Final = 0.02
 Kill = Callable[[int], None]
 
 
-def wait(dispatcher: Dispatcher, handle: JobHandle, what: str, kill: Kill | None) -> None:
-    """The job has ended, or the caller was interrupted.
+def run(
+    dispatcher: Dispatcher, submitted: m.JobSubmitted, handle: JobHandle, what: str, kill: Callable[[], Kill | None]
+) -> None:
+    """The job was submitted and has ended, or the caller was interrupted.
 
     Parameters
     ----------
     what : str
         The job as people call it, for the message.
-    kill : callable or None
-        Ends an executor whose task does not stop by itself; None where executors are not ours to end.
+    kill : callable
+        Gives what ends an executor whose task does not stop by itself, or None where executors are not ours to end.
 
     Raises
     ------
@@ -35,9 +37,10 @@ def wait(dispatcher: Dispatcher, handle: JobHandle, what: str, kill: Kill | None
         KeyboardInterrupt came while waiting: the job was cancelled; the text says what was lost.
     """
     try:
+        dispatcher.submit(submitted, handle)
         handle.ended.wait()
     except KeyboardInterrupt:
-        lost = stop(dispatcher, handle.job, "the cell was interrupted", kill)
+        lost = stop(dispatcher, handle.job, "the cell was interrupted", kill())
         raise JobInterrupted(f"{what} was stopped. {lost}") from None
 
 
