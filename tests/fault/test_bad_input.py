@@ -44,7 +44,7 @@ def test_a_file_that_vanishes_after_the_plan_was_made(sc: SparkContext, tmp_path
     lines = sc.textFile(str(path))
     assert lines.count() == 2
     path.unlink()
-    with pytest.raises(SparklabError, match="vanishing.txt") as caught:
+    with pytest.raises(SparklabError, match=r"vanishing\.txt") as caught:
         lines.count()
     parts_of(caught.value)
 
