@@ -174,6 +174,7 @@ class Cells:
         open_cells = self.open_cells()
         return open_cells[-1] if len(open_cells) == 1 else None
 
+    @quietly
     def mark(self, options: Namespace) -> None:
         """The running cell is a ``%%sparklab`` cell with `options`: its scope is open, its panel stands."""
         cell = self.current()

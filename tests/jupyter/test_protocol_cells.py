@@ -175,6 +175,21 @@ def test_the_view_option_chooses_the_tab_in_front_or_no_panel(k: Kernel) -> None
     assert opened("%%sparklab -q") == []
 
 
+def test_several_actions_are_tabs_of_one_panel_and_a_loop_of_equal_jobs_is_one_tab(k: Kernel) -> None:
+    ran = k.ok(
+        "%%sparklab\n"
+        "numbers = sc.parallelize([1, 2], 2)\n"
+        "numbers.sum()\n"
+        "for _ in range(20): numbers.map(lambda x: x + 1).count()"
+    )
+
+    assert len(panels(ran)) == 1
+    tabs = (
+        "from sparklab.jupyter.panels import panels; [(t['label'], t['n']) for t in panels.newest()[0].model['jobs']]"
+    )
+    assert k.ok(tabs).value == "[('count', 20), ('sum', 1)]"
+
+
 def test_names_in_braces_expand_on_the_line_only(k: Kernel) -> None:
     k.ok("which = 'expanded'")
     ran = k.ok("%%sparklab -q -o {which}\n'{which}'")
