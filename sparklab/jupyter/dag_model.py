@@ -9,7 +9,8 @@ from typing import Any, Final, Protocol
 
 from sparklab.events.facts import RddEdge, RddNode, StageNode
 from sparklab.jupyter import folding
-from sparklab.jupyter.layout import Drawing, EdgeSpec, FrameSpec, NodeKind, NodeSpec, layout
+from sparklab.jupyter.grids import NodeKind, NodeSpec
+from sparklab.jupyter.layout import Drawing, EdgeSpec, FrameSpec, layout
 from sparklab.jupyter.metrics import fit
 from sparklab.jupyter.shapes import NAMES, SHORT, WORST
 

@@ -14,13 +14,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Final, Literal
+from typing import Final
 
+from sparklab.jupyter.grids import Grid, NodeSpec, grid_of, size_of
 from sparklab.jupyter.metrics import text_width
 
-NODE_WIDTH: Final = 110
-NODE_WIDTH_MAX: Final = 168
-NODE_PAD: Final = 8.5
 TITLE: Final = 24  # of a frame, above its nodes
 PAD: Final = 8  # of a frame, around its nodes
 COLUMN_GAP: Final = 16
@@ -30,34 +28,6 @@ FRAME_GAP: Final = 26  # between frames of one column
 LANE: Final = 26  # height kept free for a shuffle edge that passes by
 LABEL_PAD: Final = 6
 BEND: Final = 40
-
-GridKind = Literal["none", "squares", "grid", "small", "mosaic", "bar"]
-NodeKind = Literal["cells", "bar", "fold"]
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """How a node shows its partitions: `cell` px shapes, `columns` a row, at these pitches, the first at (x, y)."""
-
-    kind: GridKind
-    x: float = 0
-    y: float = 0
-    columns: int = 1
-    cell: float = 0
-    pitch_x: float = 0
-    pitch_y: float = 0
-
-
-@dataclass(frozen=True, slots=True)
-class NodeSpec:
-    """A node to place: `cells` is how many partition shapes it shows (bins count as one each)."""
-
-    key: str
-    frame: str
-    name: str
-    site: str
-    cells: int
-    kind: NodeKind = "cells"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,49 +77,6 @@ class Drawing:
     nodes: Mapping[str, Box]
     grids: Mapping[str, Grid]
     edges: tuple[PlacedEdge, ...]
-
-
-def grid_of(cells: int, kind: NodeKind = "cells", narrow: bool = False) -> Grid:
-    """The grid that shows `cells` partitions: 20 px squares to 8, 13 px to 48, 8 px to 200, then 4 px, 100 a row.
-
-    A `narrow` picture has smaller squares without numbers, and 60 of the smallest a row.
-    """
-    if kind != "cells":
-        return Grid("bar", NODE_PAD, 58, 1, 10, 0, 0)
-    if cells == 0:
-        return Grid("none")
-    if cells <= 8 and not narrow:
-        columns = cells if cells <= 4 else (cells + 1) // 2
-        return Grid("squares", 9, 40, columns, 20, 24, 36)
-    if cells <= 48:
-        columns = min(cells, 4) if cells <= 8 else 6 if cells <= 24 else 8
-        return (
-            Grid("grid", NODE_PAD, 40, columns, 11, 13.6, 13.6)
-            if narrow
-            else Grid("grid", NODE_PAD, 42, columns, 13, 16, 16)
-        )
-    if cells <= 200:
-        return Grid("small", NODE_PAD, 42, 10 if cells <= 80 else 20, 8, 10, 10)
-    return Grid("mosaic", NODE_PAD, 64, 60, 3, 4, 4) if narrow else Grid("mosaic", 174, 40, 100, 3, 4, 4)
-
-
-def _size(spec: NodeSpec, grid: Grid, narrow: bool) -> tuple[float, float]:
-    if grid.kind == "mosaic":
-        rows = -(-spec.cells // grid.columns)
-        width = round(grid.columns * grid.pitch_x + 2 * NODE_PAD) if narrow else 700
-        return width, max(132, grid.y + rows * grid.pitch_y + 10)
-    site = text_width(spec.site, 11, "regular" if narrow else "mono")
-    text = max(text_width(spec.name, 12, "bold"), site)
-    least, most = (76, 120) if narrow else (NODE_WIDTH, NODE_WIDTH_MAX)
-    width = max(least, min(most, ceil(text + 2 * NODE_PAD)))
-    if grid.kind == "bar":
-        return max(width, 94 if narrow else 126), 82
-    if grid.kind == "none":
-        return width, 44
-    rows = -(-spec.cells // grid.columns)
-    inside = grid.columns * grid.pitch_x - (grid.pitch_x - grid.cell)
-    height = grid.y + rows * grid.pitch_y + (2 if grid.kind == "squares" else 8 - (grid.pitch_y - grid.cell - 3))
-    return max(width, ceil(inside + 2 * NODE_PAD)), ceil(height)
 
 
 @dataclass(slots=True)
@@ -262,7 +189,7 @@ def _place_inside(
     frame = _Frame(spec)
     depth = depths([node.key for node in nodes], [(e.source, e.target) for e in edges])
     for node in nodes:
-        width, height = _size(node, grids[node.key], narrow)
+        width, height = size_of(node, grids[node.key], narrow)
         frame.items[node.key] = _Item(node.key, width, height, depth[node.key])
     last = max(depth.values())
     parents: dict[str, list[str]] = defaultdict(list)

@@ -185,7 +185,10 @@ class Panel:
             seq = int(self.sc.bus.seq)
             beat = self.running and now_s - self._flushed_s >= BEAT_S
             sent = False
-            if force or beat or seq != self._flushed_seq:
+            # What other cells do changes little here: an ended cell's picture follows once a second.
+            ended = not self.running and not self.model.get("open")
+            rest = ended and now_s - self._flushed_s < BEAT_S
+            if force or beat or (seq != self._flushed_seq and not rest):
                 self._flushed_seq = seq
                 self._flushed_s = now_s
                 sent = self._show(self._build())

@@ -8,7 +8,8 @@ import random
 import pytest
 
 from sparklab.jupyter.folding import Graph, Step, fold
-from sparklab.jupyter.layout import Box, Drawing, EdgeSpec, FrameSpec, NodeSpec, depths, grid_of, layout
+from sparklab.jupyter.grids import NodeSpec, grid_of
+from sparklab.jupyter.layout import Box, Drawing, EdgeSpec, FrameSpec, depths, layout
 from sparklab.jupyter.metrics import fit, text_width
 
 

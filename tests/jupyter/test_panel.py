@@ -118,6 +118,17 @@ def test_facts_of_other_cells_send_nothing(watch: Any) -> None:
     assert panel.model is before
 
 
+def test_the_picture_of_an_ended_cell_follows_the_others_once_a_second(watch: Any) -> None:
+    panel = watch(facts.killed_executor())
+    panel.now["s"] += 2
+    panel.flush()
+    panel.sc.bus.publish(facts.BlockRemoved(4, 0, 0, 0, "dropped", 1))
+    assert not panel.flush()
+    panel.now["s"] += 1.1
+    assert panel.flush()
+    assert panel.model["cache"]["rows"][0]["p"][0] == "l"
+
+
 def test_a_running_panel_beats_each_second_though_no_fact_comes(watch: Any) -> None:
     panel = watch(facts.word_count())
     panel.flush()
