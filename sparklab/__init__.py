@@ -7,18 +7,30 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from sparklab.accumulators import Accumulator, AccumulatorParam
     from sparklab.conf import SparkConf
     from sparklab.context import SparkContext
     from sparklab.jupyter import load_ipython_extension, unload_ipython_extension
     from sparklab.rdd import RDD
     from sparklab.storage.level import StorageLevel
 
-__all__ = ["RDD", "SparkConf", "SparkContext", "StorageLevel", "load_ipython_extension", "unload_ipython_extension"]
+__all__ = [
+    "RDD",
+    "Accumulator",
+    "AccumulatorParam",
+    "SparkConf",
+    "SparkContext",
+    "StorageLevel",
+    "load_ipython_extension",
+    "unload_ipython_extension",
+]
 
 _HOMES = {
     "SparkContext": "sparklab.context",
     "SparkConf": "sparklab.conf",
     "RDD": "sparklab.rdd",
+    "Accumulator": "sparklab.accumulators",
+    "AccumulatorParam": "sparklab.accumulators",
     "StorageLevel": "sparklab.storage.level",
     "load_ipython_extension": "sparklab.jupyter",
     "unload_ipython_extension": "sparklab.jupyter",

@@ -50,6 +50,7 @@ from sparklab.scheduler import messages as m
 from sparklab.scheduler.machine import Scheduler
 from sparklab.scheduler.planning import plan_of_rdd
 from sparklab.scheduler.state import Limits
+from sparklab.sharing import Sharing
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024 * 1024  # Spark's default of spark.rpc.message.maxSize
 
@@ -75,7 +76,7 @@ class ExecutorInfo:
     running_tasks: int
 
 
-class SparkContext:
+class SparkContext(Sharing):
     """The way in: makes RDDs and runs jobs on a cluster that starts in the background.
 
     The constructor returns at once; the first action waits for the cluster. Thread-safe: several threads may run

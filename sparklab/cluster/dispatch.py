@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, assert_never
 
+from sparklab.accumulators import apply_updates
 from sparklab.cluster.orders import TaskRunner
 from sparklab.errors import SparklabError
 from sparklab.events.bus import Bus
@@ -185,6 +186,9 @@ class Dispatcher:
             case m.ResultReady():
                 if instruction.job in self._jobs:
                     self._jobs[instruction.job].deliver(instruction.position, instruction.value)
+            case m.ApplyUpdates():
+                for trouble in apply_updates(instruction.updates):
+                    self.warn("accumulators", trouble)
             case m.JobFinished():
                 handle = self._jobs.pop(instruction.job, None)
                 if handle is not None:

@@ -11,8 +11,8 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from sparklab.cluster.closures import load_stage
 from sparklab.errors import FetchFailedError, SparklabError
 from sparklab.events.facts import bounded
 from sparklab.rdd.core import RDDCore
+from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext, TaskMetrics
 from sparklab.rdd.usererror import describe_failure
 from sparklab.shuffle.files import remove_shuffle
@@ -65,6 +66,7 @@ class StageOrder:
     job: int
     binary: bytes | None
     inputs: dict[int, ShuffleInput] | None
+    properties: Mapping[str, str] = field(default_factory=dict)  # of the job
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class TaskReport:
     metrics: TaskMetrics
     changes: Sequence[Any]
     warnings: Sequence[tuple[str, str]]  # (subject, message)
+    updates: bytes = b""  # what it added to accumulators, pickled; empty where nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,18 +195,22 @@ class Executor:
             shuffle=_StageShuffle(self, stage.inputs[order.attempt]),
             shipped=task_order.shipped,
             check_cancelled=lambda: self._check(task_order.task),
+            properties=order.properties,
         )
         started = time.perf_counter()
         status = "succeeded"
         value: Any = None
+        updates = b""
         try:
-            with self._interruptible(task_order.task):
+            with self._interruptible(task_order.task), running(task):
                 try:
                     records = stage.rdd.iterator(task_order.partition, task)
                     if stage.writes is not None:
                         value = self._write(records, stage.writes, task)
                     else:
                         value = results.pack(stage.function(task_order.partition, records))
+                    if task.updates:
+                        updates = results.dumps(task.updates)
                 finally:
                     for end in task.on_end:
                         end()
@@ -214,7 +221,9 @@ class Executor:
             value = (error.shuffle_id, error.map_index, error.executor, error.epoch, error.found)
         except BaseException as error:
             status, value = "failed", _wire_error(error, task)
-        return self._report(task_order.task, status, value, time.perf_counter() - started, task.metrics)
+        if status != "succeeded":
+            updates = b""
+        return self._report(task_order.task, status, value, time.perf_counter() - started, task.metrics, updates)
 
     def _write(self, records: Iterator[Any], spec: ShuffleSpec, task: TaskContext) -> MapOutput:
         return write_map_output(
@@ -228,11 +237,17 @@ class Executor:
         )
 
     def _report(
-        self, task: int, status: str, value: Any, duration_s: float = 0.0, metrics: TaskMetrics | None = None
+        self,
+        task: int,
+        status: str,
+        value: Any,
+        duration_s: float = 0.0,
+        metrics: TaskMetrics | None = None,
+        updates: bytes = b"",
     ) -> TaskReport:
         changes = self.blocks.drain_changes()
         return TaskReport(
-            task, status, value, duration_s, metrics or TaskMetrics(), changes, self.blocks.drain_warnings()
+            task, status, value, duration_s, metrics or TaskMetrics(), changes, self.blocks.drain_warnings(), updates
         )
 
     # --- cancelling -------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -49,6 +49,7 @@ class _Prepared:
     rdd: RDDCore
     sources: set[int]  # ids of the RDDs whose partitions carry data
     chain: list[RDDCore] | None  # where all steps are one to one: its sources and persisted RDDs, children first
+    properties: Mapping[str, str]
     sent_binary: set[tuple[int, int]] = field(default_factory=set)  # (executor, epoch)
     sent_inputs: set[tuple[int, int]] = field(default_factory=set)
 
@@ -95,7 +96,9 @@ class OrderBook:
         ):
             persisted = [rdd for rdd in stage.rdds if rdd.storage_level != StorageLevel.NONE or rdd._id in sources]
             chain = persisted[::-1]
-        self._stages[stage.stage] = _Prepared(stage.attempt, binary, stage.inputs, stage.rdd, sources, chain)
+        self._stages[stage.stage] = _Prepared(
+            stage.attempt, binary, stage.inputs, stage.rdd, sources, chain, stage.properties
+        )
 
     def orders(self, launch: m.Launch) -> tuple[StageOrder, list[TaskOrder]]:
         """What has to be sent for `launch`; parts that the executor has already are left out."""
@@ -107,6 +110,7 @@ class OrderBook:
             launch.job,
             None if to in stage.sent_binary else stage.binary,
             None if to in stage.sent_inputs else stage.inputs,
+            stage.properties,
         )
         stage.sent_binary.add(to)
         stage.sent_inputs.add(to)
@@ -161,7 +165,7 @@ def ended(report: TaskReport, executor: int, epoch: int, stage: int) -> m.TaskEn
     outcome: m.Outcome
     match report.status:
         case "succeeded":
-            outcome = m.Succeeded(report.value)
+            outcome = m.Succeeded(report.value, report.updates)
         case "fetch_failed":
             outcome = m.FetchFailed(*report.value)
         case "failed":

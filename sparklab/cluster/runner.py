@@ -6,7 +6,7 @@ import logging
 import pickle
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from distributed import Client
@@ -136,7 +136,7 @@ class DaskRunner:
         if self._lane_of(launch) == "graph":
             for task in tasks:
                 self._submit(seat, stage, pickle.dumps((stage, [task]), protocol=5), task.task)
-                stage = StageOrder(stage.stage, stage.attempt, stage.job, None, None)
+                stage = replace(stage, binary=None, inputs=None)  # sent with the first
             return
         data = pickle.dumps((stage, tasks), protocol=5)
         compat.on_loop(self._client, self._run(seat, launch.stage, data))

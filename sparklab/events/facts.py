@@ -121,6 +121,8 @@ class JobStarted:
     rdds: tuple[RddNode, ...]
     edges: tuple[RddEdge, ...]
     stages: tuple[StageNode, ...]
+    group: str = ""  # sc.setJobGroup
+    description: str = ""  # sc.setJobDescription
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import shlex
 import subprocess
 import threading
@@ -26,7 +27,10 @@ class Pipe(Operator):
         assert process.stdout is not None
         failures: list[BaseException] = []
         # Written by a thread of its own: a command that answers while it reads would block both sides otherwise.
-        feeder = threading.Thread(target=_feed, args=(process.stdin, records, failures), daemon=True)
+        # In this thread's context: the functions upstream of the pipe run there, as part of this task.
+        feeder = threading.Thread(
+            target=contextvars.copy_context().run, args=(_feed, process.stdin, records, failures), daemon=True
+        )
         feeder.start()
         try:
             for line in process.stdout:

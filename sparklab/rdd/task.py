@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -103,3 +103,6 @@ class TaskContext:
     source: Source = field(default_factory=Source)
     on_end: list[Callable[[], None]] = field(default_factory=list)  # run when the attempt ends, however it ends
     check_cancelled: Callable[[], None] = lambda: None  # raises when the attempt was cancelled
+    properties: Mapping[str, str] = field(default_factory=dict)  # of the thread that submitted the job
+    updates: dict[int, Any] = field(default_factory=dict)  # accumulator -> what this attempt added
+    files_root: str = ""  # where added files are, for this executor

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sparklab.events.facts import BlockRemoved, BlockStored, MapOutputStored, bounded
 from sparklab.events.facts import TaskEnded as TaskEndedFact
 from sparklab.scheduler import messages as m
-from sparklab.scheduler.state import State, Task
+from sparklab.scheduler.state import StageRun, State, Task
 
 
 def apply_changes(state: State, changes: Iterable[m.BlockChange], executor: int, epoch: int) -> str:
@@ -40,6 +40,24 @@ def book_map_output(state: State, task: Task, outcome: m.Succeeded) -> str:
         )
     )
     return "shuffle" if again else ""
+
+
+def count_updates(state: State, run: StageRun | None, task: Task, outcome: m.Succeeded) -> None:
+    """What the task added to accumulators counts, if its partition has not succeeded before. Before it is booked.
+
+    A map output counts when it is there for the first time, whoever still waits for it: made again after a loss, or by
+    a second attempt, it does not.
+    """
+    if not outcome.updates:
+        return
+    output = outcome.value
+    if isinstance(output, m.MapOutput):
+        outputs = state.outputs.shuffles.get(output.shuffle_id)
+        first = outputs is not None and not outputs.ever[output.map_index]
+    else:
+        first = run is not None and task.partition in run.todo
+    if first:
+        state.out.instructions.append(m.ApplyUpdates(outcome.updates))
 
 
 def task_fact(s: m.TaskEnded, task: Task, status: str, recovered: str, error: str) -> TaskEndedFact:

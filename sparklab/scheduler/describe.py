@@ -87,4 +87,6 @@ def job_started(
         rdds=tuple(rdd_node(r) for r in rdds),
         edges=tuple(edges_of(rdds, known)),
         stages=tuple(nodes),
+        group=bounded(job.properties.get("spark.jobGroup.id", "")),
+        description=bounded(job.properties.get("spark.job.description", "")),
     )

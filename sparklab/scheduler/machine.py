@@ -23,7 +23,7 @@ from sparklab.events.facts import (
     bounded,
 )
 from sparklab.scheduler import messages as m
-from sparklab.scheduler.books import apply_changes, book_map_output, task_fact
+from sparklab.scheduler.books import apply_changes, book_map_output, count_updates, task_fact
 from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
 from sparklab.scheduler.placement import Placement
 from sparklab.scheduler.planning import plan_of
@@ -225,7 +225,15 @@ class Scheduler:
         payload = job.submitted.payload if stage.writes is None else None
         self.state.out.instructions.append(
             m.StagePrepared(
-                stage.id, run.attempt, stage.rdd, stage.rdds, stage.writes, payload, inputs, job.submitted.job
+                stage.id,
+                run.attempt,
+                stage.rdd,
+                stage.rdds,
+                stage.writes,
+                payload,
+                inputs,
+                job.submitted.job,
+                job.submitted.properties,
             )
         )
         self._placement.fill_evenly(run)
@@ -290,6 +298,7 @@ class Scheduler:
         failed: BaseException | None = None
         match outcome:
             case m.Succeeded():
+                count_updates(self.state, run, task, outcome)
                 recovered = book_map_output(self.state, task, outcome) or recovered
             case m.FetchFailed():
                 status, error = "fetch_failed", outcome.found

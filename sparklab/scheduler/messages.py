@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -30,6 +30,7 @@ class Succeeded:
     """`value` is a map task's :class:`MapOutput`, or whatever the job's function returned, packed by the runner."""
 
     value: Any
+    updates: bytes = b""  # what the task added to accumulators; opaque here
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class JobSubmitted:
     scope: str = ""
     pool: str = "default"
     payload: Any = None  # the job's function; opaque here, handed back in StagePrepared
+    properties: Mapping[str, str] = field(default_factory=dict)  # of the thread that submitted it
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ class StagePrepared:
     payload: Any  # a result stage's function
     inputs: dict[int, ShuffleInput]
     job: int
+    properties: Mapping[str, str] = field(default_factory=dict)  # of the job
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +222,13 @@ class ResultReady:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplyUpdates:
+    """What a task added to accumulators counts: once for each partition of a stage."""
+
+    updates: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class JobFinished:
     job: int
     error: BaseException | None
@@ -239,10 +249,12 @@ class RemoveShuffle:
 
 
 Instruction: TypeAlias = (
-    StagePrepared | Launch | CancelTasks | StageForgotten | ResultReady | JobFinished | RemoveBlocks | RemoveShuffle
-)
+    StagePrepared | Launch | CancelTasks | StageForgotten | ResultReady | ApplyUpdates | JobFinished
+    | RemoveBlocks | RemoveShuffle
+)  # fmt: skip
 
 __all__ = [
+    "ApplyUpdates",
     "BlockChange",
     "BlocksChanged",
     "CancelTasks",

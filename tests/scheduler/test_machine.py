@@ -448,3 +448,35 @@ def test_random_losses_never_hang_a_job_nor_change_what_it_delivers(seed: int) -
     assert [len(world.values[job]) for job in jobs] == [5, 3]
     assert not world.scheduler.runs
     assert not world.scheduler.tasks
+
+
+def updates_applied(instructions: list[Any]) -> list[bytes]:
+    return [each.updates for each in instructions if isinstance(each, m.ApplyUpdates)]
+
+
+def test_updates_of_a_map_output_count_when_it_is_there_for_the_first_time() -> None:
+    ids = Ids()
+    reduced = Reduced(Source(ids, 1), 1)
+    scheduler = Scheduler()
+    seen: list[Any] = []
+
+    def feed(*stimuli: m.Stimulus) -> list[m.Launch]:
+        effects = scheduler.handle(*stimuli)
+        scheduler.validate()
+        seen.extend(updates_applied(effects.instructions))
+        return [each for each in effects.instructions if isinstance(each, m.Launch)]
+
+    def map_done(launch: m.Launch, updates: bytes) -> m.TaskEnded:
+        output = MapOutput(reduced.spec.shuffle_id, 0, "", 1, 1)
+        return m.TaskEnded(launch.tasks[0].task, launch.executor, launch.epoch, m.Succeeded(output, updates))
+
+    feed(m.ExecutorJoined(0, 0, "", "", 0, 1, 0, 0))
+    (first,) = feed(m.JobSubmitted(0, reduced, [0], "count", ""))
+    feed(map_done(first, b"once"))
+    feed(m.ExecutorGone(0, 0, "killed"))
+    (again,) = feed(m.ExecutorJoined(0, 1, "", "", 0, 1, 0, 0))
+    assert again.stage == first.stage
+    (reduce,) = feed(map_done(again, b"again"))
+    feed(m.TaskEnded(reduce.tasks[0].task, 0, 1, m.Succeeded("value", b"result")))
+    assert seen == [b"once", b"result"]
+    assert not scheduler.jobs

@@ -22,9 +22,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage": LEAVES | {"events"},
     "shuffle": LEAVES | {"events", "storage"},
     "rdd": LEAVES | {"events", "storage", "shuffle"},
+    "accumulators": LEAVES | {"rdd"},
     "scheduler": LEAVES | {"events", "storage", "shuffle", "rdd"},
-    "cluster": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler"},
-    "context": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster"},
+    "cluster": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "accumulators"},
+    # What a context is made of, a mixin each.
+    "sharing": LEAVES | {"rdd", "cluster", "accumulators"},
+    "context": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "sharing"},
     "doctor": LEAVES | {"cluster", "context"},
     # The notebook folds facts and sends commands; it never reaches into a stage, a shuffle or the cluster.
     "jupyter": LEAVES | {"events", "storage", "rdd", "context", "doctor"},
@@ -32,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commands": LEAVES | {"context", "doctor", "jupyter"},
     "__main__": LEAVES | {"commands"},
     # The public names, each imported from its home at first use.
-    "__init__": {"conf", "context", "jupyter", "rdd", "storage"},
+    "__init__": {"accumulators", "conf", "context", "jupyter", "rdd", "storage"},
 }
 # What the rdd layer hands downwards is named there in type annotations, and in no other way.
 TYPES_ALONE = {("storage", "sparklab.rdd.task"), ("shuffle", "sparklab.rdd.task")}
