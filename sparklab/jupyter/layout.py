@@ -11,13 +11,14 @@ placeholders for long edges, order by barycentre.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Final
 
 from sparklab.jupyter.grids import Grid, NodeSpec, grid_of, size_of
 from sparklab.jupyter.metrics import text_width
+from sparklab.jupyter.ranks import depths
 
 TITLE: Final = 24  # of a frame, above its nodes
 PAD: Final = 8  # of a frame, around its nodes
@@ -135,35 +136,6 @@ def layout(
     _rank(placed, across, frame_of)
     passes = _place_frames(placed, across, frame_of)
     return _draw(placed, known, frame_of, grids, passes, narrow)
-
-
-def depths(keys: Iterable[str], edges: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """The longest way from each key to one without successors. Iterative.
-
-    Raises
-    ------
-    ValueError
-        Where the edges make a cycle.
-    """
-    parents: dict[str, list[str]] = defaultdict(list)
-    children_left: dict[str, int] = {key: 0 for key in keys}
-    for source, target in dict.fromkeys(edges):
-        parents[target].append(source)
-        children_left[source] += 1
-    depth = {key: 0 for key in children_left}
-    ready = [key for key, left in children_left.items() if left == 0]
-    seen = 0
-    while ready:
-        key = ready.pop(0)
-        seen += 1
-        for parent in parents[key]:
-            depth[parent] = max(depth[parent], depth[key] + 1)
-            children_left[parent] -= 1
-            if children_left[parent] == 0:
-                ready.append(parent)
-    if seen < len(depth):
-        raise ValueError("a lineage has no cycles, this graph has one")
-    return depth
 
 
 def _stack(items: Sequence[_Item], desired: Sequence[float], gap: float, straight: bool) -> None:

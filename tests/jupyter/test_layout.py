@@ -9,8 +9,9 @@ import pytest
 
 from sparklab.jupyter.folding import Graph, Step, fold
 from sparklab.jupyter.grids import NodeSpec, grid_of
-from sparklab.jupyter.layout import Box, Drawing, EdgeSpec, FrameSpec, depths, layout
+from sparklab.jupyter.layout import Box, Drawing, EdgeSpec, FrameSpec, layout
 from sparklab.jupyter.metrics import fit, text_width
+from sparklab.jupyter.ranks import depths
 
 
 def word_count(narrow: bool = False) -> Drawing:
