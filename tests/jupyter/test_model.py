@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from sparklab.events.facts import RddEdge, Record, StageNode
+from sparklab.events.facts import JobStarted, RddEdge, Record, StageNode
 from sparklab.events.run import run_of
 from sparklab.jupyter.dag_model import bins, mib
 from sparklab.jupyter.looks import Kinship
@@ -85,10 +86,10 @@ def test_what_stands_above_a_cached_rdd_and_need_not_run_is_drawn_as_skipped() -
     records = []
     for record in facts.killed_executor():
         fact = record.fact
-        if hasattr(fact, "stages"):
+        if isinstance(fact, JobStarted):
             stage = fact.stages[0]
             cut = StageNode(stage.stage, "result", -1, 24, stage.rdds, (), False, "filter", cut_rdds=(1, 2, 3))
-            fact = type(fact)(*(getattr(fact, k) for k in type(fact).__slots__[:-1]), (cut,))
+            fact = replace(fact, stages=(cut,))
         records.append(Record(record.seq, record.time_s, fact))
     assert set(node(model_of(records), "union")["p"]) == {"s"}
 
@@ -120,8 +121,7 @@ def test_jobs_of_equal_shape_are_one_tab_with_their_times_and_the_newest_is_in_f
 def test_a_cell_that_failed_stands_on_its_failed_job() -> None:
     story = facts.Story()
     story.records = facts.failed()[:-1]
-    last = facts.word_count_plan()
-    story.add(type(last)(7, *(getattr(last, k) for k in type(last).__slots__[1:])))
+    story.add(replace(facts.word_count_plan(), job=7))
     story.add(facts.JobEnded(7, "succeeded", 0.1, ""))
     assert model_of(story.records)["job"] == 7
     story.add(facts.ScopeClosed(facts.SCOPE, "error"))
