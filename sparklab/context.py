@@ -41,11 +41,23 @@ from sparklab.events.facts import (
 from sparklab.events.journal import Journal
 from sparklab.events.run import Run, run_of
 from sparklab.events.views import Views
+from sparklab.jvmonly import refuses_jvm_names
+from sparklab.labels import Labels
 from sparklab.rdd.callsite import call_site
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.dependency import Shuffle
 from sparklab.rdd.rdd import RDD
-from sparklab.rdd.sources import empty_rdd, parallelize, range_rdd, text_file, union
+from sparklab.rdd.sources import (
+    binary_files,
+    binary_records,
+    empty_rdd,
+    parallelize,
+    pickle_file,
+    range_rdd,
+    text_file,
+    union,
+    whole_text_files,
+)
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.machine import Scheduler
 from sparklab.scheduler.planning import plan_of_rdd
@@ -76,7 +88,8 @@ class ExecutorInfo:
     running_tasks: int
 
 
-class SparkContext(Sharing):
+@refuses_jvm_names
+class SparkContext(Labels, Sharing):
     """The way in: makes RDDs and runs jobs on a cluster that starts in the background.
 
     The constructor returns at once; the first action waits for the cluster. Thread-safe: several threads may run
@@ -304,20 +317,6 @@ class SparkContext(Sharing):
         """The name of the user who runs the context."""
         return getpass.getuser()
 
-    def setLocalProperty(self, key: str, value: str | None) -> None:
-        """Jobs submitted by this thread from now on carry the property; ``spark.scheduler.pool`` names their pool."""
-        self._local_properties()[key] = value
-
-    def getLocalProperty(self, key: str) -> str | None:
-        """The property of this thread, None where it is not set."""
-        return self._local_properties().get(key)
-
-    def _local_properties(self) -> dict[str, str | None]:
-        if not hasattr(self._properties, "values"):
-            self._properties.values = {}
-        values: dict[str, str | None] = self._properties.values
-        return values
-
     # --- RDDs -------------------------------------------------------------------------------------
 
     def parallelize(self, c: Iterable[Any], numSlices: int | None = None) -> RDD:
@@ -350,9 +349,65 @@ class SparkContext(Sharing):
         Parameters
         ----------
         name : str
-            A path, glob, directory, or several of them with commas between.
+            A path, glob, directory, or several of them with commas between. ``file://``, ``http(s)://``, ``s3://``,
+            ``gs://``, ``hdfs://`` and whatever else fsspec has a driver for; ``.gz .bz2 .xz .zst .lz4`` are read
+            decompressed, one partition each.
         """
         return text_file(self, name, minPartitions, use_unicode)
+
+    def wholeTextFiles(self, path: str, minPartitions: int | None = None, use_unicode: bool = True) -> RDD:
+        """``(URL, text)`` of each file; small files share a partition. Lazy. Paths as in :meth:`textFile`.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> _ = (folder / "1.txt").write_text("one"), (folder / "2.txt").write_text("two\\n")
+        >>> sc.wholeTextFiles(str(folder)).values().collect()
+        ['one', 'two\\n']
+        """
+        return whole_text_files(self, path, minPartitions, use_unicode)
+
+    def binaryFiles(self, path: str, minPartitions: int | None = None) -> RDD:
+        """``(URL, bytes)`` of each file, as it is; small files share a partition. Lazy. Paths as in :meth:`textFile`.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> _ = (folder / "image").write_bytes(bytes([255, 216]))
+        >>> sc.binaryFiles(str(folder)).mapValues(len).values().collect()
+        [2]
+        """
+        return binary_files(self, path, minPartitions)
+
+    def binaryRecords(self, path: str, recordLength: int) -> RDD:
+        """The records of `recordLength` bytes of each file. Lazy. Paths as in :meth:`textFile`.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "numbers"
+        >>> _ = path.write_bytes(bytes(range(6)))
+        >>> sc.binaryRecords(str(path), 2).map(list).collect()
+        [[0, 1], [2, 3], [4, 5]]
+        """
+        return binary_records(self, path, recordLength)
+
+    def pickleFile(self, name: str, minPartitions: int | None = None) -> RDD:
+        """The records that ``saveAsPickleFile`` wrote, a partition for each file. Lazy. Paths as in :meth:`textFile`.
+
+        Unpickling runs what the file says: read files of people you trust. `minPartitions` changes nothing.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "pairs")
+        >>> sc.parallelize([("a", 1), ("b", 2)], 2).saveAsPickleFile(path)
+        >>> sc.pickleFile(path).collect()
+        [('a', 1), ('b', 2)]
+        """
+        return pickle_file(self, name)
 
     def union(self, rdds: Sequence[RDD]) -> RDD:
         """The records of all `rdds`, one after the other; duplicates stay."""
@@ -408,6 +463,7 @@ class SparkContext(Sharing):
             scope=_scope.get(),
             pool=self.getLocalProperty("spark.scheduler.pool") or "default",
             payload=func,
+            properties=dict(self.local_properties()),
         )
         self._last_job = job
         jobs.run(self._dispatcher, submitted, handle, f"Job {job} ({action} at {where})", self._killer)

@@ -1,4 +1,4 @@
-"""What a path names: local paths, ``file://`` URLs, globs, folders, comma-separated lists of them."""
+"""What a path names: local paths, URLs, globs, folders, comma-separated lists of them."""
 
 from __future__ import annotations
 
@@ -7,46 +7,56 @@ import os
 from urllib.parse import unquote, urlparse
 
 from sparklab.errors import StorageError
+from sparklab.rdd.filesystems import InputFile, InputPathError, advice, is_url, remote_files
 
 
-class InputPathError(StorageError):
-    """A path names no file."""
-
-
-def input_files(name: str) -> list[str]:
-    """The files that `name` stands for, in order: paths, ``file://`` URLs, globs, folders, separated by commas.
+def input_files(name: str) -> list[InputFile]:
+    """The files that `name` stands for, in order: paths, URLs, globs, folders, separated by commas.
 
     Names that begin with ``_`` or ``.`` are no input (``_SUCCESS``), unless they are written out.
     """
-    files: list[str] = []
+    files: list[InputFile] = []
     for pattern in _split_at_commas(name):
+        if is_url(pattern):
+            files.extend(remote_files(pattern, _braces(pattern)))
+            continue
         path = local_path(pattern)
         matches = sorted({match for choice in _braces(path) for match in _matches(choice)})
         if not matches:
             raise InputPathError(
-                f"reading text from {pattern}",
+                f"reading from {pattern}",
                 f"Input path does not exist: nothing matches {path!r} in {os.getcwd()!r}"
                 if not os.path.isabs(path)
                 else f"Input path does not exist: nothing matches {path!r}",
                 "check the spelling; paths are looked up on the machine the driver runs on",
             )
         for match in matches:
-            files.extend(_files_in(match, pattern) if os.path.isdir(match) else [match])
+            inside = _files_in(match, pattern) if os.path.isdir(match) else [match]
+            files.extend(InputFile(file, _size_bytes(file)) for file in inside)
     return files
+
+
+def _size_bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: str, error: BaseException) -> StorageError:
+    """The error for a file that cannot be read, with the reason."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return StorageError(
+        f"reading the file {path}",
+        f"{type(error).__name__}: {reason}",
+        advice(path) if is_url(path) else "make the file readable for the executors, or leave it out of the path",
+    )
 
 
 def local_path(name: str) -> str:
     """The local path of `name`, which may be a ``file:`` URL."""
     url = urlparse(name)
-    if url.scheme == "file":
-        return unquote(url.path)
-    if url.scheme and "://" in name:
-        raise StorageError(
-            f"opening {name}",
-            f"the scheme {url.scheme!r}; files are read from the local file system",
-            "copy the data to a local path, or read it with mapPartitions and a library of your own",
-        )
-    return name
+    return unquote(url.path) if url.scheme == "file" else name
 
 
 def _split_at_commas(name: str) -> list[str]:
@@ -83,7 +93,7 @@ def _files_in(folder: str, pattern: str) -> list[str]:
             continue
         if entry.is_dir():
             raise StorageError(
-                f"reading text from {pattern}",
+                f"reading from {pattern}",
                 f"Not a file: {entry.path} is a folder within a folder",
                 f"name the inner files, for example {os.path.join(folder, '*', '*')!r}",
             )

@@ -9,6 +9,7 @@ from sparklab.rdd.core import Driver
 from sparklab.rdd.nodes import ParallelCollection, Union
 from sparklab.rdd.rdd import RDD
 from sparklab.rdd.textfile import TextFile
+from sparklab.rdd.wholefiles import FixedLengthRecords, PickledFiles, WholeFiles
 
 _BATCH = 1024  # a list is dealt out in batches of at most this
 
@@ -48,6 +49,32 @@ def text_file(context: Driver, name: str, minPartitions: int | None = None, use_
     if minPartitions is None:
         minPartitions = min(context.defaultParallelism, 2)
     return TextFile(context, name, minPartitions, use_unicode)
+
+
+def whole_text_files(context: Driver, path: str, minPartitions: int | None = None, use_unicode: bool = True) -> RDD:
+    """An RDD of ``(URL, text)`` of the files that `path` stands for."""
+    return WholeFiles(context, path, _min_partitions(context, minPartitions), True, use_unicode)
+
+
+def binary_files(context: Driver, path: str, minPartitions: int | None = None) -> RDD:
+    """An RDD of ``(URL, bytes)`` of the files that `path` stands for."""
+    return WholeFiles(context, path, _min_partitions(context, minPartitions), False)
+
+
+def binary_records(context: Driver, path: str, recordLength: int) -> RDD:
+    """An RDD of the records of `recordLength` bytes that the files hold."""
+    if recordLength < 1:
+        raise ValueError(f"recordLength has to be at least 1, not {recordLength}")
+    return FixedLengthRecords(context, path, recordLength)
+
+
+def pickle_file(context: Driver, name: str) -> RDD:
+    """An RDD of the records that ``saveAsPickleFile`` wrote to `name`."""
+    return PickledFiles(context, name)
+
+
+def _min_partitions(context: Driver, asked: int | None) -> int:
+    return asked or min(context.defaultParallelism, 2)
 
 
 def union(context: Driver, rdds: Sequence[RDD]) -> RDD:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import os
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
-from sparklab.errors import StorageError
+from sparklab.errors import SparklabError
+from sparklab.rdd.compression import codec_of_path, decompressed
 from sparklab.rdd.core import Driver, Partition, SourcePartition
-from sparklab.rdd.paths import input_files
+from sparklab.rdd.filesystems import REQUEST_BYTES, InputFile, is_url, open_remote
+from sparklab.rdd.paths import input_files, unreadable
 from sparklab.rdd.rdd import RDD
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 32 << 20  # a split is at most this: the block size of a local file
 READ_BYTES = 1 << 20
 _SLOP = 1.1  # a last split may be this much larger before it is cut in two
-
-_OPENERS: dict[str, Callable[[str], Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 
 
 class Split(NamedTuple):
@@ -54,14 +51,18 @@ class TextFile(RDD):
         return task.source.flatten(_line_batches(Split(*partition.payload), self._use_unicode, task))
 
 
-def splits_of(files: Sequence[str], min_partitions: int) -> list[Split]:
-    """Splits of about ``total / min_partitions`` bytes, at most a block each; a compressed file is one split."""
-    sizes = [_size(path) for path in files]
-    goal = sum(sizes) // max(1, min_partitions)
+def splits_of(files: Sequence[InputFile], min_partitions: int, multiple_of: int = 0) -> list[Split]:
+    """Splits of about ``total / min_partitions`` bytes, at most a block each; a compressed file is one split.
+
+    With `multiple_of`, splits are a multiple of so many bytes, whatever the file is called.
+    """
+    goal = sum(file.size_bytes or 0 for file in files) // max(1, min_partitions)
     split_bytes = max(1, min(goal, BLOCK_BYTES))
+    if multiple_of:
+        split_bytes = max(1, BLOCK_BYTES // multiple_of) * multiple_of
     splits = []
-    for path, size in zip(files, sizes, strict=True):
-        if os.path.splitext(path)[1] in _OPENERS:
+    for path, size in files:
+        if size is None or (not multiple_of and codec_of_path(path) is not None):
             splits.append(Split(path, 0, None))
             continue
         start = 0
@@ -73,39 +74,43 @@ def splits_of(files: Sequence[str], min_partitions: int) -> list[Split]:
     return splits
 
 
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
 def _line_batches(split: Split, use_unicode: bool, task: TaskContext) -> Iterator[list[Any]]:
     """Lists of lines. A line belongs to the split in which it starts."""
+    for block in _whole_lines(split):
+        task.check_cancelled()
+        lines = _lines(block, use_unicode)
+        task.metrics.bytes_read += len(block)
+        task.metrics.records_read += len(lines)
+        yield lines
+
+
+def _whole_lines(split: Split) -> Iterator[bytes]:
+    """The lines of a split in blocks. Whatever a file system or a codec raises leaves as a StorageError."""
     try:
-        with _opened(split.path) as file:
+        with open_input(split.path, whole=split.end is None) as file:
             limit: int | None = None
             if split.end is not None:
                 # What starts at the very end of a split is the last line of it; the next split skips it.
                 begin = _after_line_end(file, split.start) if split.start else 0
                 limit = _after_line_end(file, split.end) - begin
                 file.seek(begin)
-            for block in _blocks(file, limit):
-                task.check_cancelled()
-                lines = _lines(block, use_unicode)
-                task.metrics.bytes_read += len(block)
-                task.metrics.records_read += len(lines)
-                yield lines
-    except (OSError, EOFError, zlib.error) as error:
-        raise _unreadable(split.path, error) from error
+            yield from _blocks(file, limit, REQUEST_BYTES if is_url(split.path) else READ_BYTES)
+    except (SparklabError, MemoryError):
+        raise
+    except Exception as error:  # each codec and each driver has exceptions of its own
+        raise unreadable(split.path, error) from error
 
 
-def _opened(path: str) -> IO[bytes]:
-    opener = _OPENERS.get(os.path.splitext(path)[1])
-    if opener is None:
-        return open(path, "rb", buffering=0)
-    decompressed: IO[bytes] = opener(path)
-    return decompressed
+@contextmanager
+def open_input(path: str, whole: bool, decompress: bool = True) -> Iterator[IO[bytes]]:
+    """A local or remote file, to be read by ranges or `whole`; whole files are decompressed where their name says so."""
+    with ExitStack() as stack:
+        raw: IO[bytes]
+        if is_url(path):
+            raw = stack.enter_context(cast("IO[bytes]", open_remote(path, whole)))
+        else:
+            raw = stack.enter_context(open(path, "rb") if whole else open(path, "rb", buffering=0))
+        yield stack.enter_context(decompressed(raw, path)) if whole and decompress else raw
 
 
 def _after_line_end(file: IO[bytes], offset: int) -> int:
@@ -122,11 +127,11 @@ def _after_line_end(file: IO[bytes], offset: int) -> int:
     return offset
 
 
-def _blocks(file: IO[bytes], limit: int | None) -> Iterator[bytes]:
-    """The next `limit` bytes (all where None) in blocks that end at a line end."""
+def _blocks(file: IO[bytes], limit: int | None, read_bytes: int) -> Iterator[bytes]:
+    """The next `limit` bytes (all where None), read `read_bytes` at a time, in blocks that end at a line end."""
     kept: list[bytes] = []  # a line that has not ended yet
     while limit is None or limit > 0:
-        data = file.read(READ_BYTES if limit is None else min(READ_BYTES, limit))
+        data = file.read(read_bytes if limit is None else min(read_bytes, limit))
         if not data:
             break
         if limit is not None:
@@ -150,12 +155,3 @@ def _lines(block: bytes, use_unicode: bool) -> list[Any]:
     if not lines[-1]:
         lines.pop()
     return lines
-
-
-def _unreadable(path: str, error: BaseException) -> StorageError:
-    reason = getattr(error, "strerror", None) or str(error)
-    return StorageError(
-        f"reading the file {path}",
-        f"{type(error).__name__}: {reason}",
-        "make the file readable for the executors, or leave it out of the path",
-    )

@@ -136,6 +136,18 @@ class NaiveDriver:
     def textFile(self, name: str, minPartitions: int | None = None, use_unicode: bool = True) -> RDD:
         return sources.text_file(self, name, minPartitions, use_unicode)
 
+    def wholeTextFiles(self, path: str, minPartitions: int | None = None, use_unicode: bool = True) -> RDD:
+        return sources.whole_text_files(self, path, minPartitions, use_unicode)
+
+    def binaryFiles(self, path: str, minPartitions: int | None = None) -> RDD:
+        return sources.binary_files(self, path, minPartitions)
+
+    def binaryRecords(self, path: str, recordLength: int) -> RDD:
+        return sources.binary_records(self, path, recordLength)
+
+    def pickleFile(self, name: str, minPartitions: int | None = None) -> RDD:
+        return sources.pickle_file(self, name)
+
     def emptyRDD(self) -> RDD:
         return sources.empty_rdd(self)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from sparklab.errors import StorageError
@@ -114,6 +115,9 @@ class FullDisk:
     def flush(self) -> None:
         pass
 
+    def close(self) -> None:
+        self.raw.close()
+
 
 def test_a_full_disk_is_said_and_leaves_no_success_file(
     sc: NaiveDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -135,9 +139,57 @@ def test_a_place_that_cannot_be_written_to_is_said(sc: NaiveDriver, tmp_path: Pa
 
 
 def test_two_attempts_at_one_partition_leave_one_part(sc: NaiveDriver, tmp_path: Path) -> None:
-    write = output.WriteText((str(tmp_path), None))
+    with output.output_at(f"{tmp_path}/out") as made:
+        write = output.WriteText((made.temporary, None, None))
+        first = write(0, iter(["first", "try"]))
+        second = write(0, iter(["second", "try"]))
+        assert first != second
+        made.commit([second])
 
-    write(0, iter(["first", "try"]))
-    write(0, iter(["second", "try"]))
+    assert contents(tmp_path / "out") == {"_SUCCESS": b"", "part-00000": b"second\ntry\n"}
 
-    assert contents(tmp_path) == {"part-00000": b"second\ntry\n"}
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    fs = fsspec.filesystem("memory")
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]
+    yield fs
+    fs.store.clear()
+
+
+def test_a_url_gets_the_same_layout(sc: NaiveDriver, memory: Any) -> None:
+    sc.parallelize(range(4), 2).saveAsTextFile("memory://bucket/out")
+    sc.parallelize(range(4), 2).saveAsTextFile("memory://bucket/zipped", "gzip")
+    sc.parallelize(range(4), 2).saveAsPickleFile("memory://top")
+
+    assert memory.find("/bucket/out") == ["/bucket/out/_SUCCESS", "/bucket/out/part-00000", "/bucket/out/part-00001"]
+    assert memory.cat("/bucket/out/part-00001") == b"2\n3\n"
+    assert sc.textFile("memory://bucket/zipped").collect() == ["0", "1", "2", "3"]
+    assert sorted(memory.ls("/", detail=False)) == ["/bucket", "/top"]
+    with pytest.raises(StorageError, match="already exists"):
+        sc.parallelize([1]).saveAsTextFile("memory://bucket/out")
+
+
+def test_a_failing_job_leaves_nothing_behind_a_url(sc: NaiveDriver, memory: Any) -> None:
+    with pytest.raises(ZeroDivisionError):
+        sc.parallelize([1, 0], 2).map(lambda x: 1 // x).saveAsTextFile("memory://bucket/out")
+
+    assert memory.find("/") == []
+
+
+def test_a_store_that_fails_while_parts_are_moved_is_left_without_them(
+    sc: NaiveDriver, memory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = type(memory).mv
+
+    def fail_at_second(self: Any, source: str, target: str, **options: Any) -> None:
+        if target.endswith("part-00001"):
+            raise RuntimeError("the store is down")
+        moved(self, source, target, **options)
+
+    monkeypatch.setattr(type(memory), "mv", fail_at_second)
+    with pytest.raises(StorageError, match="RuntimeError: the store is down"):
+        sc.parallelize(range(4), 2).saveAsTextFile("memory://bucket/out")
+
+    assert memory.find("/") == []
