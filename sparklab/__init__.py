@@ -12,15 +12,25 @@ if TYPE_CHECKING:
     from sparklab.context import SparkContext
     from sparklab.jupyter import load_ipython_extension, unload_ipython_extension
     from sparklab.rdd import RDD
+    from sparklab.status import SparkExecutorInfo, SparkJobInfo, SparkStageInfo, StatusTracker
     from sparklab.storage.level import StorageLevel
+    from sparklab.taskcontext import TaskContext
+    from sparklab.util import InheritableThread, inheritable_thread_target
 
 __all__ = [
     "RDD",
     "Accumulator",
     "AccumulatorParam",
+    "InheritableThread",
     "SparkConf",
     "SparkContext",
+    "SparkExecutorInfo",
+    "SparkJobInfo",
+    "SparkStageInfo",
+    "StatusTracker",
     "StorageLevel",
+    "TaskContext",
+    "inheritable_thread_target",
     "load_ipython_extension",
     "unload_ipython_extension",
 ]
@@ -31,7 +41,14 @@ _HOMES = {
     "RDD": "sparklab.rdd",
     "Accumulator": "sparklab.accumulators",
     "AccumulatorParam": "sparklab.accumulators",
+    "InheritableThread": "sparklab.util",
+    "SparkExecutorInfo": "sparklab.status",
+    "SparkJobInfo": "sparklab.status",
+    "SparkStageInfo": "sparklab.status",
+    "StatusTracker": "sparklab.status",
     "StorageLevel": "sparklab.storage.level",
+    "TaskContext": "sparklab.taskcontext",
+    "inheritable_thread_target": "sparklab.util",
     "load_ipython_extension": "sparklab.jupyter",
     "unload_ipython_extension": "sparklab.jupyter",
 }

@@ -35,6 +35,25 @@ class Actions(PairTransformations):
         """
         return [x for part in self._run(results.to_list, "collect") for x in part]
 
+    def collectWithJobGroup(self, groupId: str, description: str, interruptOnCancel: bool = False) -> list[Any]:
+        """All records, as of :meth:`collect`, by a job of group `groupId`; the thread's own group is as before then.
+
+        PySpark has deprecated this name: ``sc.setJobGroup`` does the same, and threads pass it on with
+        ``InheritableThread``.
+
+        Examples
+        --------
+        >>> sc.parallelize([3, 1, 2], 2).collectWithJobGroup("lesson", "shows a group")
+        [3, 1, 2]
+        """
+        labels = {
+            "spark.jobGroup.id": groupId,
+            "spark.job.description": description,
+            "spark.job.interruptOnCancel": "true" if interruptOnCancel else "false",
+        }
+        with self.context.labelled(labels):
+            return self.collect()
+
     def collectAsMap(self) -> dict[Any, Any]:
         """The pairs as a dict; the last value of a key wins. Blocks.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, final
 
 from sparklab.errors import ClosureError, FetchFailedError
@@ -59,6 +60,10 @@ class Driver(Protocol):
         action: str = "runJob",
     ) -> list[Any]:
         """``func(index, records)`` of each asked partition (all by default), in that order. Blocks."""
+        ...
+
+    def labelled(self, properties: Mapping[str, str | None]) -> AbstractContextManager[None]:
+        """Jobs of this thread carry `properties` inside."""
         ...
 
     def rdd_persisted(self, rdd: RDDCore) -> None: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sparklab.jvmonly import refuses_jvm_names
 from sparklab.rdd.actions import Actions
 from sparklab.rdd.debug import debug_string
 from sparklab.rdd.files import FileActions
@@ -12,6 +13,7 @@ from sparklab.rdd.statistics import Statistics
 from sparklab.storage.level import StorageLevel
 
 
+@refuses_jvm_names
 class RDD(Statistics, Sampling, FileActions, Actions):
     """A partitioned collection of records that remembers how it was made, so that a lost part can be made again.
 

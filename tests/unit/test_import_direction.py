@@ -14,20 +14,29 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "sparklab"
 
 # events <- storage, shuffle <- rdd <- scheduler <- cluster <- context <- jupyter; errors and conf are leaves.
-LEAVES = {"errors", "conf"}
+LEAVES = {"errors", "conf", "jvmonly"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "conf": {"errors"},
+    "jvmonly": set(),
     "events": LEAVES,
     "storage": LEAVES | {"events"},
     "shuffle": LEAVES | {"events", "storage"},
     "rdd": LEAVES | {"events", "storage", "shuffle"},
     "accumulators": LEAVES | {"rdd"},
+    "taskcontext": LEAVES | {"rdd"},
+    # Where PySpark has names that live elsewhere here.
+    "statcounter": {"rdd"},
+    "resultiterable": {"rdd"},
+    "storagelevel": {"storage"},
+    "status": {"events"},
+    "util": {"context"},
     "scheduler": LEAVES | {"events", "storage", "shuffle", "rdd"},
     "cluster": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "accumulators"},
     # What a context is made of, a mixin each.
     "sharing": LEAVES | {"rdd", "cluster", "accumulators"},
-    "context": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "sharing"},
+    "labels": LEAVES | {"cluster", "status"},
+    "context": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "labels", "sharing"},
     "doctor": LEAVES | {"cluster", "context"},
     # The notebook folds facts and sends commands; it never reaches into a stage, a shuffle or the cluster.
     "jupyter": LEAVES | {"events", "storage", "rdd", "context", "doctor"},
@@ -35,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commands": LEAVES | {"context", "doctor", "jupyter"},
     "__main__": LEAVES | {"commands"},
     # The public names, each imported from its home at first use.
-    "__init__": {"accumulators", "conf", "context", "jupyter", "rdd", "storage"},
+    "__init__": {"accumulators", "conf", "context", "jupyter", "rdd", "status", "storage", "taskcontext", "util"},
 }
 # What the rdd layer hands downwards is named there in type annotations, and in no other way.
 TYPES_ALONE = {("storage", "sparklab.rdd.task"), ("shuffle", "sparklab.rdd.task")}
