@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, NoReturn
 
 from sparklab import __version__
+from sparklab.checkpoints import Checkpoints
 from sparklab.cluster import jobs
 from sparklab.cluster.backends import Backend, ThreadsBackend, make_backend
 from sparklab.cluster.dispatch import Dispatcher, JobHandle
@@ -89,7 +90,7 @@ class ExecutorInfo:
 
 
 @refuses_jvm_names
-class SparkContext(Labels, Sharing):
+class SparkContext(Labels, Sharing, Checkpoints):
     """The way in: makes RDDs and runs jobs on a cluster that starts in the background.
 
     The constructor returns at once; the first action waits for the cluster. Thread-safe: several threads may run
@@ -157,8 +158,9 @@ class SparkContext(Labels, Sharing):
         self._shuffle_ids = itertools.count()
         self._job_ids = itertools.count()
         self._rdds: weakref.WeakValueDictionary[int, RDDCore] = weakref.WeakValueDictionary()
+        self._marked = weakref.WeakValueDictionary()
+        self._written = {}
         self._properties = threading.local()
-        self._scope_ids = itertools.count()
         self._last_scope = ""
         self._last_job = -1
         self._journal = self._open_journal()
@@ -469,6 +471,8 @@ class SparkContext(Labels, Sharing):
         jobs.run(self._dispatcher, submitted, handle, f"Job {job} ({action} at {where})", self._killer)
         if handle.error is not None:
             jobs.raise_from(handle.error)
+        if self._marked:
+            self._checkpoint_after(rdd)
         return [unpack(value) for value in handle.values]
 
     def _killer(self) -> Callable[[int], None] | None:
@@ -529,10 +533,13 @@ class SparkContext(Labels, Sharing):
 
     # --- scopes and runs --------------------------------------------------------------------------
 
-    def open_scope(self, label: str, name: str = "") -> str:
-        """Jobs started from here on, in this context of execution, belong to a new scope, whose id is returned."""
-        scope = f"s{next(self._scope_ids)}"
-        self.bus.publish(ScopeOpened(scope, bounded(label), bounded(name)))
+    def open_scope(self, label: str, name: str = "", parent: str = "") -> str:
+        """Jobs started from here on, in this context of execution, belong to a new scope, whose id is returned.
+
+        They count in the scope `parent` as well, where one is given.
+        """
+        scope = f"s{next(_scope_numbers)}"
+        self.bus.publish(ScopeOpened(scope, bounded(label), bounded(name), parent))
         _scope.set(scope)
         return scope
 
@@ -555,7 +562,7 @@ class SparkContext(Labels, Sharing):
         2
         """
         outer = _scope.get()
-        scope = self.open_scope(label, name)
+        scope = self.open_scope(label, name, outer)
         status = "error"
         try:
             yield scope
@@ -669,6 +676,7 @@ class SparkContext(Labels, Sharing):
 
 
 _app_numbers = itertools.count()
+_scope_numbers = itertools.count()  # of all contexts: a scope of one is none of another's
 _open_contexts: weakref.WeakSet[SparkContext] = weakref.WeakSet()
 
 

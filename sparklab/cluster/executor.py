@@ -27,7 +27,7 @@ from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext, TaskMetrics
 from sparklab.rdd.usererror import describe_failure
 from sparklab.shuffle.files import remove_shuffle
-from sparklab.shuffle.reader import read_reduce_input
+from sparklab.shuffle.reader import read_cogrouped, read_reduce_input
 from sparklab.shuffle.spec import MapOutput, OpenMapOutput, ShuffleInput, ShuffleSpec
 from sparklab.shuffle.writer import write_map_output
 from sparklab.storage.store import BlockStore
@@ -112,19 +112,39 @@ class _StageShuffle:
         self._inputs = inputs
 
     def read(self, spec: ShuffleSpec, reduce_index: int, task: TaskContext) -> Iterator[Any]:
-        found = self._inputs.get(spec.shuffle_id)
-        if found is None:
-            # A cached block that the plan relied on was evicted meanwhile: the driver plans again.
-            raise FetchFailedError(spec.shuffle_id, 0, -1, -1, "the stage was planned without this shuffle")
         return read_reduce_input(
             spec,
             reduce_index,
-            found,
+            self._input(spec),
             self._executor.open_map_output,
             str(self._executor.shuffle_directory),
             self._executor.budgets.shuffle_bytes,
             task,
         )
+
+    def read_cogrouped(
+        self,
+        sides: Sequence[ShuffleSpec | Iterator[Any]],
+        num_partitions: int,
+        reduce_index: int,
+        task: TaskContext,
+    ) -> Iterator[Any]:
+        return read_cogrouped(
+            [(side, self._input(side)) if isinstance(side, ShuffleSpec) else side for side in sides],
+            num_partitions,
+            reduce_index,
+            self._executor.open_map_output,
+            str(self._executor.shuffle_directory),
+            self._executor.budgets.shuffle_bytes,
+            task,
+        )
+
+    def _input(self, spec: ShuffleSpec) -> ShuffleInput:
+        found = self._inputs.get(spec.shuffle_id)
+        if found is None:
+            # A cached block that the plan relied on was evicted meanwhile: the driver plans again.
+            raise FetchFailedError(spec.shuffle_id, 0, -1, -1, "the stage was planned without this shuffle")
+        return found
 
 
 class Executor:

@@ -67,6 +67,7 @@ class ScopeOpened:
     scope: str  # unique id
     label: str  # "In [5]", or the program's name
     name: str  # --name of the cell, may be ""
+    parent: str = ""  # the scope it was opened in: its jobs count there as well
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ the newest finished jobs are kept with their stages; of older ones their scope k
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from sparklab.events import facts as f
@@ -107,9 +107,17 @@ class Views(Holdings):
     def _scope_opened(self, fact: f.ScopeOpened) -> None:
         if fact.scope in self.scopes:
             return
-        self.scopes[fact.scope] = ScopeView(fact.scope, fact.label, fact.name, self.time_s)
+        self.scopes[fact.scope] = ScopeView(fact.scope, fact.label, fact.name, self.time_s, parent=fact.parent)
         if len(self.scopes) > KEPT_SCOPES:
             del self.scopes[next(iter(self.scopes))]
+
+    def _scopes_around(self, scope: str) -> Iterator[ScopeView]:
+        """The scope and those it was opened in, innermost first; ends whatever the facts say."""
+        seen: set[str] = set()
+        while scope in self.scopes and scope not in seen:
+            seen.add(scope)
+            yield self.scopes[scope]
+            scope = self.scopes[scope].parent
 
     def _scope_closed(self, fact: f.ScopeClosed) -> None:
         scope = self.scopes.get(fact.scope)
@@ -132,8 +140,8 @@ class Views(Holdings):
         for stage in fact.stages:
             self._drawn["stage", stage.stage] += 1
             self._stage_planned(stage, fact.job)
-        if fact.scope in self.scopes:
-            self.scopes[fact.scope].jobs.append(fact.job)
+        for scope in self._scopes_around(fact.scope):
+            scope.jobs.append(fact.job)
 
     def _stage_planned(self, node: f.StageNode, job: int) -> None:
         view = self.stages.get(node.stage)
@@ -163,10 +171,10 @@ class Views(Holdings):
     def _forget_job(self, number: int) -> None:
         """The details of a job go; its scope keeps the sums."""
         job = self.jobs.pop(number)
-        scope = self.scopes.get(job.scope)
-        if scope is not None and number in scope.jobs:
-            scope.jobs.remove(number)
-            scope.earlier.add(job)
+        for scope in self._scopes_around(job.scope):
+            if number in scope.jobs:
+                scope.jobs.remove(number)
+                scope.earlier.add(job)
         for stage in job.stages:
             if self._undrawn("stage", stage.stage):
                 self.stages.pop(stage.stage, None)

@@ -310,7 +310,7 @@ class ScopeView:
     Attributes
     ----------
     jobs : list of int
-        Its jobs of which the details are still kept, oldest first.
+        Its jobs, and those of scopes opened in it, of which the details are still kept, oldest first.
     earlier : Tally
         The sums of those before them.
     """
@@ -319,6 +319,7 @@ class ScopeView:
     label: str
     name: str
     opened_s: float
+    parent: str = ""  # the scope it was opened in
     status: str = "open"  # "open" | "ok" | "error" | "interrupted"
     closed_s: float = 0.0
     jobs: list[int] = field(default_factory=list)

@@ -14,6 +14,7 @@ from sparklab.rdd.operators import Operator, Origin
 from sparklab.rdd.partitioner import Partitioner, placement
 from sparklab.rdd.rdd import RDD
 from sparklab.rdd.results import length
+from sparklab.shuffle.combine import GROUPING
 from sparklab.shuffle.spec import Aggregator, Ordering, ShuffleSpec
 from sparklab.storage.codec import dump_frames, load_batches
 from sparklab.storage.level import StorageLevel
@@ -83,7 +84,7 @@ def _computed(rdd: RDDCore, index: int, task: TaskContext) -> Iterator[Any]:
             rdd, index = rdd._share(index)
         else:
             break
-        if rdd.storage_level != StorageLevel.NONE:
+        if rdd.storage_level != StorageLevel.NONE or rdd._restored is not None:
             break
     records = rdd.iterator(index, task)
     steps.reverse()
@@ -263,8 +264,8 @@ def _by_bounds(key: Any) -> int:
 class CoGrouped(RDD):
     """``(key, (values of parent 0, values of parent 1, ...))``, each a list in input order.
 
-    Keys come in order of first appearance, the parents one after the other. A parent that is partitioned alike
-    already is read without a shuffle.
+    Keys come in order of first appearance, the parents one after the other; where there is much, sub-bucket by
+    sub-bucket. A parent that is partitioned alike already is read without a shuffle.
     """
 
     def __init__(self, parents: Sequence[RDD], partitioner: Partitioner, operator: str) -> None:
@@ -277,7 +278,7 @@ class CoGrouped(RDD):
                 dependencies.append(OneToOne(parent))
                 continue
             maps = parent.getNumPartitions()
-            spec = ShuffleSpec(context.new_shuffle_id(), maps, partitioner.numPartitions, place, label=label)
+            spec = ShuffleSpec(context.new_shuffle_id(), maps, partitioner.numPartitions, place, GROUPING, label=label)
             dependencies.append(Shuffle(parent, spec))
         self._specs = [d.spec if isinstance(d, Shuffle) else None for d in dependencies]
         super().__init__(context, dependencies, operator, partitioner)
@@ -287,16 +288,8 @@ class CoGrouped(RDD):
         return [Partition(i) for i in range(self._num_partitions)]
 
     def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
-        index = partition.index
-        sides = len(self._specs)
-        groups: dict[Any, tuple[list[Any], ...]] = {}
-        for side, spec in enumerate(self._specs):
-            if spec is None:
-                pairs = self.dependencies[side].rdd.iterator(index, task)
-            else:
-                pairs = task.shuffle.read(spec, index, task)
-            for k, v in pairs:
-                if k not in groups:
-                    groups[k] = tuple([] for _ in range(sides))
-                groups[k][side].append(v)
-        yield from groups.items()
+        sides = [
+            self.dependencies[side].rdd.iterator(partition.index, task) if spec is None else spec
+            for side, spec in enumerate(self._specs)
+        ]
+        return task.shuffle.read_cogrouped(sides, self._num_partitions, partition.index, task)

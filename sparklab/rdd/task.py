@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -74,6 +74,16 @@ class ShuffleService(Protocol):
     """The shuffle as a task sees it."""
 
     def read(self, spec: ShuffleSpec, reduce_index: int, task: TaskContext) -> Iterator[Any]: ...
+
+    def read_cogrouped(
+        self,
+        sides: Sequence[ShuffleSpec | Iterator[Any]],
+        num_partitions: int,
+        reduce_index: int,
+        task: TaskContext,
+    ) -> Iterator[Any]:
+        """``(key, (values in side 0, ...))``; a side is a shuffle, or the pairs of a parent partitioned alike."""
+        ...
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from sparklab.rdd import RDD, sources
 from sparklab.rdd.core import RDDCore, SourcePartition
 from sparklab.rdd.dependency import Shuffle
 from sparklab.rdd.task import TaskContext
+from sparklab.shuffle.combine import GROUPING
 from sparklab.shuffle.spec import ShuffleSpec
 from sparklab.storage.level import StorageLevel
 
@@ -54,11 +55,30 @@ class NaiveShuffle:
         mine = [pair for pair in pairs if spec.partition_of(pair[0]) == reduce_index]
         if spec.aggregator is None:
             return iter(mine)
+        if spec.aggregator is GROUPING:
+            groups: dict[Any, list[Any]] = {}
+            for k, v in mine:
+                groups.setdefault(k, []).append(v)
+            return iter(groups.items())
         merge = spec.aggregator.merge_combiners
         combiners: dict[Any, Any] = {}
         for k, c in mine:
             combiners[k] = merge(combiners[k], c) if k in combiners else c
         return iter(combiners.items())
+
+    def read_cogrouped(
+        self, sides: Sequence[ShuffleSpec | Iterator[Any]], num_partitions: int, reduce_index: int, task: TaskContext
+    ) -> Iterator[Any]:
+        groups: dict[Any, tuple[list[Any], ...]] = {}
+        for n, side in enumerate(sides):
+            if isinstance(side, ShuffleSpec):
+                pairs = [p for output in copied(self.outputs[side.shuffle_id]) for p in output]
+                given = iter([pair for pair in pairs if side.partition_of(pair[0]) == reduce_index])
+            else:
+                given = side
+            for k, v in given:
+                groups.setdefault(k, tuple([] for _ in sides))[n].append(v)
+        return iter(groups.items())
 
     def _ordered(self, spec: ShuffleSpec, pairs: list[Any], reduce_index: int) -> list[Any]:
         assert spec.ordering is not None
@@ -70,7 +90,7 @@ class NaiveShuffle:
         return [pair for pair in ordered if bisect_left(bounds, keyfunc(pair[0])) == place]
 
     def write(self, spec: ShuffleSpec, records: Iterator[Any]) -> list[Any]:
-        if spec.aggregator is None:
+        if spec.aggregator is None or spec.aggregator is GROUPING:
             return [(k, v) for k, v in records]
         create, merge = spec.aggregator.create, spec.aggregator.merge_value
         combiners: dict[Any, Any] = {}

@@ -123,6 +123,15 @@ def test_a_run_counts_tasks_executors_caches_and_bytes(sc_threads: SparkContext)
     assert two.headline.endswith("2 tasks, 2 from cache, recomputed 0 of 2")
 
 
+def test_jobs_of_a_scope_count_in_the_scope_around_it(sc_threads: SparkContext) -> None:
+    with sc_threads.scope("outer") as outer:
+        sc_threads.parallelize([1], 1).count()
+        with sc_threads.scope("inner") as inner:
+            sc_threads.parallelize([1, 2], 2).count()
+    assert sc_threads.run_of(inner).tasks == 2
+    assert sc_threads.run_of(outer).tasks == 3
+
+
 def test_a_scope_without_a_job_says_that_nothing_has_run(sc_threads: SparkContext) -> None:
     with sc_threads.scope("lazy") as lazy:
         sc_threads.parallelize(range(10)).map(lambda x: x + 1)
