@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 import sparklab
 
@@ -149,6 +151,21 @@ def test_each_dependency_is_pinned_in_the_constraints_as_a_plain_version() -> No
     normal = {name.lower().replace("_", "-") for name in pins}
     names = {re.split(r"[<>=\[ ]", d, maxsplit=1)[0].lower().replace("_", "-") for d in wanted}
     assert names <= normal, f"pin in constraints.txt: {sorted(names - normal)}"
+
+
+def test_each_pinned_version_installs_on_the_oldest_python_that_is_promised() -> None:
+    """A pin that wants 3.11.5 cannot be installed on a stock Debian 12, whose Python is 3.11.2."""
+    refused = []
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        name, _, version = line.partition("==")
+        try:
+            metadata = importlib.metadata.metadata(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # of an extra that is not installed here
+        wanted = metadata.get("Requires-Python", "")
+        if metadata["Version"] == version and not SpecifierSet(wanted).contains("3.11.0"):
+            refused.append(f"{line} wants Python {wanted}")
+    assert not refused, "\n".join(refused)
 
 
 def test_the_version_is_one_and_the_distribution_has_a_name_of_its_own() -> None:
