@@ -6,6 +6,7 @@ import atexit
 import contextvars
 import getpass
 import itertools
+import logging
 import os
 import tempfile
 import threading
@@ -42,6 +43,7 @@ from sparklab.events.facts import (
 from sparklab.events.journal import Journal
 from sparklab.events.run import Run, run_of
 from sparklab.events.views import Views
+from sparklab.files import SparkFiles
 from sparklab.jvmonly import refuses_jvm_names
 from sparklab.labels import Labels
 from sparklab.rdd.callsite import call_site
@@ -63,11 +65,22 @@ from sparklab.scheduler import messages as m
 from sparklab.scheduler.machine import Scheduler
 from sparklab.scheduler.planning import plan_of_rdd
 from sparklab.scheduler.state import Limits
-from sparklab.sharing import Sharing
+from sparklab.sharing import FileShelf, Sharing
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024 * 1024  # Spark's default of spark.rpc.message.maxSize
 
 RESTART_S: Final = 3.0  # within this an executor that died is there again
+
+LOG_LEVELS: Final = {
+    "ALL": 1,
+    "TRACE": 5,
+    "DEBUG": logging.DEBUG,
+    "INFO": logging.INFO,
+    "WARN": logging.WARNING,
+    "ERROR": logging.ERROR,
+    "FATAL": logging.CRITICAL,
+    "OFF": logging.CRITICAL + 10,
+}
 
 _scope: contextvars.ContextVar[str] = contextvars.ContextVar("sparklab_scope", default="")
 
@@ -155,6 +168,8 @@ class SparkContext(Labels, Sharing, Checkpoints):
         self.startTime = int(time.time() * 1000)
         self.applicationId = f"sparklab-{self.startTime}-{os.getpid()}-{next(_app_numbers)}"
         self._ids = itertools.count()
+        self._broadcast_ids = itertools.count()
+        self._shelf = FileShelf()
         self._shuffle_ids = itertools.count()
         self._job_ids = itertools.count()
         self._rdds: weakref.WeakValueDictionary[int, RDDCore] = weakref.WeakValueDictionary()
@@ -187,6 +202,9 @@ class SparkContext(Labels, Sharing, Checkpoints):
         self._starter = threading.Thread(target=self._start, name="sparklab-start", daemon=True)
         self._starter.start()
         _open_contexts.add(self)
+        SparkFiles._driver = weakref.ref(self)
+        for path in pyFiles or ():
+            self.addPyFile(path)
 
     # --- start and stop ---------------------------------------------------------------------------
 
@@ -210,7 +228,8 @@ class SparkContext(Labels, Sharing, Checkpoints):
     def _start(self) -> None:
         """In the background: the cluster starts, the runner takes what was submitted meanwhile."""
         try:
-            book = OrderBook(self._dispatcher.scheduler.blocks, self._dispatcher.warn, MAX_MESSAGE_BYTES)
+            book = OrderBook(self._dispatcher.scheduler.blocks, self._dispatcher.warn, MAX_MESSAGE_BYTES, self._shelf)
+            self.parts_sent = book.parts_sent
             runner = self._backend.start(book, self._dispatcher.feed)
             # Dask closes its clients at exit; contexts must be stopped before, so they register after its import.
             atexit.register(_stop_all)
@@ -256,6 +275,7 @@ class SparkContext(Labels, Sharing, Checkpoints):
             self._stopped = True
             if SparkContext._active is self:
                 SparkContext._active = None
+        self._leave_path()
         self._dispatcher.close()
         self._starter.join(self.settings.start_timeout_s)
         self._backend.stop()
@@ -314,6 +334,34 @@ class SparkContext(Labels, Sharing, Checkpoints):
     def getConf(self) -> SparkConf:
         """A copy of the settings."""
         return SparkConf().setAll(self._conf.getAll())
+
+    @property
+    def uiWebUrl(self) -> str | None:
+        """None: there is no web page; ``%sparklab panel`` shows in the notebook what it would."""
+        return None
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        """Empty: there is no scheduling of GPUs and the like."""
+        return {}
+
+    def setLogLevel(self, logLevel: str) -> None:
+        """The logger ``sparklab`` of the driver logs messages of this level and above.
+
+        Parameters
+        ----------
+        logLevel : str
+            ALL, TRACE, DEBUG, INFO, WARN, ERROR, FATAL or OFF, in any case.
+
+        Raises
+        ------
+        ValueError
+            `logLevel` is none of these.
+        """
+        level = LOG_LEVELS.get(logLevel.upper())
+        if level is None:
+            raise ValueError(f"log level {logLevel!r} is none of {', '.join(LOG_LEVELS)}")
+        logging.getLogger("sparklab").setLevel(level)
 
     def sparkUser(self) -> str:
         """The name of the user who runs the context."""
@@ -450,6 +498,19 @@ class SparkContext(Labels, Sharing, Checkpoints):
         JobCancelled, JobInterrupted
             The job was cancelled, or the caller interrupted.
         """
+        values = self.run_job_alone(rdd, func, partitions, action)
+        if self._marked:
+            self._checkpoint_after(rdd)
+        return values
+
+    def run_job_alone(
+        self,
+        rdd: RDDCore,
+        func: Callable[[int, Iterator[Any]], Any],
+        partitions: Sequence[int] | None = None,
+        action: str = "runJob",
+    ) -> list[Any]:
+        """The same, followed by no checkpoint."""
         if self._stopped:
             raise SparklabError(f"running {action}", "this SparkContext is stopped", "make a new SparkContext")
         chosen = indices(partitions, rdd)
@@ -471,8 +532,6 @@ class SparkContext(Labels, Sharing, Checkpoints):
         jobs.run(self._dispatcher, submitted, handle, f"Job {job} ({action} at {where})", self._killer)
         if handle.error is not None:
             jobs.raise_from(handle.error)
-        if self._marked:
-            self._checkpoint_after(rdd)
         return [unpack(value) for value in handle.values]
 
     def _killer(self) -> Callable[[int], None] | None:

@@ -96,7 +96,7 @@ def _lz4() -> Any:
 _CODECS = {
     "gzip": Codec(".gz", None, lambda raw: gzip.GzipFile(fileobj=raw), lambda raw: gzip.GzipFile("", "wb", 9, raw, 0)),
     "bzip2": Codec(".bz2", None, bz2.BZ2File, lambda raw: bz2.BZ2File(raw, "wb")),
-    "xz": Codec(".xz", None, lzma.LZMAFile, lambda raw: lzma.LZMAFile(raw, "wb")),
+    "xz": Codec(".xz", None, lzma.LZMAFile, lambda raw: lzma.LZMAFile(raw, "wb")),  # noqa: SIM115
     "deflate": Codec(
         ".deflate", None, lambda raw: _Inflated(raw, zlib.decompressobj), lambda raw: _Deflated(raw, zlib.compressobj())
     ),

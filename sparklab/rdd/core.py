@@ -70,6 +70,20 @@ class Driver(Protocol):
 
     def rdd_unpersisted(self, rdd: RDDCore, blocking: bool) -> None: ...
 
+    def getCheckpointDir(self) -> str | None: ...
+
+    def rdd_marked(self, rdd: RDDCore) -> None:
+        """`rdd` is to be checkpointed after the next job that computes it."""
+        ...
+
+
+class Restored(Protocol):
+    """What a checkpoint has put in the place of an RDD's lineage."""
+
+    def read(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
+        """Records of `partition`, on an executor."""
+        ...
+
 
 class RDDCore:
     """A node of the lineage: what to compute, never when or where.
@@ -83,6 +97,8 @@ class RDDCore:
 
     # Set on its way to an executor: partitions carry data that must travel with the task.
     _is_source = False
+    # Set by a checkpoint, with partitions of its own and no dependencies.
+    _restored: Restored | None = None
 
     def __init__(
         self,
@@ -140,14 +156,26 @@ class RDDCore:
     def iterator(self, index: int, task: TaskContext) -> Iterator[Any]:
         """Records of partition `index`: the cached block where there is one, else computed, and stored if asked."""
         if self.storage_level == StorageLevel.NONE:
-            return self.compute(self._partition(index, task), task)
+            return self._made(index, task)
         return task.blocks.get_or_compute(
             self._id,
             index,
             self.storage_level,
-            lambda: self.compute(self._partition(index, task), task),
+            lambda: self._made(index, task),
             task,
         )
+
+    @final
+    def _made(self, index: int, task: TaskContext) -> Iterator[Any]:
+        partition = self._partition(index, task)
+        return self.compute(partition, task) if self._restored is None else self._restored.read(partition, task)
+
+    @final
+    def cut(self, restored: Restored, partitions: Sequence[Partition]) -> None:
+        """Records come from `restored` from now on; the lineage above is gone. From the scheduler's thread alone."""
+        self._restored = restored
+        self._memoised_partitions = partitions
+        self.dependencies = ()
 
     @final
     def _partition(self, index: int, task: TaskContext) -> Partition:

@@ -16,7 +16,7 @@ from sparklab.rdd.compression import codec_named
 from sparklab.rdd.filesystems import RemoteFile, as_os_error, filesystem_of, is_url
 from sparklab.rdd.operators import Operator, Records
 from sparklab.rdd.paths import local_path
-from sparklab.storage.codec import dump_batch
+from sparklab.storage.codec import dump_frames
 
 _BATCH_LINES = 2000
 _CHUNK_BYTES = 1 << 20
@@ -198,7 +198,7 @@ class WriteText(_WritePart):
 
 
 class WritePickles(_WritePart):
-    """Frames of `option` pickled records each, with their digests."""
+    """Frames of at most `option` pickled records each, with their digests."""
 
     __slots__ = ()
 
@@ -206,8 +206,9 @@ class WritePickles(_WritePart):
         kept: list[bytes] = []
         size = 0
         while batch := list(islice(records, option)):
-            kept.append(dump_batch(batch))
-            size += len(kept[-1])
+            frames = dump_frames(batch)
+            kept += frames
+            size += sum(map(len, frames))
             if size > _CHUNK_BYTES:
                 yield b"".join(kept)
                 kept, size = [], 0

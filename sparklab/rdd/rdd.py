@@ -6,6 +6,7 @@ from typing import Any
 
 from sparklab.jvmonly import refuses_jvm_names
 from sparklab.rdd.actions import Actions
+from sparklab.rdd.checkpoint import Checkpointing
 from sparklab.rdd.debug import debug_string
 from sparklab.rdd.files import FileActions
 from sparklab.rdd.sampling import Sampling
@@ -14,7 +15,7 @@ from sparklab.storage.level import StorageLevel
 
 
 @refuses_jvm_names
-class RDD(Statistics, Sampling, FileActions, Actions):
+class RDD(Statistics, Sampling, FileActions, Checkpointing, Actions):
     """A partitioned collection of records that remembers how it was made, so that a lost part can be made again.
 
     An RDD is not built by hand: it comes from ``sc.parallelize``, ``sc.textFile`` and the like, or from another RDD.

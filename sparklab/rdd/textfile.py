@@ -103,13 +103,13 @@ def _whole_lines(split: Split) -> Iterator[bytes]:
 
 @contextmanager
 def open_input(path: str, whole: bool, decompress: bool = True) -> Iterator[IO[bytes]]:
-    """A local or remote file, to be read by ranges or `whole`; whole files are decompressed where their name says so."""
+    """A local or remote file, to be read by ranges or `whole`: then decompressed where its name says so."""
     with ExitStack() as stack:
         raw: IO[bytes]
         if is_url(path):
             raw = stack.enter_context(cast("IO[bytes]", open_remote(path, whole)))
         else:
-            raw = stack.enter_context(open(path, "rb") if whole else open(path, "rb", buffering=0))
+            raw = stack.enter_context(open(path, "rb", buffering=-1 if whole else 0))
         yield stack.enter_context(decompressed(raw, path)) if whole and decompress else raw
 
 

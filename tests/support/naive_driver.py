@@ -141,6 +141,12 @@ class NaiveDriver:
     def rdd_persisted(self, rdd: RDDCore) -> None:
         pass
 
+    def getCheckpointDir(self) -> str | None:
+        return None
+
+    def rdd_marked(self, rdd: RDDCore) -> None:
+        """Nothing is ever checkpointed here: results are the same."""
+
     def rdd_unpersisted(self, rdd: RDDCore, blocking: bool) -> None:
         for key in [key for key in self.blocks.kept if key[0] == rdd._id]:
             del self.blocks.kept[key]

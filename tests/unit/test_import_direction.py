@@ -36,7 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     # What a context is made of, a mixin each.
     "sharing": LEAVES | {"rdd", "cluster", "accumulators"},
     "labels": LEAVES | {"cluster", "status"},
-    "context": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "labels", "sharing"},
+    "checkpoints": LEAVES | {"rdd", "scheduler", "cluster"},
+    "context": LEAVES
+    | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "labels", "sharing", "checkpoints"},
     "doctor": LEAVES | {"cluster", "context"},
     # The notebook folds facts and sends commands; it never reaches into a stage, a shuffle or the cluster.
     "jupyter": LEAVES | {"events", "storage", "rdd", "context", "doctor"},
