@@ -77,7 +77,7 @@ def memory_bytes(process: psutil.Process) -> int:
 def run(name: str, command: list[str], tree: Path, environment: dict[str, str], timeout_s: float, log: Path) -> Step:
     """`command` run to its end, its output in `log`; measured. Its processes are gone afterwards."""
     started_s = time.monotonic()
-    with log.open("ab") as output:
+    with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=tree, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
@@ -133,7 +133,6 @@ def copy_of_the_repository(into: Path) -> Path:
 def steps(scratch: Path, timeout_s: float) -> list[Step]:
     """Every step in order, up to the first that failed."""
     tree = copy_of_the_repository(scratch)
-    log = scratch / "log.txt"
     base, version = interpreter()
     home = scratch / "venv"
     environment = {k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}}
@@ -151,7 +150,8 @@ def steps(scratch: Path, timeout_s: float) -> list[Step]:
         ),
     ]
     done: list[Step] = []
-    for name, command in plan:
+    for number, (name, command) in enumerate(plan):
+        log = scratch / f"step-{number}.log"
         step = run(name, command, tree, environment, timeout_s, log)
         done.append(step)
         print(row(step), flush=True)
