@@ -8,8 +8,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from sparklab.accumulators import Accumulator, AccumulatorParam
+    from sparklab.broadcast import Broadcast
     from sparklab.conf import SparkConf
     from sparklab.context import SparkContext
+    from sparklab.files import SparkFiles
     from sparklab.jupyter import load_ipython_extension, unload_ipython_extension
     from sparklab.rdd import RDD
     from sparklab.status import SparkExecutorInfo, SparkJobInfo, SparkStageInfo, StatusTracker
@@ -21,10 +23,12 @@ __all__ = [
     "RDD",
     "Accumulator",
     "AccumulatorParam",
+    "Broadcast",
     "InheritableThread",
     "SparkConf",
     "SparkContext",
     "SparkExecutorInfo",
+    "SparkFiles",
     "SparkJobInfo",
     "SparkStageInfo",
     "StatusTracker",
@@ -41,8 +45,10 @@ _HOMES = {
     "RDD": "sparklab.rdd",
     "Accumulator": "sparklab.accumulators",
     "AccumulatorParam": "sparklab.accumulators",
+    "Broadcast": "sparklab.broadcast",
     "InheritableThread": "sparklab.util",
     "SparkExecutorInfo": "sparklab.status",
+    "SparkFiles": "sparklab.files",
     "SparkJobInfo": "sparklab.status",
     "SparkStageInfo": "sparklab.status",
     "StatusTracker": "sparklab.status",

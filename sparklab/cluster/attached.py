@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import pickle
 import secrets
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from distributed import Client, Worker, WorkerPlugin
@@ -60,10 +62,16 @@ class AttachedBackend:
         self._app = secrets.token_hex(4)
         self._client = self._connect(target)
         self._runner: DaskRunner | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
         self._numbers: dict[str, int] = {}  # address -> executor number
         self._next = 0
         self.slots = max(1, sum(worker.threads for worker in self._ask(compat.workers(self._client))))
+
+    @property
+    def scratch(self) -> Path:
+        assert self._scratch is not None
+        return Path(self._scratch.name)
 
     def _connect(self, target: Any) -> Client:
         # A connection of our own even where we are given a client: subscriptions and its end are ours then.
@@ -86,6 +94,7 @@ class AttachedBackend:
 
     def start(self, book: OrderBook, feed: Feed) -> TaskRunner:
         self._check_versions()
+        self._scratch = tempfile.TemporaryDirectory(prefix="sparklab-driver-", dir=self._settings.local_dir)
         self._client.register_plugin(_Plugin(self._app))
         self._runner = DaskRunner(self._client, book, feed, self._lane_of, lambda *_: None, self._app)
         workers = self._ask(compat.watch_workers(self._client, self._heard))
@@ -159,6 +168,8 @@ class AttachedBackend:
             self._client.unsubscribe_topic("all")  # type: ignore[no-untyped-call]
             self._client.unregister_worker_plugin(f"sparklab-{self._app}")  # type: ignore[no-untyped-call]
             self._client.close(timeout=2)  # type: ignore[no-untyped-call]
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
 
 def _version() -> str:

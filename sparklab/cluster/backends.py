@@ -7,6 +7,7 @@ import logging
 import pickle
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sparklab.cluster.executor import Budgets
@@ -30,6 +31,11 @@ class Backend(Protocol):
     """A cluster as the context sees it. :meth:`start` blocks and runs in the background; the rest is thread-safe."""
 
     slots: int  # tasks at once, known before it started
+
+    @property
+    def scratch(self) -> Path:
+        """A private directory on the driver's disk that ends with the cluster. After the start."""
+        ...
 
     def start(self, book: OrderBook, feed: Feed) -> TaskRunner: ...
 
@@ -77,6 +83,11 @@ class ThreadsBackend:
         self._directory = settings.local_dir
         self._runner: ThreadsRunner | None = None
 
+    @property
+    def scratch(self) -> Path:
+        assert self._runner is not None
+        return self._runner.scratch
+
     def start(self, book: OrderBook, feed: Feed) -> TaskRunner:
         self._runner = ThreadsRunner(self.slots, self._budgets, book, feed, self._directory)
         return self._runner
@@ -117,6 +128,11 @@ class LocalBackend:
         self._early: list[ClusterEvent] = []  # heard before there was a runner
         self._by_user: set[tuple[int, int]] = set()
         self._stopping = False
+
+    @property
+    def scratch(self) -> Path:
+        assert self._cluster is not None
+        return self._cluster.scratch
 
     def start(self, book: OrderBook, feed: Feed) -> TaskRunner:
         from sparklab.cluster.local import LocalCluster

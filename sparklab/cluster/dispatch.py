@@ -95,6 +95,10 @@ class Dispatcher:
             found = f"no answer in {timeout_s:.0f} s"
             raise SparklabError("asking the scheduler", found, "try again, or sc.stop()") from None
 
+    def forget_broadcast(self, token: str) -> None:
+        """Executors are told soon to forget the broadcast. Never blocks."""
+        self._inbox.put(lambda: self._runner.forget_broadcast(token) if self._runner is not None else None)
+
     def fail_all(self, error: BaseException) -> None:
         """Every job, waiting or running, ends with `error`; so does every later one."""
         self._inbox.put(error)

@@ -18,10 +18,12 @@ from typing import Any, Final
 
 import cloudpickle
 
+from sparklab.broadcast import BroadcastRef, PartsMissing, held
 from sparklab.cluster import results
 from sparklab.cluster.closures import load_stage
 from sparklab.errors import FetchFailedError, SparklabError
 from sparklab.events.facts import bounded
+from sparklab.files import AddedFiles, reach
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext, TaskMetrics
@@ -67,6 +69,9 @@ class StageOrder:
     binary: bytes | None
     inputs: dict[int, ShuffleInput] | None
     properties: Mapping[str, str] = field(default_factory=dict)  # of the job
+    broadcasts: tuple[BroadcastRef, ...] = ()  # that its functions refer to
+    files: AddedFiles | None = None
+    data: Mapping[str, bytes] = field(default_factory=dict)  # parts that the executor could not reach by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +79,8 @@ class TaskReport:
     """How a task ended, as it travels back."""
 
     task: int
-    status: str  # "succeeded" | "fetch_failed" | "failed" | "cancelled" | "stage_unknown"
-    value: Any  # MapOutput, packed result, FetchFailed arguments or WireError
+    status: str  # "succeeded" | "fetch_failed" | "failed" | "cancelled" | "stage_unknown" | "parts_missing"
+    value: Any  # MapOutput, packed result, FetchFailed arguments, WireError or keys of parts
     duration_s: float
     metrics: TaskMetrics
     changes: Sequence[Any]
@@ -102,6 +107,7 @@ class _LoadedStage:
     writes: ShuffleSpec | None
     function: Any
     inputs: dict[int, dict[int, ShuffleInput]]  # by stage attempt
+    files_root: str
 
 
 class _StageShuffle:
@@ -170,6 +176,7 @@ class Executor:
         self.shuffle_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         self.blocks = BlockStore(str(directory / "blocks"), budgets.cache_bytes)
         self._stages: OrderedDict[int, _LoadedStage] = OrderedDict()
+        self._tokens: set[str] = set()  # of the broadcasts that came here
         self._cancelled: set[int] = set()
         self._lock = threading.Lock()  # guards the three below
         self._current: int | None = None
@@ -184,6 +191,8 @@ class Executor:
             stage = self._stage(order)
         except KeyError:
             return [self._report(t.task, "stage_unknown", None) for t in tasks]
+        except PartsMissing as missing:
+            return [self._report(t.task, "parts_missing", missing.keys) for t in tasks]
         except BaseException as error:
             wire = _wire_error(error, None)
             return [self._report(t.task, "failed", wire) for t in tasks]
@@ -191,8 +200,9 @@ class Executor:
 
     def _stage(self, order: StageOrder) -> _LoadedStage:
         if order.binary is not None:
+            files_root = self._take_parts(order)  # first: what is unpickled may import an added file
             rdd, writes, function = load_stage(order.binary)
-            self._stages[order.stage] = _LoadedStage(rdd, writes, function, {})
+            self._stages[order.stage] = _LoadedStage(rdd, writes, function, {}, files_root)
             while len(self._stages) > KEPT_STAGES:
                 self._stages.popitem(last=False)
         stage = self._stages[order.stage]
@@ -202,6 +212,19 @@ class Executor:
         if order.attempt not in stage.inputs:
             raise KeyError(order.attempt)
         return stage
+
+    def _take_parts(self, order: StageOrder) -> str:
+        """All parts that the stage needs can be reached from here. Returns the folder of added files."""
+        for ref in order.broadcasts:
+            self._tokens.add(ref.token)
+            if ref.token in order.data:
+                held.keep(ref.token, order.data[ref.token], self.directory / "broadcasts")
+        own = self.directory / "files"
+        root = reach(order.files, order.data, own) if order.files is not None else str(own)
+        missing = [ref.token for ref in order.broadcasts if not held.reaches(ref)]
+        if missing:
+            raise PartsMissing(missing)
+        return root
 
     def _run_one(self, stage: _LoadedStage, order: StageOrder, task_order: TaskOrder) -> TaskReport:
         task = TaskContext(
@@ -216,6 +239,7 @@ class Executor:
             shipped=task_order.shipped,
             check_cancelled=lambda: self._check(task_order.task),
             properties=order.properties,
+            files_root=stage.files_root,
         )
         started = time.perf_counter()
         status = "succeeded"
@@ -236,6 +260,8 @@ class Executor:
                         end()
         except TaskCancelled:
             status = "cancelled"
+        except PartsMissing as missing:  # unpersisted since the stage was loaded
+            status, value = "parts_missing", missing.keys
         except FetchFailedError as error:
             status = "fetch_failed"
             value = (error.shuffle_id, error.map_index, error.executor, error.epoch, error.found)
@@ -320,6 +346,7 @@ class Executor:
 
     def close(self) -> None:
         """Blocks, shuffle files and the directory are gone."""
+        held.forget(self._tokens)
         self.blocks.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 

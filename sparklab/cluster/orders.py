@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from sparklab.broadcast import Broadcast, collecting
 from sparklab.cluster.closures import dump_stage, large_captures
 from sparklab.cluster.executor import StageOrder, TaskOrder, TaskReport, WireError
-from sparklab.errors import SparklabError, UserCodeError
+from sparklab.errors import ClosureError, SparklabError, UserCodeError
+from sparklab.files import AddedFiles, key_of
 from sparklab.rdd.core import RDDCore, SourcePartition
 from sparklab.rdd.dependency import OneToOne, Shuffle
 from sparklab.scheduler import messages as m
@@ -19,6 +23,14 @@ from sparklab.storage.level import StorageLevel
 
 Feed = Callable[..., None]
 """Hands stimuli to the scheduler; never blocks, from any thread."""
+
+
+class FilesToSend(Protocol):
+    """Added files, on the driver."""
+
+    def added(self) -> AddedFiles | None: ...
+
+    def pack(self, name: str) -> bytes: ...
 
 
 class TaskRunner(Protocol):
@@ -38,6 +50,8 @@ class TaskRunner(Protocol):
 
     def remove_shuffle(self, order: m.RemoveShuffle) -> None: ...
 
+    def forget_broadcast(self, token: str) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -50,6 +64,7 @@ class _Prepared:
     sources: set[int]  # ids of the RDDs whose partitions carry data
     chain: list[RDDCore] | None  # where all steps are one to one: its sources and persisted RDDs, children first
     properties: Mapping[str, str]
+    broadcasts: dict[str, Broadcast[Any]]  # by token; referred to, so that they live while the stage may be sent
     sent_binary: set[tuple[int, int]] = field(default_factory=set)  # (executor, epoch)
     sent_inputs: set[tuple[int, int]] = field(default_factory=set)
 
@@ -66,13 +81,21 @@ class OrderBook:
     """
 
     def __init__(
-        self, blocks: BlockRegistry, warn: Callable[[str, str], None], max_bytes: int, large_bytes: int = 1 << 20
+        self,
+        blocks: BlockRegistry,
+        warn: Callable[[str, str], None],
+        max_bytes: int,
+        files: FilesToSend,
+        large_bytes: int = 1 << 20,
     ) -> None:
         self._blocks = blocks
         self.warn = warn
         self._max_bytes = max_bytes
         self._large_bytes = large_bytes
         self._stages: dict[int, _Prepared] = {}
+        self._files = files
+        self._wanted: dict[tuple[int, int], set[str]] = {}  # (executor, epoch) -> parts it asked for
+        self.parts_sent: Counter[str] = Counter()  # how often each part travelled; none does to executors of this host
 
     def prepare(self, stage: m.StagePrepared) -> None:
         known = self._stages.get(stage.stage)
@@ -80,7 +103,8 @@ class OrderBook:
             known.attempt, known.inputs = stage.attempt, stage.inputs
             known.sent_inputs.clear()
             return
-        binary = dump_stage(stage, self._max_bytes)
+        with collecting() as used:
+            binary = dump_stage(stage, self._max_bytes)
         if len(binary) > self._large_bytes:
             for capture in large_captures(stage, self._large_bytes):
                 self.warn(
@@ -97,20 +121,32 @@ class OrderBook:
             persisted = [rdd for rdd in stage.rdds if rdd.storage_level != StorageLevel.NONE or rdd._id in sources]
             chain = persisted[::-1]
         self._stages[stage.stage] = _Prepared(
-            stage.attempt, binary, stage.inputs, stage.rdd, sources, chain, stage.properties
+            stage.attempt,
+            binary,
+            stage.inputs,
+            stage.rdd,
+            sources,
+            chain,
+            stage.properties,
+            {each.travels_as.token: each for each in used},
         )
 
     def orders(self, launch: m.Launch) -> tuple[StageOrder, list[TaskOrder]]:
         """What has to be sent for `launch`; parts that the executor has already are left out."""
         stage = self._stages[launch.stage]
         to = (launch.executor, launch.epoch)
+        known = to in stage.sent_binary
+        files = None if known else self._files.added()
         order = StageOrder(
             launch.stage,
             stage.attempt,
             launch.job,
-            None if to in stage.sent_binary else stage.binary,
+            None if known else stage.binary,
             None if to in stage.sent_inputs else stage.inputs,
             stage.properties,
+            () if known else tuple(each.travels_as for each in stage.broadcasts.values()),
+            files,
+            {} if known else self._parts(to, stage, files),
         )
         stage.sent_binary.add(to)
         stage.sent_inputs.add(to)
@@ -119,6 +155,43 @@ class OrderBook:
             for t in launch.tasks
         ]
         return order, tasks
+
+    def _parts(self, to: tuple[int, int], stage: _Prepared, files: AddedFiles | None) -> dict[str, bytes]:
+        """The bytes of the stage's parts that this executor has asked for."""
+        wanted = self._wanted.get(to)
+        if not wanted:
+            return {}
+        found: dict[str, bytes] = {}
+        with contextlib.suppress(OSError):  # gone meanwhile: the executor will ask again, and be told so
+            for token, broadcast in stage.broadcasts.items():
+                if token in wanted:
+                    found[token] = broadcast.read_bytes()
+            for name in files.names if files is not None else ():
+                if key_of(name) in wanted:
+                    found[key_of(name)] = self._files.pack(name)
+        wanted.difference_update(found)
+        self.parts_sent.update(found.keys())
+        return found
+
+    def answer(self, report: TaskReport, stage: int, executor: int, epoch: int) -> TaskReport:
+        """`report` as the scheduler takes it, after what it asks for was noted. From any thread."""
+        if report.status not in ("stage_unknown", "parts_missing"):
+            return report
+        prepared = self._stages.get(stage)
+        if report.status == "parts_missing" and prepared is not None:
+            gone = [prepared.broadcasts[key] for key in report.value if key in prepared.broadcasts]
+            gone = [broadcast for broadcast in gone if not broadcast.exists]
+            if gone:
+                error = ClosureError(
+                    f"reading {gone[0]!r}",
+                    f"Attempted to use {gone[0]!r} after it was destroyed",
+                    "make a new one with sc.broadcast",
+                )
+                wire = WireError(pickle.dumps(error), "ClosureError", str(error), "", "", -1, None)
+                return replace(report, status="failed", value=wire)
+            self._wanted.setdefault((executor, epoch), set()).update(report.value)
+        self.resend(stage, executor, epoch)
+        return report
 
     def _shipped(self, stage: _Prepared, partition: int, executor: int) -> dict[tuple[int, int], Any]:
         """Source partitions with data that computing `partition` may need; none above a block cached there."""
@@ -170,7 +243,7 @@ def ended(report: TaskReport, executor: int, epoch: int, stage: int) -> m.TaskEn
             outcome = m.FetchFailed(*report.value)
         case "failed":
             outcome = _user_error(report.value, stage)
-        case "cancelled" | "stage_unknown":
+        case "cancelled" | "stage_unknown" | "parts_missing":
             outcome = m.Cancelled()
         case other:
             raise ValueError(f"no such status: {other}")

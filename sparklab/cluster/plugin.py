@@ -10,13 +10,14 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import Any, Final
 
 from distributed import Worker, get_worker
 
+from sparklab.broadcast import held
 from sparklab.cluster import compat
 from sparklab.cluster.executor import Budgets, Executor, StageOrder, TaskOrder
 from sparklab.cluster.host import host_token, open_local
@@ -120,7 +121,10 @@ class ExecutorService:
             raise PermissionError(f"{path} is no shuffle file of executor {self.executor.number}")
         return await asyncio.to_thread(_read_file, wanted, offset, length)
 
-    async def forget(self, stages: list[int], shuffles: list[int], rdds: list[int]) -> None:
+    async def forget(
+        self, stages: list[int], shuffles: list[int], rdds: list[int], broadcasts: Sequence[str] = ()
+    ) -> None:
+        await asyncio.to_thread(held.forget, broadcasts)
         for stage in stages:
             self.executor.forget_stage(stage)
         for shuffle in shuffles:

@@ -181,9 +181,8 @@ class DaskRunner:
 
     def _report(self, seat: _Seat, stage: int, answer: bytes) -> None:
         reports: list[TaskReport] = pickle.loads(answer)
+        reports = [self._book.answer(report, stage, seat.executor, seat.epoch) for report in reports]
         for report in reports:
-            if report.status == "stage_unknown":
-                self._book.resend(stage, seat.executor, seat.epoch)
             for subject, message in report.warnings:
                 self._book.warn(subject, f"executor {seat.executor}: {message}")
         self._feed(*(ended(report, seat.executor, seat.epoch, stage) for report in reports))
@@ -200,6 +199,12 @@ class DaskRunner:
 
     def remove_shuffle(self, order: m.RemoveShuffle) -> None:
         self._send(order.executor, order.epoch, plugin.FORGET, stages=[], shuffles=[order.shuffle], rdds=[])
+
+    def forget_broadcast(self, token: str) -> None:
+        with self._lock:
+            seats = list(self._seats.values())
+        for seat in seats:
+            self._send(seat.executor, seat.epoch, plugin.FORGET, stages=[], shuffles=[], rdds=[], broadcasts=[token])
 
     def _send(self, number: int, epoch: int, name: str, **arguments: Any) -> None:
         seat = self.seat(number, epoch)

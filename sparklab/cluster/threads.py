@@ -5,9 +5,9 @@ from __future__ import annotations
 import queue
 import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
+from sparklab.broadcast import held
 from sparklab.cluster.executor import Budgets, Executor, StageOrder, TaskOrder
 from sparklab.cluster.host import open_local
 from sparklab.cluster.orders import Feed, OrderBook, ended
@@ -17,11 +17,11 @@ from sparklab.scheduler import messages as m
 class _Seat:
     """An executor and the thread that runs its tasks."""
 
-    def __init__(self, executor: Executor, feed: Feed, warn: Callable[[str, str], None]) -> None:
+    def __init__(self, executor: Executor, feed: Feed, book: OrderBook) -> None:
         self.executor = executor
         self.orders: queue.SimpleQueue[tuple[StageOrder, list[TaskOrder]] | None] = queue.SimpleQueue()
         self._feed = feed
-        self._warn = warn
+        self._book = book
         self.dead = False
         self.thread = threading.Thread(target=self._run, name=f"sparklab-executor-{executor.number}", daemon=True)
         self.thread.start()
@@ -33,8 +33,9 @@ class _Seat:
                 (report,) = self.executor.run(stage, [task])
                 if self.dead:
                     return
+                report = self._book.answer(report, stage.stage, self.executor.number, self.executor.epoch)
                 for subject, message in report.warnings:
-                    self._warn(subject, message)
+                    self._book.warn(subject, message)
                 executor = self.executor
                 self._feed(ended(report, executor.number, executor.epoch, stage.stage))
 
@@ -57,7 +58,7 @@ class ThreadsRunner:
     def _join(self, number: int, epoch: int) -> None:
         directory = Path(self._scratch.name) / f"{number}.{epoch}"
         executor = Executor(number, epoch, directory, self._budgets, open_local)
-        self._seats[number] = _Seat(executor, self._feed, self._book.warn)
+        self._seats[number] = _Seat(executor, self._feed, self._book)
         self._feed(
             m.ExecutorJoined(
                 executor=number,
@@ -83,6 +84,11 @@ class ThreadsRunner:
         self._feed(m.ExecutorGone(number, seat.executor.epoch, "killed by hand", True))
         if not stay_dead:
             self._join(number, seat.executor.epoch + 1)
+
+    @property
+    def scratch(self) -> Path:
+        """The directory of all executors."""
+        return Path(self._scratch.name)
 
     def executor(self, number: int) -> Executor:
         """The executor behind `number` at present."""
@@ -119,6 +125,9 @@ class ThreadsRunner:
         seat = self._seat(order.executor, order.epoch)
         if seat is not None:
             seat.executor.remove_shuffle(order.shuffle)
+
+    def forget_broadcast(self, token: str) -> None:
+        held.forget([token])
 
     def close(self) -> None:
         for seat in self._seats.values():

@@ -15,7 +15,10 @@ from tests.support.tasks import a_task
 
 PACKAGES = ("sparklab.rdd", "sparklab.storage", "sparklab.shuffle", "sparklab.events", "sparklab.scheduler")
 MODULES = ["sparklab.context", "sparklab.conf", "sparklab.cluster.master", "sparklab.cluster.resources"]
-MODULES += [f"sparklab.{name}" for name in ("accumulators", "checkpoints", "labels", "sharing", "taskcontext", "util")]
+MODULES += [
+    f"sparklab.{name}"
+    for name in ("accumulators", "broadcast", "checkpoints", "files", "labels", "sharing", "taskcontext", "util")
+]
 for package in PACKAGES:
     MODULES += [f"{package}.{found.name}" for found in pkgutil.iter_modules(importlib.import_module(package).__path__)]
 

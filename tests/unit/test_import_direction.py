@@ -24,6 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shuffle": LEAVES | {"events", "storage"},
     "rdd": LEAVES | {"events", "storage", "shuffle"},
     "accumulators": LEAVES | {"rdd"},
+    "broadcast": LEAVES,
+    "files": LEAVES | {"rdd", "broadcast"},
     "taskcontext": LEAVES | {"rdd"},
     # Where PySpark has names that live elsewhere here.
     "statcounter": {"rdd"},
@@ -32,13 +34,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "status": {"events"},
     "util": {"context"},
     "scheduler": LEAVES | {"events", "storage", "shuffle", "rdd"},
-    "cluster": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "accumulators"},
+    "cluster": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "accumulators", "broadcast", "files"},
     # What a context is made of, a mixin each.
-    "sharing": LEAVES | {"rdd", "cluster", "accumulators"},
+    "sharing": LEAVES | {"rdd", "cluster", "accumulators", "broadcast", "files"},
     "labels": LEAVES | {"cluster", "status"},
     "checkpoints": LEAVES | {"rdd", "scheduler", "cluster"},
     "context": LEAVES
-    | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "labels", "sharing", "checkpoints"},
+    | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "files", "labels", "sharing", "checkpoints"},
     "doctor": LEAVES | {"cluster", "context"},
     # The notebook folds facts and sends commands; it never reaches into a stage, a shuffle or the cluster.
     "jupyter": LEAVES | {"events", "storage", "rdd", "context", "doctor"},
@@ -46,7 +48,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commands": LEAVES | {"context", "doctor", "jupyter"},
     "__main__": LEAVES | {"commands"},
     # The public names, each imported from its home at first use.
-    "__init__": {"accumulators", "conf", "context", "jupyter", "rdd", "status", "storage", "taskcontext", "util"},
+    "__init__": {
+        "accumulators",
+        "broadcast",
+        "files",
+        "conf",
+        "context",
+        "jupyter",
+        "rdd",
+        "status",
+        "storage",
+        "taskcontext",
+        "util",
+    },
 }
 # What the rdd layer hands downwards is named there in type annotations, and in no other way.
 TYPES_ALONE = {("storage", "sparklab.rdd.task"), ("shuffle", "sparklab.rdd.task")}

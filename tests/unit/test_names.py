@@ -12,7 +12,9 @@ from sparklab import SparkContext
 
 MODULES = {
     "accumulators": ["Accumulator", "AccumulatorParam", "INT_ACCUMULATOR_PARAM", "FLOAT_ACCUMULATOR_PARAM"],
+    "broadcast": ["Broadcast"],
     "context": ["SparkContext"],
+    "files": ["SparkFiles"],
     "conf": ["SparkConf"],
     "rdd": ["RDD", "portable_hash"],
     "resultiterable": ["ResultIterable"],
@@ -38,6 +40,11 @@ def test_a_public_name_is_at_the_top(name: str) -> None:
     ("name", "signature"),
     [
         ("accumulator", "(value, accum_param=None)"),
+        ("addArchive", "(path)"),
+        ("addFile", "(path, recursive=False)"),
+        ("addPyFile", "(path)"),
+        ("broadcast", "(value)"),
+        ("setLogLevel", "(logLevel)"),
         ("addJobTag", "(tag)"),
         ("cancelJobGroup", "(groupId)"),
         ("cancelJobsWithTag", "(tag)"),

@@ -1,0 +1,303 @@
+"""Broadcast variables: a value that every executor process loads once and all its tasks read."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import secrets
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Generic, NoReturn, Protocol, TypeVar, cast
+
+import cloudpickle
+
+from sparklab.errors import ClosureError
+
+__all__ = ["Broadcast"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastRef:
+    """How a broadcast travels. `path` is where the driver keeps it, for executors of its host; `token` names it."""
+
+    id: int
+    token: str
+    path: str
+    size_bytes: int
+
+
+class PartsMissing(BaseException):
+    """An executor lacks what the driver has to send first. No user code catches it by accident."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self.keys = tuple(keys)
+        super().__init__(self.keys)
+
+
+class Held:
+    """What this process has of broadcasts: where their bytes are, and the values that were asked for. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # also while a value is loaded: once per process, not once per thread
+        self._paths: dict[str, str] = {}  # token -> file of our own
+        self._values: dict[str, Any] = {}
+
+    def reaches(self, ref: BroadcastRef) -> bool:
+        """Whether the bytes, or the value already, can be had without asking the driver."""
+        with self._lock:
+            if ref.token in self._values:
+                return True
+            path = self._paths.get(ref.token, ref.path)
+        try:
+            return os.path.getsize(path) == ref.size_bytes
+        except OSError:
+            return False
+
+    def keep(self, token: str, data: bytes, directory: Path) -> None:
+        """The bytes are in a file in `directory`."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = directory / token
+        path.write_bytes(data)
+        with self._lock:
+            self._paths[token] = str(path)
+
+    def value(self, ref: BroadcastRef) -> Any:
+        """The value, loaded by the first to ask. Raises PartsMissing where there are no bytes to load."""
+        with self._lock:
+            if ref.token not in self._values:
+                try:
+                    with open(self._paths.get(ref.token, ref.path), "rb") as file:
+                        self._values[ref.token] = pickle.load(file)
+                except FileNotFoundError:
+                    raise PartsMissing([ref.token]) from None
+            return self._values[ref.token]
+
+    def forget(self, tokens: Iterable[str]) -> None:
+        """Neither values nor files of our own are held of these."""
+        with self._lock:
+            for token in tokens:
+                self._values.pop(token, None)
+                path = self._paths.pop(token, None)
+                if path is not None:
+                    Path(path).unlink(missing_ok=True)
+
+
+held = Held()
+
+_pickled: ContextVar[list[Any] | None] = ContextVar("sparklab_broadcasts", default=None)
+
+
+@contextmanager
+def collecting() -> Iterator[list[Broadcast[Any]]]:
+    """Yields a list; the broadcasts that are pickled inside, in this thread, are in it."""
+    found: list[Broadcast[Any]] = []
+    token = _pickled.set(found)
+    try:
+        yield found
+    finally:
+        _pickled.reset(token)
+
+
+class Shelf(Protocol):
+    """What a broadcast needs of its context."""
+
+    def broadcast_file(self, token: str) -> str:
+        """Where the bytes of a new broadcast go: a private folder that ends with the context."""
+        ...
+
+    def new_broadcast_id(self) -> int: ...
+
+    def forget_broadcast(self, token: str) -> None:
+        """Executors hold neither value nor bytes any more. Never blocks."""
+        ...
+
+
+class Broadcast(Generic[T]):
+    """A value that was sent to the executors once, for all their tasks; made by ``sc.broadcast``.
+
+    The value is pickled when it is made: changes to it afterwards reach nobody. An executor process loads it when a
+    task asks for the first time, from the driver's file where both are on one host, and keeps it. It is freed when the
+    driver's last reference goes.
+
+    Examples
+    --------
+    >>> names = sc.broadcast({1: "one", 2: "two"})
+    >>> sc.parallelize([2, 1], 2).map(lambda n: names.value[n]).collect()
+    ['two', 'one']
+    """
+
+    def __init__(
+        self,
+        sc: Any = None,
+        value: T | None = None,
+        pickle_registry: Any = None,
+        path: str | None = None,
+        sock_file: str | None = None,
+    ) -> None:
+        self._context: weakref.ref[Any] | None = None
+        self._ref: BroadcastRef | None = None
+        self._path = path
+        self._destroyed = False
+        self._loaded: list[T] = []
+        if sc is None:
+            return
+        shelf: Shelf = sc
+        token = secrets.token_hex(16)
+        self._path = shelf.broadcast_file(token)
+        with open(self._path, "xb") as file:
+            self.dump(cast(T, value), file)
+        self._ref = BroadcastRef(shelf.new_broadcast_id(), token, self._path, os.path.getsize(self._path))
+        self._context = weakref.ref(sc)
+        self._release = weakref.finalize(self, _released, self._context, token, self._path)
+        self._release.atexit = False
+
+    def dump(self, value: T, f: BinaryIO) -> None:
+        """`value` is written to `f`, pickled, and `f` is closed.
+
+        Raises
+        ------
+        pickle.PicklingError
+            It cannot be pickled.
+
+        Examples
+        --------
+        >>> words = sc.broadcast(["to", "be"])
+        >>> with open(directory + "/words", "wb") as file:
+        ...     words.dump(words.value, file)
+        >>> words.load_from_path(directory + "/words")
+        ['to', 'be']
+        """
+        with f:
+            try:
+                try:
+                    pickle.dump(value, f, protocol=5)
+                except (pickle.PicklingError, AttributeError, TypeError):
+                    # Functions and classes of a notebook travel by value.
+                    f.seek(0)
+                    f.truncate()
+                    cloudpickle.dump(value, f, protocol=5)
+            except Exception as error:
+                text = f"Could not serialize broadcast: {type(error).__name__}: {error}"
+                raise pickle.PicklingError(text) from error
+
+    def load_from_path(self, path: str) -> T:
+        """The value that was dumped to the file at `path`."""
+        with open(path, "rb") as file:
+            return self.load(file)
+
+    def load(self, file: BinaryIO) -> T:
+        """The value that was dumped to `file`."""
+        return cast(T, pickle.load(file))
+
+    @property
+    def id(self) -> int:
+        """Its number, -1 for one that was made without a context."""
+        return self._ref.id if self._ref is not None else -1
+
+    @property
+    def value(self) -> T:
+        """The value. Loaded at first use, then kept; changing it changes the copy of this process alone."""
+        if self._destroyed:
+            self._refuse("reading")
+        if self._context is None and self._ref is not None:
+            return cast(T, held.value(self._ref))
+        if not self._loaded:
+            assert self._path is not None
+            self._loaded.append(self.load_from_path(self._path))
+        return self._loaded[0]
+
+    def unpersist(self, blocking: bool = False) -> None:
+        """Executors hold no copy any more; they load the value again when they need it again.
+
+        Parameters
+        ----------
+        blocking : bool
+            Return when the order was given to the executors, not before.
+
+        Raises
+        ------
+        RuntimeError
+            Called inside a task.
+        """
+        context = self._on_driver("unpersisted")
+        assert self._ref is not None
+        context.forget_broadcast(self._ref.token)
+        if blocking:
+            context.settle()
+
+    def destroy(self, blocking: bool = False) -> None:
+        """Nothing is left of the value, here or on executors. Jobs that use it afterwards fail. Idempotent.
+
+        Raises
+        ------
+        RuntimeError
+            Called inside a task.
+        """
+        context = self._on_driver("destroyed")
+        self._destroyed = True
+        self._loaded.clear()
+        self._release()
+        if blocking:
+            context.settle()
+
+    def _on_driver(self, what: str) -> Any:
+        context = self._context() if self._context is not None else None
+        if context is None:
+            raise RuntimeError(f"Broadcast can only be {what} in driver")
+        return context
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise ClosureError(
+            f"{what} Broadcast({self.id})",
+            f"Attempted to use Broadcast({self.id}) after it was destroyed",
+            "make a new one with sc.broadcast",
+        )
+
+    @property
+    def travels_as(self) -> BroadcastRef:
+        """What executors are told of it."""
+        assert self._ref is not None
+        return self._ref
+
+    def read_bytes(self) -> bytes:
+        """The pickled value, for an executor that cannot open the driver's file. OSError where it is gone."""
+        assert self._path is not None
+        return Path(self._path).read_bytes()
+
+    @property
+    def exists(self) -> bool:
+        """Whether the driver still has its bytes."""
+        return self._path is not None and os.path.exists(self._path)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        if self._destroyed:
+            self._refuse("sending")
+        if self._ref is None or self._context is None:
+            raise RuntimeError("Broadcast can only be serialized in driver")
+        found = _pickled.get()
+        if found is not None:
+            found.append(self)
+        return _inside_task, (self._ref,)
+
+    def __repr__(self) -> str:
+        return f"Broadcast({self.id})"
+
+
+def _inside_task(ref: BroadcastRef) -> Broadcast[Any]:
+    found: Broadcast[Any] = Broadcast(path=ref.path)
+    found._ref = ref
+    return found
+
+
+def _released(context: weakref.ref[Any], token: str, path: str) -> None:
+    Path(path).unlink(missing_ok=True)
+    shelf: Shelf | None = context()
+    if shelf is not None:
+        shelf.forget_broadcast(token)
