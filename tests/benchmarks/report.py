@@ -181,8 +181,9 @@ def write_markdown(text: str, path: Path) -> None:
 
 def _caption(results: Results) -> str:
     return (
-        f"CPU seconds of the whole process tree / wall seconds, medians of {results.rounds} rounds in which the systems "
-        "take turns (one where a system takes ten times as long); `bound` is the same functions in two plain processes."
+        f"CPU seconds of the whole process tree / wall seconds, medians of {results.rounds} rounds in which the "
+        "systems take turns (one where a system takes ten times as long); `bound` is the same functions in two plain "
+        "processes."
     )
 
 
