@@ -104,5 +104,5 @@ def _cut(rdd: RDDCore, restored: Restored, partitions: Sequence[Partition], sche
     """Whether the lineage of `rdd` was cut: not while a stage is at work whose tasks were sent it uncut."""
     if any(rdd._id in run.stage.ids for run in scheduler.runs.values()):
         return False
-    rdd.cut(restored, partitions)
+    rdd._cut_lineage(restored, partitions)
     return True

@@ -171,7 +171,7 @@ class RDDCore:
         return self.compute(partition, task) if self._restored is None else self._restored.read(partition, task)
 
     @final
-    def cut(self, restored: Restored, partitions: Sequence[Partition]) -> None:
+    def _cut_lineage(self, restored: Restored, partitions: Sequence[Partition]) -> None:
         """Records come from `restored` from now on; the lineage above is gone. From the scheduler's thread alone."""
         self._restored = restored
         self._memoised_partitions = partitions
