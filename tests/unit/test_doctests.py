@@ -17,7 +17,7 @@ PACKAGES = ("sparklab.rdd", "sparklab.storage", "sparklab.shuffle", "sparklab.ev
 MODULES = ["sparklab.context", "sparklab.conf", "sparklab.cluster.master", "sparklab.cluster.resources"]
 MODULES += [
     f"sparklab.{name}"
-    for name in ("accumulators", "broadcast", "checkpoints", "files", "labels", "sharing", "taskcontext", "util")
+    for name in ("accumulators", "broadcast", "checkpoints", "files", "labels", "sharing", "sql", "taskcontext", "util")
 ]
 for package in PACKAGES:
     MODULES += [f"{package}.{found.name}" for found in pkgutil.iter_modules(importlib.import_module(package).__path__)]

@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storagelevel": {"storage"},
     "status": {"events"},
     "util": {"context"},
+    "sql": LEAVES | {"context"},
     "scheduler": LEAVES | {"events", "storage", "shuffle", "rdd"},
     "cluster": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "accumulators", "broadcast", "files"},
     # What a context is made of, a mixin each.
