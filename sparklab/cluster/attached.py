@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import pickle
 import secrets
@@ -15,7 +16,7 @@ from distributed import Client, Worker, WorkerPlugin
 
 from sparklab import __version__
 from sparklab.cluster import compat, plugin
-from sparklab.cluster.backends import changes_of
+from sparklab.cluster.backends import JOIN_S, changes_of
 from sparklab.cluster.orders import Feed, OrderBook, TaskRunner
 from sparklab.cluster.runner import DaskRunner, Lane
 from sparklab.conf import Settings
@@ -100,8 +101,8 @@ class AttachedBackend:
         workers = self._ask(compat.watch_workers(self._client, self._heard))
         if not workers:
             raise ClusterError("attaching to the Dask cluster", "it has no worker", "start workers, then try again")
-        for worker in workers:
-            self._join(worker.address)
+        joining = [joined for worker in workers if (joined := self._join(worker.address)) is not None]
+        concurrent.futures.wait(joining, JOIN_S)
         return self._runner
 
     def _check_versions(self) -> None:
@@ -137,14 +138,14 @@ class AttachedBackend:
             assert self._runner is not None
             self._runner.leave(number, 0, "lost, not by you")
 
-    def _join(self, address: str) -> None:
+    def _join(self, address: str) -> concurrent.futures.Future[None] | None:
         with self._lock:
             if address in self._numbers:
-                return
+                return None
             number = self._numbers[address] = self._next
             self._next += 1
         assert self._runner is not None
-        self._runner.join(number, 0, address)
+        return self._runner.join(number, 0, address)
 
     def kill(self, executor: int, stay_dead: bool) -> None:
         raise ClusterError(

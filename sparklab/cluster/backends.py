@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import logging
 import pickle
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sparklab.cluster.executor import Budgets
 from sparklab.cluster.master import AddressMaster, LocalMaster, Master, ThreadsMaster
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from sparklab.cluster.runner import DaskRunner, Lane
 
 logger = logging.getLogger("sparklab.cluster")
+
+JOIN_S: Final = 2.0  # how long a start waits for executors that are known and have not answered yet
 
 
 class Backend(Protocol):
@@ -158,8 +161,9 @@ class LocalBackend:
         with self._lock:
             self._runner = runner
             early, self._early = self._early, []
-            for event in early:
-                self._act(event)
+            joining = [joined for event in early if (joined := self._act(event)) is not None]
+        # With all executors there, the first job fills its caches evenly, however short its tasks are.
+        concurrent.futures.wait(joining, JOIN_S)
         return runner
 
     def _lane_of(self, launch: m.Launch) -> Lane:
@@ -173,13 +177,13 @@ class LocalBackend:
             else:
                 self._act(event)
 
-    def _act(self, event: ClusterEvent) -> None:
+    def _act(self, event: ClusterEvent) -> concurrent.futures.Future[None] | None:
         from sparklab.cluster.processes import ClusterLost, ExecutorExited, ExecutorFailed, ExecutorReady
 
         assert self._runner is not None
         match event:
             case ExecutorReady():
-                self._runner.join(event.number, event.epoch, event.address)
+                return self._runner.join(event.number, event.epoch, event.address)
             case ExecutorExited():
                 by_user = (event.number, event.epoch) in self._by_user
                 self._by_user.discard((event.number, event.epoch))
@@ -197,6 +201,7 @@ class LocalBackend:
                             "make a new context: sc.stop(), SparkContext(...)",
                         )
                     )
+        return None
 
     def _unreachable(self, executor: int, epoch: int) -> None:
         """A call to the executor failed. Make sure that it is dead, so that a fresh one takes its place."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import pickle
 import threading
@@ -67,9 +68,12 @@ class DaskRunner:
 
     # --- executors --------------------------------------------------------------------------------
 
-    def join(self, number: int, epoch: int, address: str) -> None:
-        """The executor at `address` is asked who it is, then takes tasks. From any thread; does not block."""
-        compat.on_loop(self._client, self._welcome(number, epoch, address))
+    def join(self, number: int, epoch: int, address: str) -> concurrent.futures.Future[None]:
+        """The executor at `address` is asked who it is, then takes tasks; the future ends when it does.
+
+        From any thread; does not block.
+        """
+        return compat.on_loop(self._client, self._welcome(number, epoch, address))
 
     async def _welcome(self, number: int, epoch: int, address: str) -> None:
         try:
