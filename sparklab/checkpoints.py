@@ -16,6 +16,7 @@ from sparklab.rdd.filesystems import as_os_error, filesystem_of, is_url
 from sparklab.rdd.output import writing
 from sparklab.rdd.paths import local_path
 from sparklab.rdd.results import length
+from sparklab.scheduler import messages as m
 from sparklab.scheduler.machine import Scheduler
 
 
@@ -71,6 +72,12 @@ class Checkpoints:
     def rdd_marked(self, rdd: RDDCore) -> None:
         """`rdd` is checkpointed after the next job that computes it."""
         self._marked[rdd._id] = rdd
+
+    def forget_shuffles(self, shuffles: Sequence[int], blocking: bool) -> None:
+        """The files of `shuffles` are removed; a job that reads one makes it again."""
+        self._dispatcher.feed(*(m.ShuffleForgotten(shuffle, readers_stay=True) for shuffle in shuffles))
+        if blocking:
+            self._dispatcher.call(lambda _: True)
 
     def _checkpoint_after(self, rdd: RDDCore) -> None:
         """A job of `rdd` has ended: marked RDDs of its lineage are written, and their lineage is cut."""

@@ -28,7 +28,7 @@ from sparklab.cluster.master import LocalMaster, parse_master
 from sparklab.cluster.orders import OrderBook, indices
 from sparklab.cluster.results import unpack
 from sparklab.conf import Settings, SparkConf
-from sparklab.errors import ClosureError, ClusterError, SparklabError
+from sparklab.errors import ClosureError, ClusterError, JobCancelled, SparklabError
 from sparklab.events.bus import Bus
 from sparklab.events.facts import (
     ContextStarted,
@@ -511,12 +511,36 @@ class SparkContext(Labels, Sharing, Checkpoints):
         action: str = "runJob",
     ) -> list[Any]:
         """The same, followed by no checkpoint."""
+        handle = self._submit(rdd, func, partitions, action)[0]
+        return [unpack(value) for value in handle.values]
+
+    def run_job_for(
+        self, rdd: RDDCore, func: Callable[[int, Iterator[Any]], Any], for_s: float, action: str
+    ) -> dict[int, Any]:
+        """``func(index, records)`` of the partitions that are done within `for_s` seconds, by index. Blocks.
+
+        What is not done by then is cancelled. The time starts when the cluster is ready.
+        """
+        self.waitUntilReady()
+        handle, done = self._submit(rdd, func, None, action, for_s)
+        return {index: unpack(handle.values[index]) for index in list(done)}
+
+    def _submit(
+        self,
+        rdd: RDDCore,
+        func: Callable[[int, Iterator[Any]], Any],
+        partitions: Sequence[int] | None,
+        action: str,
+        for_s: float | None = None,
+    ) -> tuple[JobHandle, set[int]]:
+        """A job that has ended well, or had its time, and the positions of the values that it gave."""
         if self._stopped:
             raise SparklabError(f"running {action}", "this SparkContext is stopped", "make a new SparkContext")
         chosen = indices(partitions, rdd)
         job = next(self._job_ids)
         where = call_site()
-        handle = JobHandle(job, len(chosen))
+        done: set[int] = set()
+        handle = JobHandle(job, len(chosen), lambda position, _: done.add(position))
         submitted = m.JobSubmitted(
             job=job,
             rdd=rdd,
@@ -529,10 +553,11 @@ class SparkContext(Labels, Sharing, Checkpoints):
             properties=dict(self.local_properties()),
         )
         self._last_job = job
-        jobs.run(self._dispatcher, submitted, handle, f"Job {job} ({action} at {where})", self._killer)
-        if handle.error is not None:
+        what = f"Job {job} ({action} at {where})"
+        in_time = jobs.run(self._dispatcher, submitted, handle, what, self._killer, for_s)
+        if handle.error is not None and (in_time or not isinstance(handle.error, JobCancelled)):
             jobs.raise_from(handle.error)
-        return [unpack(value) for value in handle.values]
+        return handle, done
 
     def _killer(self) -> Callable[[int], None] | None:
         return (lambda executor: self._backend.kill(executor, False)) if self._ready.is_set() else None

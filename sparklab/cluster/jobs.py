@@ -20,9 +20,14 @@ Kill = Callable[[int], None]
 
 
 def run(
-    dispatcher: Dispatcher, submitted: m.JobSubmitted, handle: JobHandle, what: str, kill: Callable[[], Kill | None]
-) -> None:
-    """The job was submitted and has ended, or the caller was interrupted.
+    dispatcher: Dispatcher,
+    submitted: m.JobSubmitted,
+    handle: JobHandle,
+    what: str,
+    kill: Callable[[], Kill | None],
+    for_s: float | None = None,
+) -> bool:
+    """The job was submitted and has ended, by itself or after `for_s` seconds, or the caller was interrupted.
 
     Parameters
     ----------
@@ -30,6 +35,13 @@ def run(
         The job as people call it, for the message.
     kill : callable
         Gives what ends an executor whose task does not stop by itself, or None where executors are not ours to end.
+    for_s : float, optional
+        When this is over the job is cancelled. A task that does not react to that runs on; its executor is left alone.
+
+    Returns
+    -------
+    bool
+        Whether it ended by itself.
 
     Raises
     ------
@@ -38,7 +50,11 @@ def run(
     """
     try:
         dispatcher.submit(submitted, handle)
+        if handle.ended.wait(for_s):
+            return True
+        dispatcher.feed(m.JobCancelRequested(handle.job, f"its {for_s:g} s are over"))
         handle.ended.wait()
+        return False
     except KeyboardInterrupt:
         lost = stop(dispatcher, handle.job, "the cell was interrupted", kill())
         raise JobInterrupted(f"{what} was stopped. {lost}") from None

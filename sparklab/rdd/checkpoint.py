@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sparklab.errors import StorageError
 from sparklab.rdd.actions import Actions
 from sparklab.rdd.core import Partition, RDDCore, SourcePartition
+from sparklab.rdd.dependency import Shuffle
 from sparklab.rdd.filesystems import is_url
 from sparklab.rdd.operators import Origin
 from sparklab.rdd.output import WritePickles, output_at
@@ -176,3 +177,30 @@ class Checkpointing(Actions):
             return None
         path = self._restored.path
         return path if is_url(path) else f"file:{path}"
+
+    def cleanShuffleDependencies(self, blocking: bool = False) -> None:
+        """The shuffle files that this RDD was made from are removed; they are made again should anybody need them.
+
+        With `blocking`, the driver has taken note on return.
+
+        Examples
+        --------
+        >>> sums = sc.parallelize([("a", 1), ("a", 2)]).reduceByKey(lambda a, b: a + b)
+        >>> before = sums.collect()
+        >>> sums.cleanShuffleDependencies(blocking=True)
+        >>> sums.collect() == before
+        True
+        """
+        shuffles: list[int] = []
+        seen: set[int] = set()
+        stack: list[RDDCore] = [self]
+        while stack:
+            node = stack.pop()
+            if node._id in seen:
+                continue
+            seen.add(node._id)
+            for dependency in node.dependencies:
+                stack.append(dependency.rdd)
+                if isinstance(dependency, Shuffle):
+                    shuffles.append(dependency.spec.shuffle_id)
+        self.context.forget_shuffles(sorted(set(shuffles)), blocking)

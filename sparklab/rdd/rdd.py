@@ -6,6 +6,7 @@ from typing import Any
 
 from sparklab.jvmonly import refuses_jvm_names
 from sparklab.rdd.actions import Actions
+from sparklab.rdd.approximate import Approximate
 from sparklab.rdd.checkpoint import Checkpointing
 from sparklab.rdd.debug import debug_string
 from sparklab.rdd.files import FileActions
@@ -15,7 +16,7 @@ from sparklab.storage.level import StorageLevel
 
 
 @refuses_jvm_names
-class RDD(Statistics, Sampling, FileActions, Checkpointing, Actions):
+class RDD(Statistics, Sampling, FileActions, Checkpointing, Approximate, Actions):
     """A partitioned collection of records that remembers how it was made, so that a lost part can be made again.
 
     An RDD is not built by hand: it comes from ``sc.parallelize``, ``sc.textFile`` and the like, or from another RDD.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,21 @@ class Transformations(Primitives):
         [(0, 'ab'), (1, 'cd')]
         """
         return self._pipeline(op.MapPartitionWithIndex(f), "mapPartitionsWithIndex", preservesPartitioning)
+
+    def mapPartitionsWithSplit(
+        self, f: Callable[[int, Iterator[Any]], Iterable[Any]], preservesPartitioning: bool = False
+    ) -> RDD:
+        """The old name of ``mapPartitionsWithIndex``. Lazy.
+
+        Examples
+        --------
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     sc.parallelize([1, 2, 3], 2).mapPartitionsWithSplit(lambda i, records: [i]).sum()
+        1
+        """
+        warnings.warn("mapPartitionsWithSplit is deprecated; use mapPartitionsWithIndex instead", FutureWarning, 2)
+        return self.mapPartitionsWithIndex(f, preservesPartitioning)
 
     def glom(self) -> RDD:
         """An RDD with one list per partition. Lazy.

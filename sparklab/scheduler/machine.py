@@ -118,7 +118,7 @@ class Scheduler:
                         epoch = self.executors[executor].epoch
                         self.state.out.instructions.append(m.RemoveBlocks(executor, epoch, stimulus.rdd))
             case m.ShuffleForgotten():
-                self._shuffle_forgotten(stimulus.shuffle)
+                self._shuffle_forgotten(stimulus.shuffle, stimulus.readers_stay)
             case m.Tick():
                 self._tick(stimulus.now_s)
             case _:
@@ -414,11 +414,12 @@ class Scheduler:
                 self._continue(run)
                 self._placement.prefer_again(run)
 
-    def _shuffle_forgotten(self, shuffle: int) -> None:
+    def _shuffle_forgotten(self, shuffle: int, readers_stay: bool) -> None:
         stage = self.graph.map_stage(shuffle)
         if stage is not None and stage.id in self.runs:
             return  # a job that is about to end still makes it
-        self.graph.forget(shuffle)
+        if not readers_stay:
+            self.graph.forget(shuffle)
         for executor in sorted(self.outputs.forget(shuffle)):
             if executor in self.executors:
                 self.state.out.instructions.append(m.RemoveShuffle(executor, self.executors[executor].epoch, shuffle))

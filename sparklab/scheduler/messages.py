@@ -143,9 +143,13 @@ class RddForgotten:
 
 @dataclass(frozen=True, slots=True)
 class ShuffleForgotten:
-    """The last reader of the shuffle is gone: its files are to be removed."""
+    """The last reader of the shuffle is gone: its files are to be removed.
+
+    With `readers_stay` there may be more: whoever reads it has it made again.
+    """
 
     shuffle: int
+    readers_stay: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,15 @@ class NaiveDriver:
     def rdd_persisted(self, rdd: RDDCore) -> None:
         pass
 
+    def run_job_for(
+        self, rdd: RDDCore, func: Callable[[int, Iterator[Any]], Any], for_s: float, action: str
+    ) -> dict[int, Any]:
+        return dict(enumerate(self.run_job(rdd, func, None, action)))
+
+    def forget_shuffles(self, shuffles: Sequence[int], blocking: bool) -> None:
+        for shuffle in shuffles:
+            self.shuffle.outputs.pop(shuffle, None)
+
     def getCheckpointDir(self) -> str | None:
         return None
 
