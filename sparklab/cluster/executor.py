@@ -37,6 +37,9 @@ from sparklab.storage.store import BlockStore
 KEPT_STAGES: Final = 64  # loaded stages an executor remembers; the driver sends a forgotten one again
 
 
+INTERRUPT_AFTER_S: Final = 0.05  # a cancelled task that has not seen it by then gets an exception between two lines
+
+
 class TaskCancelled(BaseException):
     """Raised inside a task's thread when its job was cancelled. No user code catches it by accident."""
 
@@ -327,6 +330,15 @@ class Executor:
             if len(self._cancelled) > 10_000:
                 self._cancelled.clear()
             self._cancelled.update(tasks)
+            if self._current not in self._cancelled:
+                return
+        # Most tasks see the flag at their next batch, where nothing is half done. Only the others are interrupted.
+        timer = threading.Timer(INTERRUPT_AFTER_S, self._interrupt)
+        timer.daemon = True
+        timer.start()
+
+    def _interrupt(self) -> None:
+        with self._lock:
             if self._current in self._cancelled and self._thread is not None:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(self._thread), ctypes.py_object(TaskCancelled)

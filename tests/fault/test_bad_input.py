@@ -23,6 +23,11 @@ def sc(request: pytest.FixtureRequest) -> Iterator[SparkContext]:
         yield context
 
 
+def all_alive(sc: SparkContext) -> None:
+    """Who was killed by the test before has its successor."""
+    wait_until(lambda: [info.alive for info in sc.executorInfos()] == [True, True])
+
+
 def parts_of(error: BaseException) -> tuple[str, str, str]:
     assert isinstance(error, SparklabError)
     assert error.attempted
@@ -138,6 +143,7 @@ def test_a_key_hashed_by_identity_is_refused(sc: SparkContext) -> None:
 
 
 def test_an_executor_killed_while_idle(sc: SparkContext) -> None:
+    all_alive(sc)
     cached = sc.parallelize(range(240), 24).map(lambda x: x + 1).cache()
     assert cached.sum() == 28_920
     sc.kill_executor(1)
@@ -150,6 +156,7 @@ def test_an_executor_killed_while_idle(sc: SparkContext) -> None:
 
 @pytest.mark.parametrize("everybody", [False, True])
 def test_executors_killed_in_a_map(sc: SparkContext, tmp_path: Path, everybody: bool) -> None:
+    all_alive(sc)
     folder = str(tmp_path)
 
     def slow(x: int) -> int:
@@ -172,6 +179,7 @@ def test_executors_killed_in_a_map(sc: SparkContext, tmp_path: Path, everybody: 
 
 
 def test_an_executor_killed_between_map_and_reduce_reruns_its_maps_alone(sc: SparkContext) -> None:
+    all_alive(sc)
     pairs = sc.parallelize([(i % 5, i) for i in range(1000)], 8).reduceByKey(lambda a, b: a + b, 4)
     expected = sorted(pairs.collect())
     with sc.bus.lock:
@@ -186,6 +194,7 @@ def test_an_executor_killed_between_map_and_reduce_reruns_its_maps_alone(sc: Spa
 
 
 def test_an_executor_killed_in_a_shuffle_read(sc: SparkContext, tmp_path: Path) -> None:
+    all_alive(sc)
     folder = str(tmp_path)
 
     def slow(pair: tuple[int, int]) -> tuple[int, int]:
