@@ -41,6 +41,9 @@ class PartsMissing(BaseException):
         super().__init__(self.keys)
 
 
+_ABSENT = object()
+
+
 class Held:
     """What this process has of broadcasts: where their bytes are, and the values that were asked for. Thread-safe."""
 
@@ -70,6 +73,9 @@ class Held:
 
     def value(self, ref: BroadcastRef) -> Any:
         """The value, loaded by the first to ask. Raises PartsMissing where there are no bytes to load."""
+        found = self._values.get(ref.token, _ABSENT)
+        if found is not _ABSENT:  # without the lock: this is asked for every record
+            return found
         with self._lock:
             if ref.token not in self._values:
                 try:

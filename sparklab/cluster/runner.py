@@ -140,7 +140,8 @@ class DaskRunner:
         if self._lane_of(launch) == "graph":
             for task in tasks:
                 self._submit(seat, stage, pickle.dumps((stage, [task]), protocol=5), task.task)
-                stage = replace(stage, binary=None, inputs=None)  # sent with the first
+                # All this is sent with the first alone.
+                stage = replace(stage, binary=None, inputs=None, broadcasts=(), files=None, data={})
             return
         data = pickle.dumps((stage, tasks), protocol=5)
         compat.on_loop(self._client, self._run(seat, launch.stage, data))

@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "status": {"events"},
     "util": {"context"},
     "sql": LEAVES | {"context"},
+    "core": {"broadcast", "context", "files", "rdd", "status"},
     "scheduler": LEAVES | {"events", "storage", "shuffle", "rdd"},
     "cluster": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "accumulators", "broadcast", "files"},
     # What a context is made of, a mixin each.

@@ -1,0 +1,1 @@
+"""Thin modules with the names of PySpark's ``pyspark.core``."""
