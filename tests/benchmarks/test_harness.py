@@ -50,9 +50,9 @@ def test_cpu_of_reaped_and_of_living_children_is_counted() -> None:
 
 
 def test_system_without_an_answer_in_time_is_asked_once_and_the_others_go_on() -> None:
-    results = harness.measure([RIGHT, WRONG], [f"{_FAKES}:Hangs", f"{_FAKES}:Answers"], TINY, rounds=2, timeout_s=2)
+    results = harness.measure([RIGHT, WRONG], [f"{_FAKES}:Hangs", f"{_FAKES}:Answers"], TINY, rounds=2, timeout_s=4)
     assert len(results.failures) == 1
-    assert "no answer in 2 s" in results.failures[0]
+    assert "no answer in 4 s" in results.failures[0]
     assert len(results.row("hangs", "answer").measured[RIGHT]) == 2
     assert len(results.row("answers", "same").measured[WRONG]) == 2
 
