@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import sparklab
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "sparklab"
 
@@ -67,15 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # What the rdd layer hands downwards is named there in type annotations, and in no other way.
 TYPES_ALONE = {("storage", "sparklab.rdd.task"), ("shuffle", "sparklab.rdd.task")}
 DASK = {"dask", "distributed"}
-PUBLIC_HOMES = {
-    "SparkContext": "context",
-    "SparkConf": "conf",
-    "RDD": "rdd",
-    "StorageLevel": "storage",
-    "load_ipython_extension": "jupyter",
-    "unload_ipython_extension": "jupyter",
-    "__version__": "__init__",
-}
+PUBLIC_HOMES = {name: home.split(".")[1] for name, home in sparklab._HOMES.items()} | {"__version__": "__init__"}
 
 
 def part_of(module: Path) -> str:
