@@ -270,9 +270,8 @@ class Executor:
             value = (error.shuffle_id, error.map_index, error.executor, error.epoch, error.found)
         except BaseException as error:
             status, value = "failed", _wire_error(error, task)
-        if status != "succeeded":
-            updates = b""
-        return self._report(task_order.task, status, value, time.perf_counter() - started, task.metrics, updates)
+        counted = updates if status == "succeeded" else b""
+        return self._report(task_order.task, status, value, time.perf_counter() - started, task.metrics, counted)
 
     def _write(self, records: Iterator[Any], spec: ShuffleSpec, task: TaskContext) -> MapOutput:
         return write_map_output(
