@@ -8,6 +8,7 @@ import getpass
 import itertools
 import logging
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -310,6 +311,11 @@ class SparkContext(Labels, Sharing, Checkpoints):
         return f"<SparkContext master={self.master} appName={self.appName}>"
 
     # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def pythonVer(self) -> str:
+        """Version of the driver's Python and of the executors', such as ``3.12``."""
+        return f"{sys.version_info.major}.{sys.version_info.minor}"
 
     @property
     def version(self) -> str:

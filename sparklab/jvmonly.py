@@ -28,13 +28,25 @@ ADVICE: Final[dict[str, str]] = {
     "SparkContext.newAPIHadoopFile": _READ,
     "SparkContext.newAPIHadoopRDD": _READ,
     "SparkContext.sequenceFile": _READ,
+    "SparkContext.sparkHome": "there is no Spark installation: sparklab.__file__ says where this package is",
+    "SparkContext.environment": "set variables of executors with SparkConf().setExecutorEnv(name, value)",
+    "SparkContext.pythonExec": "executors run the Python of the driver: sys.executable",
+    "SparkContext.serializer": "records travel by pickle, functions by cloudpickle; there is nothing to choose",
     "TaskContext.resources": "there is no scheduling of GPUs and the like: a task finds what its executor's host has",
 }
 
 
+_ATTRIBUTES: Final = {f"SparkContext.{name}" for name in ("sparkHome", "environment", "pythonExec", "serializer")}
+
+
+class JvmAttributeError(NotImplementedError, AttributeError):
+    """An attribute that needs a JVM was read. ``hasattr`` answers False, as tools that look around expect."""
+
+
 def refuse(name: str) -> NoReturn:
     """Raise the NotImplementedError of `name`, a key of the table."""
-    raise NotImplementedError(f"{name} needs Spark's JVM, which sparklab does without; {ADVICE[name]}.")
+    kind = JvmAttributeError if name in _ATTRIBUTES else NotImplementedError
+    raise kind(f"{name} needs Spark's JVM, which sparklab does without; {ADVICE[name]}.")
 
 
 def _refusal(name: str) -> Callable[..., NoReturn]:
@@ -53,5 +65,9 @@ def refuses_jvm_names(kind: type[T]) -> type[T]:
         owner, _, method = name.partition(".")
         if owner == kind.__name__ and method not in vars(kind):
             refusal: Any = _refusal(name)
-            setattr(kind, method, classmethod(refusal) if method.endswith("SystemProperty") else refusal)
+            if name in _ATTRIBUTES:
+                refusal = property(refusal)
+            elif method.endswith("SystemProperty"):
+                refusal = classmethod(refusal)
+            setattr(kind, method, refusal)
     return kind

@@ -13,6 +13,9 @@ def test_a_name_that_needs_a_jvm_raises_with_advice(name: str) -> None:
     owner, _, method = name.partition(".")
     kind = getattr(sparklab, owner)
     target = getattr(kind, method)
+    if isinstance(target, property):
+        assert not hasattr(object.__new__(kind), method)
+        target = target.fget
     with pytest.raises(NotImplementedError) as raised:
         target(*([] if method.endswith("SystemProperty") else [object.__new__(kind)]))
     text = str(raised.value)
