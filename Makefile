@@ -7,13 +7,14 @@ SETUP_FILES := pyproject.toml constraints.txt
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help lab demo test lint bench-quick binder-check clean
+.PHONY: help lab demo test lint compat bench-quick binder-check clean
 
 help:
 	@echo "make lab            JupyterLab on the start notebook        (ARGS=\"--no-browser\" goes to JupyterLab)"
 	@echo "make demo           the start notebook without a browser: prints its claims, writes out/00-start.html"
 	@echo "make test           every test                              (ARGS=\"-k shuffle\" goes to pytest)"
 	@echo "make lint           ruff and mypy"
+	@echo "make compat         the same programs on PySpark and on sparklab: results, layouts, job counts"
 	@echo "make bench-quick    log mining, word count, sort and tiny jobs against PySpark, dask.bag and plain processes"
 	@echo "make binder-check   binder/'s steps in a fresh environment, on one core and 2 GB"
 	@echo "make clean          removes what the targets above have made, .venv too"
@@ -31,6 +32,10 @@ lint: $(VENV)/.stamp-lint
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy --strict sparklab
+
+# needs Java 17
+compat: $(VENV)/.stamp-bench
+	$(PY) -m tests.compat $(ARGS)
 
 # bench-quick, and bench-NAME for each other benchmark of tests/benchmarks
 bench-%: $(VENV)/.stamp-bench

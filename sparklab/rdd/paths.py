@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from urllib.parse import unquote, urlparse
+from urllib.parse import unquote
 
 from sparklab.errors import StorageError
 from sparklab.rdd.filesystems import InputFile, InputPathError, advice, is_url, remote_files
@@ -55,8 +55,12 @@ def unreadable(path: str, error: BaseException) -> StorageError:
 
 def local_path(name: str) -> str:
     """The local path of `name`, which may be a ``file:`` URL."""
-    url = urlparse(name)
-    return unquote(url.path) if url.scheme == "file" else name
+    if not name.startswith("file:"):
+        return name
+    path = name.removeprefix("file:")
+    if path.startswith("//"):  # a host, mostly empty; a question mark is a glob here and no query
+        path = path[path.find("/", 2) :]
+    return unquote(path)
 
 
 def _split_at_commas(name: str) -> list[str]:

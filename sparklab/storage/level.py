@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class StorageLevel:
     """Where and how often a persisted partition is kept.
 
     Field for field PySpark's class; `deserialized` is accepted and has no effect of its own, because what may
-    stay a live object is decided by its type (see ``storage/representation.py``).
+    stay a live object is decided by its type (see ``storage/representation.py``). `useOffHeap` has none either, and
+    `replication` none yet: one copy is kept, a lost one is recomputed.
 
     Parameters
     ----------
@@ -25,8 +26,15 @@ class StorageLevel:
     """
 
     NONE: ClassVar[StorageLevel]
+    DISK_ONLY: ClassVar[StorageLevel]
+    DISK_ONLY_2: ClassVar[StorageLevel]
+    DISK_ONLY_3: ClassVar[StorageLevel]
     MEMORY_ONLY: ClassVar[StorageLevel]
+    MEMORY_ONLY_2: ClassVar[StorageLevel]
     MEMORY_AND_DISK: ClassVar[StorageLevel]
+    MEMORY_AND_DISK_2: ClassVar[StorageLevel]
+    MEMORY_AND_DISK_DESER: ClassVar[StorageLevel]
+    OFF_HEAP: ClassVar[StorageLevel]
 
     __slots__ = ("deserialized", "replication", "useDisk", "useMemory", "useOffHeap")
 
@@ -42,10 +50,12 @@ class StorageLevel:
     @property
     def name(self) -> str:
         """The level's constant name, "" for `NONE`, else its repr."""
-        for name in ("MEMORY_ONLY", "MEMORY_AND_DISK"):
+        if not (self.useDisk or self.useMemory):
+            return ""
+        for name in _CONSTANTS:
             if getattr(StorageLevel, name) == self:
                 return name
-        return "" if not (self.useDisk or self.useMemory) else repr(self)
+        return repr(self)
 
     def __repr__(self) -> str:
         return (
@@ -74,6 +84,17 @@ class StorageLevel:
         return hash(tuple(getattr(self, field) for field in self.__slots__))
 
 
-StorageLevel.NONE = StorageLevel(False, False, False, False, 1)
-StorageLevel.MEMORY_ONLY = StorageLevel(False, True, False, False, 1)
-StorageLevel.MEMORY_AND_DISK = StorageLevel(True, True, False, False, 1)
+_CONSTANTS: Final = {
+    "NONE": StorageLevel(False, False, False, False, 1),
+    "DISK_ONLY": StorageLevel(True, False, False, False, 1),
+    "DISK_ONLY_2": StorageLevel(True, False, False, False, 2),
+    "DISK_ONLY_3": StorageLevel(True, False, False, False, 3),
+    "MEMORY_ONLY": StorageLevel(False, True, False, False, 1),
+    "MEMORY_ONLY_2": StorageLevel(False, True, False, False, 2),
+    "MEMORY_AND_DISK": StorageLevel(True, True, False, False, 1),
+    "MEMORY_AND_DISK_2": StorageLevel(True, True, False, False, 2),
+    "MEMORY_AND_DISK_DESER": StorageLevel(True, True, False, True, 1),
+    "OFF_HEAP": StorageLevel(True, True, True, False, 1),
+}
+for _name, _level in _CONSTANTS.items():
+    setattr(StorageLevel, _name, _level)

@@ -77,6 +77,8 @@ def test_folders_globs_lists_braces_and_urls_name_files(sc: NaiveDriver, folder:
         f"{folder}/{{g,b}}.txt.*": ["b1", "b2", "g1", "g2"],
         f"file://{folder}/dir": ["x", "y", "z"],
         f"file:{folder}/dir/p2": ["z"],
+        f"file://{folder}/dir/p?": ["x", "y", "z"],
+        f"file://localhost{folder}/dir/p2": ["z"],
     }.items():
         assert sc.textFile(name).collect() == lines, name
 
