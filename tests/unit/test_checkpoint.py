@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -202,3 +204,34 @@ def test_a_checkpoint_survives_the_loss_of_every_executor(tmp_path: Path) -> Non
         assert rdd.collect() == expected
         assert sc.lastRun.stages == 1
     assert len(list(tmp_path.rglob("part-*"))) == 3
+
+
+def test_a_lineage_is_not_cut_under_a_job_that_computes_it(sc: SparkContext, tmp_path: Path) -> None:
+    release, reached = tmp_path / "release", tmp_path / "reached"
+
+    def waits(x: int) -> int:
+        if x == 3:
+            reached.touch()
+            while not release.exists():
+                time.sleep(0.005)
+        return x
+
+    rdd = sc.parallelize(range(4), 2).map(lambda x: x)
+    rdd.checkpoint()
+    results: list[int] = []
+    other = threading.Thread(target=lambda: results.append(rdd.map(waits).sum()))
+    other.start()
+    while not reached.exists():
+        time.sleep(0.005)
+
+    assert rdd.first() == 0
+    assert not rdd.isCheckpointed()
+    assert len(list(tmp_path.rglob("part-*"))) == 2
+    release.touch()
+    other.join(30)
+
+    assert results == [6]
+    assert rdd.count() == 4
+    assert rdd.isCheckpointed()
+    assert rdd.collect() == [0, 1, 2, 3]
+    assert len(list(tmp_path.rglob("part-*"))) == 2  # written once
