@@ -47,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _say(line: str) -> None:
     if sys.stderr.isatty():
         print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+    elif line:
+        print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
