@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import harness, inputs, report, workloads
+from tests.benchmarks import harness, inputs, report, systems, workloads
 from tests.benchmarks.fakes import BURN_S
 from tests.benchmarks.goals import Goal
 from tests.benchmarks.harness import Measurement, Results, Row
@@ -55,6 +55,13 @@ def test_system_without_an_answer_in_time_is_asked_once_and_the_others_go_on() -
     assert "no answer in 4 s" in results.failures[0]
     assert len(results.row("hangs", "answer").measured[RIGHT]) == 2
     assert len(results.row("answers", "same").measured[WRONG]) == 2
+
+
+def test_peer_that_does_not_finish_is_told_in_the_table_and_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systems, "PEERS", (WRONG,))
+    results = harness.measure([RIGHT, WRONG], [f"{_FAKES}:Hangs"], TINY, rounds=1, timeout_s=1)
+    assert report.verdict(results, "quick")[1] == 0
+    assert "no answer in 1 s" in report.as_text(results)
 
 
 def test_system_that_raises_fails_the_run_with_its_traceback() -> None:

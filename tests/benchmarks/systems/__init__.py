@@ -10,6 +10,7 @@ from tests.benchmarks.inputs import Sizes
 from tests.benchmarks.workload import Steps, Workload
 
 NAMES = ("sparklab", "bound", "pyspark", "dask")
+PEERS = ("pyspark", "dask")
 
 _MODULES = {"sparklab": "sparklab_rdd", "bound": "two_processes", "pyspark": "pyspark_rdd", "dask": "dask_bag"}
 
