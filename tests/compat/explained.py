@@ -24,6 +24,11 @@ EXPLAINED: Final[dict[str, Difference]] = {
         "`sortByKey` and `sortBy` start no job when they are called",
         "maps write sorted runs with samples, so the input is evaluated once, by the action",
     ),
+    "persisting_twice": Difference(
+        ("result",),
+        "a second storage level raises ValueError",
+        "PySpark hands on an exception of the JVM with the same text",
+    ),
     "checkpointing_locally": Difference(
         ("result",),
         "`localCheckpoint` takes effect at the next action",

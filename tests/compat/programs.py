@@ -694,4 +694,9 @@ def hashing(sc: Any, place: str) -> Any:
     import importlib
 
     rdd = importlib.import_module(type(sc).__module__.partition(".")[0] + ".rdd")
-    return [rdd.portable_hash(None), rdd.portable_hash((None, 1)) & 0xFFFFFFFF, rdd.portable_hash(7)]
+    place_of, about = rdd.Partitioner(3, rdd.portable_hash), rdd.BoundedFloat(1.0, 0.9, 0.5, 1.5)
+    return [
+        [rdd.portable_hash(None), rdd.portable_hash((None, 1)) & 0xFFFFFFFF, rdd.portable_hash(7)],
+        [place_of(7), place_of.numPartitions, place_of == rdd.Partitioner(3, rdd.portable_hash)],
+        [about, about.confidence, about.low, about.high],
+    ]
