@@ -617,6 +617,19 @@ def telling_of_jobs(sc: Any, place: str) -> Any:
     return [counted, info.jobId == job, info.status, told, kinds, tracker.getJobInfo(10**6)]
 
 
+@program("StatusTracker", "SparkExecutorInfo", "SparkContext")
+def telling_of_executors(sc: Any, place: str) -> Any:
+    info = sc.statusTracker().getExecutorInfos()[0]
+    memory = [info.usedOnHeapStorageMemory, info.usedOffHeapStorageMemory, info.totalOffHeapStorageMemory]
+    numbers = [info.port, info.cacheSize, info.numRunningTasks, info.totalOnHeapStorageMemory, *memory]
+    return [type(info.host).__name__, [type(n).__name__ for n in numbers], info.numRunningTasks]
+
+
+@program("SparkContext")
+def more_of_a_context(sc: Any, place: str) -> Any:
+    return [sc.pythonVer, sc.resources, [type(archive).__name__ for archive in sc.listArchives]]
+
+
 @program("SparkContext", "RDD")
 def cancelling_nothing(sc: Any, place: str) -> Any:
     sc.setLogLevel("OFF")
