@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextvars
 import getpass
 import itertools
 import logging
@@ -14,8 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, NoReturn
@@ -36,14 +34,10 @@ from sparklab.events.facts import (
     ContextStopped,
     JobStarted,
     RddPersisted,
-    Record,
-    ScopeClosed,
-    ScopeOpened,
     bounded,
 )
 from sparklab.events.journal import Journal
-from sparklab.events.run import Run, run_of
-from sparklab.events.views import Views
+from sparklab.executors import Executors
 from sparklab.files import SparkFiles
 from sparklab.jvmonly import refuses_jvm_names
 from sparklab.labels import Labels
@@ -51,26 +45,15 @@ from sparklab.rdd.callsite import call_site
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.dependency import Shuffle
 from sparklab.rdd.rdd import RDD
-from sparklab.rdd.sources import (
-    binary_files,
-    binary_records,
-    empty_rdd,
-    parallelize,
-    pickle_file,
-    range_rdd,
-    text_file,
-    union,
-    whole_text_files,
-)
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.machine import Scheduler
 from sparklab.scheduler.planning import plan_of_rdd
 from sparklab.scheduler.state import Limits
+from sparklab.scopes import Scopes, current_scope
 from sparklab.sharing import FileShelf, Sharing
+from sparklab.sources import Sources
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024 * 1024  # Spark's default of spark.rpc.message.maxSize
-
-RESTART_S: Final = 3.0  # within this an executor that died is there again
 
 LOG_LEVELS: Final = {
     "ALL": 1,
@@ -83,28 +66,9 @@ LOG_LEVELS: Final = {
     "OFF": logging.CRITICAL + 10,
 }
 
-_scope: contextvars.ContextVar[str] = contextvars.ContextVar("sparklab_scope", default="")
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutorInfo:
-    """An executor as it stands now; sizes in bytes."""
-
-    executor: int
-    epoch: int
-    host: str
-    pid: int
-    alive: bool
-    slots: int
-    memory_bytes: int
-    cache_budget_bytes: int
-    cache_used_bytes: int
-    cached_partitions: int
-    running_tasks: int
-
 
 @refuses_jvm_names
-class SparkContext(Labels, Sharing, Checkpoints):
+class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints):
     """The way in: makes RDDs and runs jobs on a cluster that starts in the background.
 
     The constructor returns at once; the first action waits for the cluster. Thread-safe: several threads may run
@@ -373,102 +337,6 @@ class SparkContext(Labels, Sharing, Checkpoints):
         """The name of the user who runs the context."""
         return getpass.getuser()
 
-    # --- RDDs -------------------------------------------------------------------------------------
-
-    def parallelize(self, c: Iterable[Any], numSlices: int | None = None) -> RDD:
-        """An RDD of the elements of `c`, whose data is copied now.
-
-        Examples
-        --------
-        >>> sc.parallelize([0, 2, 3, 4, 6], 5).glom().collect()
-        [[0], [2], [3], [4], [6]]
-        """
-        return parallelize(self, c, numSlices)
-
-    def range(self, start: int, end: int | None = None, step: int = 1, numSlices: int | None = None) -> RDD:
-        """An RDD of the integers from `start` to `end` (not included), made on the executors.
-
-        Examples
-        --------
-        >>> sc.range(2, 7, 2).collect()
-        [2, 4, 6]
-        """
-        return range_rdd(self, start, end, step, numSlices)
-
-    def emptyRDD(self) -> RDD:
-        """An RDD without partitions."""
-        return empty_rdd(self)
-
-    def textFile(self, name: str, minPartitions: int | None = None, use_unicode: bool = True) -> RDD:
-        """The lines of text files. Lazy: the path is looked at when partitions are asked for.
-
-        Parameters
-        ----------
-        name : str
-            A path, glob, directory, or several of them with commas between. ``file://``, ``http(s)://``, ``s3://``,
-            ``gs://``, ``hdfs://`` and whatever else fsspec has a driver for; ``.gz .bz2 .xz .zst .lz4`` are read
-            decompressed, one partition each.
-        """
-        return text_file(self, name, minPartitions, use_unicode)
-
-    def wholeTextFiles(self, path: str, minPartitions: int | None = None, use_unicode: bool = True) -> RDD:
-        """``(URL, text)`` of each file; small files share a partition. Lazy. Paths as in :meth:`textFile`.
-
-        Examples
-        --------
-        >>> import pathlib, tempfile
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> _ = (folder / "1.txt").write_text("one"), (folder / "2.txt").write_text("two\\n")
-        >>> sc.wholeTextFiles(str(folder)).values().collect()
-        ['one', 'two\\n']
-        """
-        return whole_text_files(self, path, minPartitions, use_unicode)
-
-    def binaryFiles(self, path: str, minPartitions: int | None = None) -> RDD:
-        """``(URL, bytes)`` of each file, as it is; small files share a partition. Lazy. Paths as in :meth:`textFile`.
-
-        Examples
-        --------
-        >>> import pathlib, tempfile
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> _ = (folder / "image").write_bytes(bytes([255, 216]))
-        >>> sc.binaryFiles(str(folder)).mapValues(len).values().collect()
-        [2]
-        """
-        return binary_files(self, path, minPartitions)
-
-    def binaryRecords(self, path: str, recordLength: int) -> RDD:
-        """The records of `recordLength` bytes of each file. Lazy. Paths as in :meth:`textFile`.
-
-        Examples
-        --------
-        >>> import pathlib, tempfile
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "numbers"
-        >>> _ = path.write_bytes(bytes(range(6)))
-        >>> sc.binaryRecords(str(path), 2).map(list).collect()
-        [[0, 1], [2, 3], [4, 5]]
-        """
-        return binary_records(self, path, recordLength)
-
-    def pickleFile(self, name: str, minPartitions: int | None = None) -> RDD:
-        """The records that ``saveAsPickleFile`` wrote, a partition for each file. Lazy. Paths as in :meth:`textFile`.
-
-        Unpickling runs what the file says: read files of people you trust. `minPartitions` changes nothing.
-
-        Examples
-        --------
-        >>> import os, tempfile
-        >>> path = os.path.join(tempfile.mkdtemp(), "pairs")
-        >>> sc.parallelize([("a", 1), ("b", 2)], 2).saveAsPickleFile(path)
-        >>> sc.pickleFile(path).collect()
-        [('a', 1), ('b', 2)]
-        """
-        return pickle_file(self, name)
-
-    def union(self, rdds: Sequence[RDD]) -> RDD:
-        """The records of all `rdds`, one after the other; duplicates stay."""
-        return union(self, rdds)
-
     # --- jobs -------------------------------------------------------------------------------------
 
     def runJob(
@@ -553,7 +421,7 @@ class SparkContext(Labels, Sharing, Checkpoints):
             partitions=chosen,
             action=action,
             call_site=where,
-            scope=_scope.get(),
+            scope=current_scope.get(),
             pool=self.getLocalProperty("spark.scheduler.pool") or "default",
             payload=func,
             properties=dict(self.local_properties()),
@@ -621,152 +489,8 @@ class SparkContext(Labels, Sharing, Checkpoints):
         """The RDD with this id, while somebody refers to it."""
         return self._rdds.get(rdd_id)
 
-    # --- scopes and runs --------------------------------------------------------------------------
-
-    def open_scope(self, label: str, name: str = "", parent: str = "") -> str:
-        """Jobs started from here on, in this context of execution, belong to a new scope, whose id is returned.
-
-        They count in the scope `parent` as well, where one is given.
-        """
-        scope = f"s{next(_scope_numbers)}"
-        self.bus.publish(ScopeOpened(scope, bounded(label), bounded(name), parent))
-        _scope.set(scope)
-        return scope
-
-    def close_scope(self, scope_id: str, status: str = "ok") -> None:
-        """The scope has ended; :attr:`lastRun` tells of it."""
-        self._last_scope = scope_id
-        self.bus.publish(ScopeClosed(scope_id, status))
-        if _scope.get() == scope_id:
-            _scope.set("")
-
-    @contextmanager
-    def scope(self, label: str, name: str = "") -> Iterator[str]:
-        """Jobs started inside belong to one scope.
-
-        Examples
-        --------
-        >>> with sc.scope("a lesson") as lesson:
-        ...     _ = sc.parallelize(range(4), 2).count()
-        >>> sc.run_of(lesson).tasks
-        2
-        """
-        outer = _scope.get()
-        scope = self.open_scope(label, name, outer)
-        status = "error"
-        try:
-            yield scope
-            status = "ok"
-        except KeyboardInterrupt:
-            status = "interrupted"
-            raise
-        finally:
-            self.close_scope(scope, status)
-            _scope.set(outer)
-
-    def records(self) -> Iterator[Record]:
-        """All facts so far, from the journal; it is kept while the context lives, or for good with a journal folder."""
-        return self._journal.read()
-
-    @property
-    def views(self) -> Views:
-        """What the facts so far add up to. Read it under ``with sc.bus.lock``."""
-        return self.bus.views
-
-    def run_of(self, scope_id: str) -> Run:
-        """What happened in a scope."""
-        with self.bus.lock:
-            return run_of(self.bus.views, scope=scope_id)
-
-    def run_of_job(self, job_id: int) -> Run:
-        """What happened in a job."""
-        with self.bus.lock:
-            return run_of(self.bus.views, job=job_id)
-
-    @property
-    def lastRun(self) -> Run:
-        """What happened in the scope that ended last; in the last job where there was no scope."""
-        return self.run_of(self._last_scope) if self._last_scope else self.run_of_job(self._last_job)
-
-    # --- executors, by hand -----------------------------------------------------------------------
-
-    def executorInfos(self) -> list[ExecutorInfo]:
-        """The executors as they stand now, by number. Blocks until the cluster has started."""
-        self.waitUntilReady()
-        running: dict[int, int] = self._dispatcher.call(
-            lambda scheduler: {e.executor: len(e.running) for e in scheduler.executors.values()}
-        )
-        with self.bus.lock:
-            return [
-                ExecutorInfo(
-                    executor=view.executor,
-                    epoch=view.epoch,
-                    host=view.host,
-                    pid=view.pid,
-                    alive=view.alive,
-                    slots=view.slots,
-                    memory_bytes=view.memory_bytes,
-                    cache_budget_bytes=view.cache_budget_bytes,
-                    cache_used_bytes=view.cache_used_bytes,
-                    cached_partitions=view.cached_partitions,
-                    running_tasks=running.get(view.executor, 0),
-                )
-                for _, view in sorted(self.bus.views.executors.items())
-            ]
-
-    def kill_executor(self, number: int, stay_dead: bool = False) -> None:
-        """Executor `number` was killed (SIGKILL) and the driver knows what went with it; a new one takes its place.
-
-        Parameters
-        ----------
-        number : int
-        stay_dead : bool
-            No new one takes its place.
-
-        Raises
-        ------
-        ClusterError
-            There is no such executor alive, or the cluster is somebody else's.
-        """
-        self.waitUntilReady()
-        restarted_by = time.monotonic() + RESTART_S
-        while number not in (alive := self._epochs()) and number in range(self._backend.slots):
-            if time.monotonic() > restarted_by:  # it was killed a moment ago, and its successor does not come
-                break
-            time.sleep(0.005)
-        if number not in alive:
-            numbers = ", ".join(map(str, sorted(alive))) or "none"
-            raise ClusterError(f"killing executor {number}", f"alive are: {numbers}", "see %sparklab executors")
-        self._backend.kill(number, stay_dead)
-        deadline = time.monotonic() + 10
-        while self._epochs().get(number) == alive[number]:
-            if time.monotonic() > deadline:
-                raise ClusterError(f"killing executor {number}", "it is still there after 10 s", "try again")
-            time.sleep(0.005)
-
-    def _epochs(self) -> dict[int, int]:
-        found: dict[int, int] = self._dispatcher.call(
-            lambda scheduler: {e.executor: e.epoch for e in scheduler.executors.values()}
-        )
-        return found
-
-    def drop_partition(self, rdd: RDDCore, index: int) -> None:
-        """No executor holds a cached block of this partition any more; it is recomputed when next needed."""
-        holders: Sequence[int] = self._dispatcher.call(lambda s: s.blocks.executors(rdd._id, index))
-        epochs = self._epochs()
-        for executor in holders:
-            changes = self._backend.drop(executor, epochs[executor], rdd._id, index)
-            self._dispatcher.feed(m.BlocksChanged(executor, epochs[executor], changes))
-        self._dispatcher.call(lambda _: True)
-
-    def peek(self, rdd: RDDCore, index: int, count: int = 5) -> list[str]:
-        """Texts (bounded) of the first `count` records of a cached partition; empty where it is not cached."""
-        holders: Sequence[int] = self._dispatcher.call(lambda s: s.blocks.executors(rdd._id, index))
-        return self._backend.peek(holders[0], rdd._id, index, count) if holders else []
-
 
 _app_numbers = itertools.count()
-_scope_numbers = itertools.count()  # of all contexts: a scope of one is none of another's
 _open_contexts: weakref.WeakSet[SparkContext] = weakref.WeakSet()
 
 

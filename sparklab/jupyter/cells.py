@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
 import IPython
 
-from sparklab import context
 from sparklab.context import SparkContext
 from sparklab.events.facts import ScopeClosed
 from sparklab.jupyter import stops, transform
 from sparklab.rdd import callsite
+from sparklab.scopes import current_scope
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
@@ -58,8 +58,8 @@ def quietly(function: Callable[_P, Any]) -> Callable[_P, None]:
 
 def leave_scope(scope: str) -> None:
     """Jobs started from here on belong to no scope, if they belonged to `scope`."""
-    if context._scope.get() == scope:
-        context._scope.set("")
+    if current_scope.get() == scope:
+        current_scope.set("")
 
 
 class Cell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sparklab.context import SparkContext, _scope
+from sparklab.context import SparkContext
 from sparklab.jupyter import tracebacks
 from sparklab.jupyter.births import ContextBirths
 from sparklab.jupyter.cells import Cells
@@ -13,6 +13,7 @@ from sparklab.jupyter.completion import Matcher
 from sparklab.jupyter.magics import Magics
 from sparklab.jupyter.surfaces import prepare_panels, surface_for
 from sparklab.jupyter.threads import ScopedThreads
+from sparklab.scopes import current_scope
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -35,7 +36,7 @@ class Extension:
         self._parts: list[_Part] = [
             self.cells,
             ContextBirths(self.cells.context_made),
-            ScopedThreads(_scope, self.cells.running),
+            ScopedThreads(current_scope, self.cells.running),
             Magics(shell, self.cells),
             Matcher(shell, lambda: SparkContext._active),
             tracebacks.Rendering(),

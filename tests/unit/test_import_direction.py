@@ -43,11 +43,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sharing": LEAVES | {"rdd", "cluster", "accumulators", "broadcast", "files"},
     "labels": LEAVES | {"cluster", "status"},
     "checkpoints": LEAVES | {"rdd", "scheduler", "cluster"},
+    "sources": {"rdd"},
+    "scopes": {"events"},
+    "executors": LEAVES | {"events", "rdd", "scheduler", "cluster"},
     "context": LEAVES
-    | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "files", "labels", "sharing", "checkpoints"},
+    | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "files"}
+    | {"sources", "scopes", "executors", "labels", "sharing", "checkpoints"},
     "doctor": LEAVES | {"cluster", "context"},
     # The notebook folds facts and sends commands; it never reaches into a stage, a shuffle or the cluster.
-    "jupyter": LEAVES | {"events", "storage", "rdd", "context", "doctor"},
+    "jupyter": LEAVES | {"events", "storage", "rdd", "scopes", "context", "doctor"},
     "testing": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "context"},
     "commands": LEAVES | {"context", "doctor", "jupyter"},
     "__main__": LEAVES | {"commands"},

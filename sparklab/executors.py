@@ -1,0 +1,119 @@
+"""The executors in a person's hands: who they are, killing one, dropping a partition, looking into a block."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sparklab.cluster.backends import Backend
+from sparklab.cluster.dispatch import Dispatcher
+from sparklab.errors import ClusterError
+from sparklab.events.bus import Bus
+from sparklab.rdd.core import RDDCore
+from sparklab.scheduler import messages as m
+
+RESTART_S: Final = 3.0  # within this an executor that died is there again
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorInfo:
+    """An executor as it stands now; sizes in bytes."""
+
+    executor: int
+    epoch: int
+    host: str
+    pid: int
+    alive: bool
+    slots: int
+    memory_bytes: int
+    cache_budget_bytes: int
+    cache_used_bytes: int
+    cached_partitions: int
+    running_tasks: int
+
+
+class Executors:
+    """The part of a SparkContext that shows its executors and lets a hand touch them."""
+
+    bus: Bus
+    _backend: Backend
+    _dispatcher: Dispatcher
+
+    def waitUntilReady(self, timeout_s: float | None = None) -> Any:
+        raise NotImplementedError
+
+    def executorInfos(self) -> list[ExecutorInfo]:
+        """The executors as they stand now, by number. Blocks until the cluster has started."""
+        self.waitUntilReady()
+        running: dict[int, int] = self._dispatcher.call(
+            lambda scheduler: {e.executor: len(e.running) for e in scheduler.executors.values()}
+        )
+        with self.bus.lock:
+            return [
+                ExecutorInfo(
+                    executor=view.executor,
+                    epoch=view.epoch,
+                    host=view.host,
+                    pid=view.pid,
+                    alive=view.alive,
+                    slots=view.slots,
+                    memory_bytes=view.memory_bytes,
+                    cache_budget_bytes=view.cache_budget_bytes,
+                    cache_used_bytes=view.cache_used_bytes,
+                    cached_partitions=view.cached_partitions,
+                    running_tasks=running.get(view.executor, 0),
+                )
+                for _, view in sorted(self.bus.views.executors.items())
+            ]
+
+    def kill_executor(self, number: int, stay_dead: bool = False) -> None:
+        """Executor `number` was killed (SIGKILL) and the driver knows what went with it; a new one takes its place.
+
+        Parameters
+        ----------
+        number : int
+        stay_dead : bool
+            No new one takes its place.
+
+        Raises
+        ------
+        ClusterError
+            There is no such executor alive, or the cluster is somebody else's.
+        """
+        self.waitUntilReady()
+        restarted_by = time.monotonic() + RESTART_S
+        while number not in (alive := self._epochs()) and number in range(self._backend.slots):
+            if time.monotonic() > restarted_by:  # it was killed a moment ago, and its successor does not come
+                break
+            time.sleep(0.005)
+        if number not in alive:
+            numbers = ", ".join(map(str, sorted(alive))) or "none"
+            raise ClusterError(f"killing executor {number}", f"alive are: {numbers}", "see %sparklab executors")
+        self._backend.kill(number, stay_dead)
+        deadline = time.monotonic() + 10
+        while self._epochs().get(number) == alive[number]:
+            if time.monotonic() > deadline:
+                raise ClusterError(f"killing executor {number}", "it is still there after 10 s", "try again")
+            time.sleep(0.005)
+
+    def _epochs(self) -> dict[int, int]:
+        found: dict[int, int] = self._dispatcher.call(
+            lambda scheduler: {e.executor: e.epoch for e in scheduler.executors.values()}
+        )
+        return found
+
+    def drop_partition(self, rdd: RDDCore, index: int) -> None:
+        """No executor holds a cached block of this partition any more; it is recomputed when next needed."""
+        holders: Sequence[int] = self._dispatcher.call(lambda s: s.blocks.executors(rdd._id, index))
+        epochs = self._epochs()
+        for executor in holders:
+            changes = self._backend.drop(executor, epochs[executor], rdd._id, index)
+            self._dispatcher.feed(m.BlocksChanged(executor, epochs[executor], changes))
+        self._dispatcher.call(lambda _: True)
+
+    def peek(self, rdd: RDDCore, index: int, count: int = 5) -> list[str]:
+        """Texts (bounded) of the first `count` records of a cached partition; empty where it is not cached."""
+        holders: Sequence[int] = self._dispatcher.call(lambda s: s.blocks.executors(rdd._id, index))
+        return self._backend.peek(holders[0], rdd._id, index, count) if holders else []
