@@ -8,6 +8,7 @@ const NAMES = {
   l: "lost", a: "recomputed", s: "skipped", f: "failed", n: "not run yet (lazy)",
 };
 const SHORT = { m: "in memory", k: "on disk", M: "in two copies" };
+const TINTS = { r: "run", d: "done", m: "mem", k: "mem", M: "mem", l: "lost", a: "re", f: "fg" };
 const HELD = "mkM";
 const WORST = "flarkmMwsdn"; // what a crowded picture must not hide, first
 const STROKES = [0, 2.5, 6, 9, 13];
@@ -29,42 +30,49 @@ function put(node, attrs, kids) {
   return node;
 }
 const el = (tag, attrs, ...kids) => put(document.createElement(tag), attrs, kids);
+const div = (name, ...kids) => el("div", { class: name }, ...kids);
+const bold = (text) => el("b", { text });
+const span = (text) => el("span", { text });
 const sv = (tag, attrs, ...kids) => put(document.createElementNS(SVG, tag), attrs, kids);
+const drawing = (width, height, ...kids) => sv("svg", { width, height, "aria-hidden": "true" }, ...kids);
+const ink = (name) => `var(--sl-${name})`;
 const px = (n) => `${Math.round(n * 100) / 100}px`;
+const rect = (x, y, width, height, style, more) => sv("rect", { x, y, width, height, style, ...more });
+const place = (x, y, w, h) => ({ left: px(x), top: px(y), width: px(w), height: px(h) });
 function say(node, text) { if (node.textContent !== text) node.textContent = text; }
 
 // --- the shapes: each state a shape, a colour and a border -------------------------------------------------
 
 function shape(state, size, uid) {
   const c = size / 2, w = size - 1;
-  const box = (fill, stroke, more) => sv("rect", { x: 0.5, y: 0.5, width: w, height: w, style: { fill, stroke: stroke }, ...more });
-  const dot = (r) => sv("circle", { cx: c, cy: c, r, style: { fill: "var(--sl-mem)" } });
+  const box = (fill, stroke, more) => rect(0.5, 0.5, w, w, { fill, stroke }, more);
+  const dot = (r) => sv("circle", { cx: c, cy: c, r, style: { fill: ink("mem") } });
   const path = (d, stroke, width) => sv("path", { d, "stroke-width": width, style: { fill: "none", stroke } });
-  const bg = "var(--sl-bg)", mem = "var(--sl-mem)", lost = "var(--sl-lost)", fg = "var(--sl-fg)", edge = "var(--sl-edge)";
+  const bg = ink("bg"), mem = ink("mem"), lost = ink("lost"), fg = ink("fg"), edge = ink("edge");
   const arrow = (colour) => sv("g", { transform: `translate(${size * 0.02} ${size * 0.02}) scale(${size / 12})` },
     path("M8.9 4.1A3.5 3.5 0 1 0 9.4 7.2", colour, size < 14 ? 1.7 : 1.4), path("M9.5 1.3V4.6H6.2", colour, size < 14 ? 1.7 : 1.4));
   switch (state) {
     case "r": return [box(`url(#${uid}-run)`, edge)];
-    case "d": return [box("var(--sl-done)", "var(--sl-done)")];
+    case "d": return [box(ink("done"), ink("done"))];
     case "m": return [box(bg, mem), dot(size * 0.27)];
     case "k": return [box(`url(#${uid}-disk)`, mem)];
-    case "M": return [box(bg, mem), sv("rect", { x: 3, y: 3, width: size - 6, height: size - 6, style: { fill: size < 10 ? mem : "none", stroke: mem } }),
+    case "M": return [box(bg, mem), rect(3, 3, size - 6, size - 6, { fill: size < 10 ? mem : "none", stroke: mem }),
       size < 10 ? null : dot(size * 0.17)];
     case "l": { const i = size * 0.24; return [box(bg, lost), path(`M${i} ${i}L${size - i} ${size - i}M${size - i} ${i}L${i} ${size - i}`, lost, size < 10 ? 1.6 : 2.4)]; }
-    case "a": return [box("var(--sl-re)", edge), arrow("#000")];
-    case "s": return [box("none", "var(--sl-wait)", { "stroke-dasharray": "2 2" })];
-    case "f": return [box(fg, fg), sv("rect", { x: c - size * 0.075, y: size * 0.2, width: size * 0.15, height: size * 0.38, style: { fill: bg } }),
-      sv("rect", { x: c - size * 0.075, y: size * 0.66, width: size * 0.15, height: size * 0.15, style: { fill: bg } })];
-    case "o": return [sv("rect", { x: size * 0.28, y: size * 0.28, width: size * 0.44, height: size * 0.44, style: { fill: "none", stroke: mem }, "stroke-width": 1.5 })];
-    default: return [box(bg, "var(--sl-wait)")];
+    case "a": return [box(ink("re"), edge), arrow("#000")];
+    case "s": return [box("none", ink("wait"), { "stroke-dasharray": "2 2" })];
+    case "f": return [box(fg, fg), rect(c - size * 0.075, size * 0.2, size * 0.15, size * 0.38, { fill: bg }),
+      rect(c - size * 0.075, size * 0.66, size * 0.15, size * 0.15, { fill: bg })];
+    case "o": return [rect(size * 0.28, size * 0.28, size * 0.44, size * 0.44, { fill: "none", stroke: mem }, { "stroke-width": 1.5 })];
+    default: return [box(bg, ink("wait"))];
   }
 }
 
 function definitions(uid) {
   const stripe = sv("pattern", { id: `${uid}-run`, width: 5.2, height: 5.2, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
-    sv("rect", { width: 5.2, height: 5.2, style: { fill: "var(--sl-bg)" } }), sv("rect", { width: 3, height: 5.2, style: { fill: "var(--sl-run)" } }));
+    sv("rect", { width: 5.2, height: 5.2, style: { fill: ink("bg") } }), sv("rect", { width: 3, height: 5.2, style: { fill: ink("run") } }));
   const lines = sv("pattern", { id: `${uid}-disk`, width: 4, height: 3.5, patternUnits: "userSpaceOnUse" },
-    sv("rect", { width: 4, height: 3.5, style: { fill: "var(--sl-bg)" } }), sv("rect", { width: 4, height: 1.7, style: { fill: "var(--sl-mem)" } }));
+    sv("rect", { width: 4, height: 3.5, style: { fill: ink("bg") } }), sv("rect", { width: 4, height: 1.7, style: { fill: ink("mem") } }));
   const symbols = [];
   for (const state of "wrdmkMlasfo") for (const size of [20, 16, 13, 8]) symbols.push(sv("g", { id: `${uid}-${state}${size}` }, ...shape(state, size, uid)));
   return sv("svg", { class: "sl-defs", "aria-hidden": "true" }, sv("defs", {}, stripe, lines, ...symbols));
@@ -83,9 +91,12 @@ class View {
     this.opened = [];
     this.other = null; // the snapshot of another job or of open folds, this view's own
     this.node = null; this.part = null; this.row = null;
-    this.pending = new Map(); this.number = 0;
+    this.pending = new Map();
+    this.number = Math.floor(Math.random() * 2 ** 40); // every view hears every answer, and knows its own by number
+    this.peeked = this.sampled = null; // records that this view's reader asked for
     this.over = ""; this.notice = ""; this.heard = performance.now();
-    this.evicted = new Map(); this.timers = new Set(); this.scrolled = false; this.legendOpen = false;
+    this.evicted = new Map(); this.timers = new Set(); this.scrolled = false;
+    this.drawer = ""; this.lecture = false; this.paused = null; // the open fold, and what the reader chose for this view
     this.build(root);
     this.listen();
     this.update();
@@ -94,30 +105,31 @@ class View {
   after(ms, what) { const t = setTimeout(() => { this.timers.delete(t); what(); }, ms); this.timers.add(t); return t; }
 
   cell(state, size, x = 0, y = 0) { return sv("use", { href: `#${this.uid}-${state === "n" ? "w" : state}${size}`, x, y }); }
-  glyph(state, size = 13) { return sv("svg", { width: size, height: size, "aria-hidden": "true" }, this.cell(state, size)); }
+  glyph(state, size = 13) { return drawing(size, size, this.cell(state, size)); }
 
   button(text, act, more) { return el("button", { type: "button", text, onclick: act, ...more }); }
 
   build(root) {
     const tab = (key, name) => this.button(name, () => this.show(key), { class: "sl-tab", role: "tab", "data-tab": key });
     this.ui = {
-      strip: el("div", { class: "sl-strip" }), head: el("span", { class: "sl-head-text", role: "heading", "aria-level": "3" }),
+      strip: div("sl-strip"), head: el("span", { class: "sl-head-text", role: "heading", "aria-level": "3" }),
       main: this.button("Cancel", () => this.mainButton(), { class: "sl-stop" }), fold: this.button("Close", () => this.unfold(false), { title: "Back to one line" }),
       dagTab: tab("dag", "DAG"), cacheTab: tab("cache", "Cache"), jobs: el("div", { class: "sl-jobs", role: "group", "aria-label": "Jobs" }),
-      legendTab: this.button("Legend", () => this.toggleLegend(), { class: "sl-tab", "aria-expanded": "false" }),
+      folds: ["Legend", "Log", "Options"].map((name) => this.button(name, () => { this.drawer = this.drawer === name ? "" : name; this.update(); }, { class: "sl-tab" })),
       view: el("div", { class: "sl-view", role: "tabpanel", tabindex: "-1" }), card: el("aside", { class: "sl-card", hidden: true, "aria-label": "The selected RDD" }),
-      text: el("span", { class: "sl-foot-text" }), actions: el("span", { class: "sl-mini" }), legend: el("div", { class: "sl-legend", hidden: true }),
+      text: el("span", { class: "sl-foot-text" }), actions: el("span", { class: "sl-mini" }), behind: el("b"), drawer: el("div", { class: "sl-legend", hidden: true }),
+      lecture: this.button("Lecture mode", () => { this.lecture = !this.lecture; this.redraw(); }), pause: this.button("Pause", () => this.pause(!this.paused), { title: "Only the picture stops" }),
       live: el("div", { class: "sl-sr", "aria-live": "polite" }),
     };
     const u = this.ui;
-    u.full = el("div", {}, el("div", { class: "sl-head" }, u.head, u.fold, u.main),
-      el("div", { class: "sl-tabs", role: "tablist" }, u.dagTab, u.cacheTab, u.jobs, u.legendTab),
-      el("div", { class: "sl-body" }, u.view, u.card), u.legend, el("div", { class: "sl-foot" }, u.text, u.actions));
+    u.full = el("div", {}, div("sl-head", u.head, u.fold, u.main),
+      el("div", { class: "sl-tabs", role: "tablist" }, u.dagTab, u.cacheTab, u.jobs, ...u.folds),
+      div("sl-body", u.view, u.card), u.drawer, div("sl-foot", u.text, u.behind, u.actions));
     u.body = u.full.querySelector(".sl-body");
     this.panel = el("section", { class: "sl-panel", "aria-label": "sparklab" }, definitions(this.uid), u.strip, u.full, u.live);
     root.append(this.panel);
-    u.view.addEventListener("scroll", () => { this.scrolled = true; }, { signal: this.stop.signal, passive: true });
-    this.panel.addEventListener("keydown", (event) => this.key(event), { signal: this.stop.signal });
+    u.view.addEventListener("scroll", () => { this.scrolled = true; });
+    this.panel.addEventListener("keydown", (event) => this.key(event));
     this.theme();
   }
 
@@ -131,12 +143,12 @@ class View {
     this.send("hello", {});
     this.after(HELLO_MS, () => { if (this.pending.size && !this.silence()) this.update(); });
     const beat = setInterval(() => { if (this.silence() !== this.wasSilent) this.foot(); }, 500);
-    const watch = new MutationObserver(() => { this.theme(); this.drawn = null; this.update(); });
+    const watch = new MutationObserver(() => { this.theme(); this.redraw(); });
     watch.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class"] });
     // A notebook builds cells out of sight: what was drawn without a width is drawn again when there is one.
     const room = new ResizeObserver(() => {
       const now = this.panel.clientWidth;
-      if (now && Math.abs(now - (this.room || 0)) > 8) { this.room = now; this.theme(); this.drawn = null; this.update(); }
+      if (now && Math.abs(now - (this.room || 0)) > 8) { this.room = now; this.theme(); this.redraw(); }
     });
     room.observe(this.panel);
     this.stop.signal.addEventListener("abort", () => { clearInterval(beat); watch.disconnect(); room.disconnect(); for (const t of this.timers) clearTimeout(t); });
@@ -149,9 +161,13 @@ class View {
     this.panel.classList.toggle("sl-dark", 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2] < 128);
   }
 
-  // What is on show: the newest job as synced, or this view's own snapshot.
+  get synced() { return this.model.get("model") || {}; }
+
+  get off() { return Boolean(this.over || this.synced.over); }
+
+  // What is on show: the newest job as synced or as it stood at a pause, or this view's own snapshot.
   get data() {
-    const synced = this.model.get("model") || {};
+    const synced = this.paused || this.synced;
     return this.other ? { ...synced, dag: this.other.dag, job: this.other.job, legend: this.other.legend, counts: { ...synced.counts, dag: this.other.counts.dag } } : synced;
   }
 
@@ -161,7 +177,7 @@ class View {
   }
 
   silence() {
-    const running = (this.model.get("model") || {}).running && !this.over;
+    const running = this.synced.running && !this.over;
     const ms = performance.now() - this.heard;
     return running && ms > SILENT_MS ? Math.floor(ms / 1000) : 0;
   }
@@ -185,52 +201,55 @@ class View {
     if (!message || typeof message !== "object") return;
     this.heard = performance.now();
     const asked = this.pending.get(message.id);
-    if (message.type === "ack" && asked) { asked.heard = true; this.tell(`${asked.what}: acknowledged`); }
+    if (message.type === "ack" && asked) { asked.heard = true; if (asked.what) this.tell(`${asked.what}: acknowledged`); }
     else if (message.type === "hello") this.pending.delete(message.id);
     else if (message.type === "snapshot") {
       this.pending.delete(message.id);
       if (message.id === this.wanted) { this.wanted = null; if (this.job !== null || this.opened.length) { this.other = message.model; this.update(); } }
     } else if (message.type === "answer" && asked) {
       this.pending.delete(message.id);
+      if (asked.into) { asked.into.lines = message.ok ? message.records : [message.error || "refused"]; asked.into.bad = !message.ok; this.update(); return; }
       this.tell(message.ok ? message.message || `${asked.what}: done` : `${asked.what}: ${message.error || "refused"}`, !message.ok);
       this.update();
     }
   }
+
+  look(cmd, args, key) { const into = { key, lines: [cmd === "peek" ? "..." : "computing ..."] }; this.pending.get(this.send(cmd, args)).into = into; return into; }
 
   tell(text, loud) { this.notice = text; this.loud = Boolean(loud); this.foot(); say(this.ui.live, text); }
 
   busy(cmd) { return [...this.pending.values()].some((asked) => asked.cmd === cmd); }
 
   follow() {
-    const synced = this.model.get("model") || {};
+    const synced = this.synced;
     if (this.job !== null && !(synced.jobs || []).some((tab) => tab.job === this.job)) this.job = null;
     if (this.job === null && !this.opened.length) { this.other = null; return; }
-    if (!this.wanted) this.ask();
+    if (!this.wanted && !this.paused) this.ask();
   }
 
-  ask() { this.wanted = this.send("snapshot", { job: this.job, open: this.opened }); this.after(HELLO_MS, () => { this.wanted = null; }); }
+  ask() { this.paused = null; this.wanted = this.send("snapshot", { job: this.job, open: this.opened }); this.after(HELLO_MS, () => { this.wanted = null; }); }
 
   mainButton() {
-    const data = this.data;
-    if (data.running) this.send("cancel", { jobs: data.active || [] }, "Cancel");
+    const { running, active } = this.synced;
+    if (running) this.send("cancel", { jobs: active || [] }, "Cancel");
     else this.send("reset", {}, "Reset");
     this.update();
   }
 
   // --- what the reader chooses ---------------------------------------------------------------------------------
 
-  unfold(open) { this.unfolded = open; this.drawn = null; this.send("touch", {}); this.update(); (open ? this.ui.fold : this.ui.strip.querySelector("button:last-child"))?.focus(); }
+  pause(on) { this.paused = on ? this.synced : null; this.update(); }
+
+  unfold(open) { this.unfolded = open; this.paused = null; this.drawn = null; this.send("touch", {}); this.update(); (open ? this.ui.fold : this.ui.strip.querySelector("button:last-child"))?.focus(); }
 
   show(tab) { this.tab = tab; this.select(null); this.row = null; this.notice = ""; this.drawn = null; this.scrolled = false; this.update(); }
 
   showJob(job) {
-    this.job = job === (this.model.get("model") || {}).job ? null : job;
+    this.job = job === this.synced.job ? null : job;
     this.opened = []; this.other = null; this.select(null); this.notice = ""; this.scrolled = false;
     if (this.job !== null) this.ask();
     this.update();
   }
-
-  toggleLegend() { this.legendOpen = !this.legendOpen; this.update(); }
 
   select(key, part = null) {
     this.node = key; this.part = part; this.notice = "";
@@ -255,13 +274,13 @@ class View {
     if (from && event.key.startsWith("Arrow")) {
       const next = neighbour(this.data.dag.nodes, from.dataset.key, event.key);
       if (next) { for (const [k, b] of this.buttons) b.tabIndex = k === next ? 0 : -1; this.buttons.get(next).focus(); }
-      event.preventDefault(); event.stopPropagation();
+      own(event);
     } else if (event.target.matches?.(".sl-tab[role=tab]") && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
-      this.show(this.tab === "dag" ? "cache" : "dag"); (this.tab === "dag" ? this.ui.dagTab : this.ui.cacheTab).focus(); event.preventDefault(); event.stopPropagation();
+      this.show(this.tab === "dag" ? "cache" : "dag"); (this.tab === "dag" ? this.ui.dagTab : this.ui.cacheTab).focus(); own(event);
     } else if (event.target.matches?.(".sl-rdd") && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
       const row = (this.data.cache.rows || []).find((one) => String(one.rdd) === event.target.dataset.rdd);
       if (row) { const by = event.key === "ArrowLeft" ? -1 : 1; this.row = row.rdd; this.part = ((this.part ?? -by) + by + row.p.length) % row.p.length; this.update(); }
-      event.preventDefault(); event.stopPropagation();
+      own(event);
     } else if (from || event.target.matches?.(".sl-rdd")) event.stopPropagation(); // a notebook's own shortcuts stay away
   }
 
@@ -271,29 +290,31 @@ class View {
     const data = this.data, u = this.ui;
     if (!data.head) return;
     u.strip.hidden = this.unfolded; u.full.hidden = !this.unfolded;
-    this.panel.classList.toggle("sl-lecture", Boolean(data.lecture));
+    this.panel.classList.toggle("sl-lecture", this.lecture);
     if (!this.unfolded) { this.strip(data); return; }
     u.fold.hidden = this.model.get("form") !== "strip";
-    say(u.head, data.head);
-    u.head.title = data.head;
+    say(u.head, u.head.title = data.head);
     const stopping = this.busy("cancel");
-    say(u.main, data.running ? (stopping ? "Cancelling" : "Cancel") : "Reset");
-    u.main.disabled = Boolean(this.over) || Boolean(data.over) || stopping || this.busy("reset");
-    u.main.title = data.running ? "Cancel the jobs of this cell" : data.reset || "";
+    say(u.main, this.synced.running ? (stopping ? "Cancelling" : "Cancel") : "Reset");
+    u.main.disabled = this.off || stopping || this.busy("reset");
+    u.main.title = this.synced.running ? "Cancel the jobs of this cell" : data.reset || "";
     for (const [tab, key] of [[u.dagTab, "dag"], [u.cacheTab, "cache"]]) {
       say(tab, `${key === "dag" ? "DAG" : "Cache"} ${count(data.counts[key])}`);
-      tab.setAttribute("aria-selected", String(this.tab === key)); tab.tabIndex = this.tab === key ? 0 : -1;
+      tab.setAttribute("aria-selected", this.tab === key); tab.tabIndex = this.tab === key ? 0 : -1;
     }
-    u.legendTab.setAttribute("aria-expanded", String(this.legendOpen));
+    for (const tab of u.folds) tab.setAttribute("aria-expanded", tab.textContent === this.drawer);
+    u.lecture.setAttribute("aria-pressed", this.lecture); u.pause.setAttribute("aria-pressed", Boolean(this.paused));
     this.jobs(data);
     if (this.tab === "cache") this.cache(data); else this.dag(data);
-    this.legend(data); this.foot();
+    this.fold(data); this.foot();
     if (data.summary !== this.said && !data.running) { this.said = data.summary; say(u.live, data.summary); }
   }
 
+  redraw() { this.drawn = null; this.update(); }
+
   strip(data) {
     const s = data.strip || {}, box = this.ui.strip;
-    const mode = `${data.running}|${s.state}|${Boolean(this.over || data.over)}|${this.busy("cancel")}`;
+    const mode = `${data.running}|${s.state}|${this.off}|${this.busy("cancel")}`;
     if (box.dataset.mode !== mode) {
       box.dataset.mode = mode; box.replaceChildren();
       const open = this.button("Open", () => this.unfold(true), { "aria-label": "Open the panel" });
@@ -325,39 +346,50 @@ class View {
       class: "sl-job", "aria-pressed": String(tab.job === data.job), title: tab.title,
     }))));
     [...this.ui.jobs.children].forEach((button, i) => {
-      button.append(el("span", { text: tabs[i].label }));
-      if (tabs[i].n > 1) button.append(spark(tabs[i].walls || []), el("span", { text: `x ${count(tabs[i].n)}` }));
+      button.append(span(tabs[i].label));
+      if (tabs[i].n > 1) button.append(spark(tabs[i].walls || []), span(`x ${count(tabs[i].n)}`));
     });
   }
 
-  legend(data) {
-    const u = this.ui;
-    u.legend.hidden = !this.legendOpen;
+  // One drawer for what is folded away: the legend, the log or the options.
+  fold(data) {
+    const box = this.ui.drawer, log = data.log?.length ? data.log : ["Nothing has been lost, evicted or warned of."];
+    box.hidden = !this.drawer;
+    if (this.drawer === "Legend") { this.legend(data, box); return; }
+    const sig = this.drawer === "Log" ? log.join("\n") : this.drawer;
+    if (!sig || sig === this.drawerDrawn) return;
+    this.drawerDrawn = sig;
+    box.replaceChildren(...(this.drawer === "Log" ? [el("div", { class: "sl-log", tabindex: "0" }, ...log.map((text) => el("div", { text })))] : [this.ui.lecture, this.ui.pause]));
+  }
+
+  legend(data, box) {
     const cache = this.tab === "cache", present = new Set((data.dag?.edges || []).map((edge) => (edge.sh < 0 ? 0 : edge.w)));
     const states = cache ? Object.keys(NAMES).filter((state) => data.cache.rows.some((row) => row.p.includes(state))) : [...data.legend];
     const widths = cache ? [] : EDGES.filter((_, i) => present.has(i)), sig = states.join("") + widths.join();
-    if (!this.legendOpen || sig === this.legendDrawn) return;
-    this.legendDrawn = sig;
-    u.legend.replaceChildren(...states.map((state) => el("span", {}, this.glyph(state), el("span", { text: NAMES[state] }))),
-      ...widths.map(([name, width]) => el("span", {}, sv("svg", { width: 26, height: 14, "aria-hidden": "true" },
-        sv("line", { x1: 0, x2: 26, y1: 7, y2: 7, "stroke-width": width, style: { stroke: "var(--sl-thick)" } })), el("span", { text: name === "narrow" ? "narrow: no data moves" : `shuffle, ${name}` }))));
+    if (sig === this.drawerDrawn) return;
+    this.drawerDrawn = sig;
+    box.replaceChildren(...states.map((state) => el("span", {}, this.glyph(state), span(NAMES[state]))),
+      ...widths.map(([name, width]) => el("span", {}, drawing(26, 14,
+        sv("line", { x1: 0, x2: 26, y1: 7, y2: 7, "stroke-width": width, style: { stroke: ink("thick") } })), el("span", { text: name === "narrow" ? "narrow: no data moves" : `shuffle, ${name}` }))));
   }
 
   foot() {
     const data = this.data, u = this.ui, silent = this.silence();
     this.wasSilent = silent;
     if (!this.unfolded) { this.update(); return; }
-    const loud = this.over || data.over || (silent && `no word from the kernel for ${silent} s`) || (this.loud && this.notice);
+    const loud = this.over || this.synced.over || (silent && `no word from the kernel for ${silent} s`) || (this.loud && this.notice);
     say(u.text, loud || this.notice || (this.tab === "cache" ? data.cache?.log : data.foot) || "");
     u.text.title = u.text.textContent;
     u.text.classList.toggle("sl-loud", Boolean(loud || data.error));
-    const [key, make] = this.tab === "cache" ? this.rowActions(data.cache) : this.dagActions(data.dag);
-    if (key !== u.actions.dataset.of) { u.actions.dataset.of = key; u.actions.replaceChildren(...make()); }
+    say(u.behind, this.paused ? `Paused, ${plural(Math.max(0, this.synced.seq - this.paused.seq), "fact")} behind` : "");
+    const [of, make] = this.tab === "cache" ? this.rowActions(data.cache) : this.dagActions(data.dag);
+    const key = `${of}|${Boolean(this.paused)}`;
+    if (key !== u.actions.dataset.of) { u.actions.dataset.of = key; u.actions.replaceChildren(...make(), ...(this.paused ? [this.button("Resume", () => this.pause(false))] : [])); }
   }
 
   dagActions(dag) {
     if (dag?.nodes?.some((node) => node.losts?.length)) return ["next", () => [this.button("Next lost", () => this.nextLost())]];
-    if (this.opened.length) return ["folds", () => [this.button("Fold again", () => { this.opened = []; this.other = null; this.drawn = null; this.update(); if (this.job !== null) this.ask(); })]];
+    if (this.opened.length) return ["folds", () => [this.button("Fold again", () => { this.opened = []; this.other = null; this.redraw(); if (this.job !== null) this.ask(); })]];
     return ["", () => []];
   }
 
@@ -408,14 +440,16 @@ class View {
   drawDag(dag) {
     const u = this.ui, keep = this.sameJob === this.data.job ? [u.view.scrollLeft, u.view.scrollTop] : [0, 0];
     this.sameJob = this.data.job;
-    u.body.style.height = px(Math.min(480, Math.max(310, dag.h + 34)));
+    const room = u.view.clientWidth - 32, fits = Math.min(room / dag.w, 278 / dag.h), least = this.lecture ? 1.25 : 1;
+    this.scale = fits >= 1.1 ? Math.max(least, Math.min(1.3, fits)) : least; // a small picture is drawn larger, never a large one smaller
+    u.body.style.height = px(Math.min(480, Math.max(310, dag.h * this.scale + 34)));
     const stage = el("div", { class: "sl-dag", style: { width: px(dag.w), height: px(dag.h) }, role: "group", "aria-label": "Lineage: arrow keys go from node to node" });
     this.frames = new Map(); this.buttons = new Map(); this.shown = new Map(); this.edges = [];
     for (const f of dag.frames) {
-      const box = el("div", { class: `sl-frame${dag.lazy ? " sl-lazy" : ""}`, style: { left: px(f.x), top: px(f.y), width: px(f.w), height: px(f.h) } }, el("span", { text: f.t }));
+      const box = el("div", { class: `sl-frame${dag.lazy ? " sl-lazy" : ""}`, style: place(f.x, f.y, f.w, f.h) }, span(f.t));
       this.frames.set(f.k, box); stage.append(box);
     }
-    const lines = sv("svg", { class: "sl-edges", width: dag.w, height: dag.h, "aria-hidden": "true" });
+    const lines = put(drawing(dag.w, dag.h), { class: "sl-edges" });
     for (const edge of dag.edges) {
       const g = sv("g", {});
       if (edge.sh < 0) g.append(sv("path", { class: "sl-thin", d: route(edge.d, 0), "stroke-width": 1.5, "stroke-dasharray": dag.lazy ? "4 3" : null }));
@@ -429,8 +463,6 @@ class View {
     stage.append(lines);
     for (const node of dag.nodes) stage.append(this.box(node, dag));
     this.buttons.get((dag.nodes.find((n) => n.k === this.node) || dag.nodes[dag.nodes.length - 1]).k).tabIndex = 0;
-    const room = u.view.clientWidth - 32, fits = Math.min(room / dag.w, 278 / dag.h);
-    this.scale = fits >= 1.1 ? Math.min(1.3, fits) : 1; // a small picture is drawn larger, never a large one smaller
     stage.style.transform = this.scale > 1 ? `scale(${this.scale})` : "";
     u.view.replaceChildren(el("div", { class: "sl-fit", style: { width: px(dag.w * this.scale), height: px(dag.h * this.scale) } }, stage));
     [u.view.scrollLeft, u.view.scrollTop] = keep;
@@ -440,11 +472,11 @@ class View {
   box(node, dag) {
     const button = el("button", {
       type: "button", class: `sl-node${dag.lazy ? " sl-lazy" : ""}`, "data-key": node.k, tabindex: "-1", onclick: (event) => this.pick(this.data.dag.nodes.find((n) => n.k === node.k), event),
-      style: { left: px(node.x), top: px(node.y), width: px(node.w), height: px(node.h) }, title: node.title,
+      style: place(node.x, node.y, node.w, node.h), title: node.title,
     }, el("span", { class: "sl-name", text: node.n }), el("span", { class: "sl-site", text: node.s }));
     const [kind, gx, gy, columns, cell, pitchX, pitchY] = node.g, held = { node: "", cells: [] };
     if (kind === "squares" || kind === "grid" || kind === "small") {
-      const art = sv("svg", { width: node.w, height: node.h, "aria-hidden": "true" });
+      const art = drawing(node.w, node.h);
       for (let i = 0; i < node.p.length; i++) {
         const x = gx + (i % columns) * pitchX, y = gy + Math.floor(i / columns) * pitchY, use = this.cell("w", cell, x, y);
         held.cells.push(use); art.append(use);
@@ -453,13 +485,13 @@ class View {
       held.art = art; button.append(art);
     } else if (kind === "mosaic") {
       const rows = Math.ceil(node.p.length / columns), ratio = Math.max(1, Math.min(3, window.devicePixelRatio || 1));
-      held.canvas = el("canvas", { width: columns * pitchX * ratio, height: rows * pitchY * ratio, style: { left: px(gx - 1), top: px(gy - 1), width: px(columns * pitchX), height: px(rows * pitchY) } });
-      held.ratio = ratio; held.facts = el("div", { class: "sl-facts" }); held.calls = el("div"); held.over = sv("svg", { width: node.w, height: node.h, "aria-hidden": "true" });
+      held.canvas = el("canvas", { width: columns * pitchX * ratio, height: rows * pitchY * ratio, style: place(gx - 1, gy - 1, columns * pitchX, rows * pitchY) });
+      held.ratio = ratio; held.facts = div("sl-facts"); held.calls = el("div"); held.over = drawing(node.w, node.h);
       const per = node.bin > 1 ? `1 cell: ${count(node.bin)} partitions` : "100 partitions a row";
       button.append(held.canvas, held.facts, held.over, held.calls, axis(gx - 1, 22, "0"), axis(gx + 200, 22, per, "50%"), axis(gx + 399, 22, count(99 * node.bin), "100%"));
       for (let row = 0; row < rows; row += 10) button.append(axis(gx - 9, gy + row * pitchY - 4, count(row * 100 * node.bin), "100%"));
     } else if (kind === "bar") {
-      held.of = el("span", { class: "sl-ofbar" }); held.art = sv("svg", { width: node.w, height: node.h, "aria-hidden": "true" });
+      held.of = el("span", { class: "sl-ofbar" }); held.art = drawing(node.w, node.h);
       button.append(held.of, held.art);
       if (node.fold) button.append(el("span", { class: "sl-open", text: "open" }));
     }
@@ -470,7 +502,7 @@ class View {
   fill(node, near) {
     const held = this.shown.get(node.k), button = this.buttons.get(node.k);
     button.classList.toggle("sl-dim", Boolean(near) && !near.has(node.k));
-    button.setAttribute("aria-pressed", String(this.node === node.k));
+    button.setAttribute("aria-pressed", this.node === node.k);
     const label = `${node.n}, ${node.s}, ${node.say}`;
     if (button.getAttribute("aria-label") !== label) button.setAttribute("aria-label", label);
     const was = held.node, now = node.p, picked = this.node === node.k ? this.part : null;
@@ -495,9 +527,8 @@ class View {
   }
 
   mosaic(node, held, was, picked) {
-    const style = getComputedStyle(this.panel), [, gx, gy, columns, cell, pitch] = node.g, ctx = held.canvas.getContext("2d");
-    const colour = (name) => style.getPropertyValue(name).trim();
-    const fills = { w: colour("--sl-cell"), n: colour("--sl-cell"), r: colour("--sl-run"), d: colour("--sl-done"), m: colour("--sl-mem"), k: colour("--sl-mem"), M: colour("--sl-mem"), l: colour("--sl-lost"), a: colour("--sl-re"), s: colour("--sl-cell"), f: resolve(this.panel, "--sl-fg") };
+    const [, gx, gy, columns, cell, pitch] = node.g, ctx = held.canvas.getContext("2d"), fills = {};
+    for (const state of "wnsrdmkMlaf") fills[state] = resolve(this.panel, TINTS[state] || "cell");
     ctx.setTransform(held.ratio, 0, 0, held.ratio, 0, 0);
     for (let i = 0; i < node.p.length; i++) {
       if (was && was[i] === node.p[i]) continue;
@@ -505,8 +536,8 @@ class View {
       ctx.clearRect(x, y, pitch, pitch); ctx.fillStyle = fills[state] || fills.w;
       if (state === "s" || state === "k") { ctx.fillRect(x, y, cell, 1); ctx.fillRect(x, y + 2, cell, 1); } else ctx.fillRect(x, y, cell, cell);
     }
-    const rows = [el("b", { text: node.of })];
-    for (const [state, n] of node.tally.filter(([one]) => one !== "d").sort((p, q) => WORST.indexOf(p[0]) - WORST.indexOf(q[0]))) rows.push(el("div", {}, this.glyph(state), el("span", { text: `${count(n)} ${SHORT[state] || NAMES[state]}` })));
+    const rows = [bold(node.of)];
+    for (const [state, n] of node.tally.filter(([one]) => one !== "d").sort((p, q) => WORST.indexOf(p[0]) - WORST.indexOf(q[0]))) rows.push(el("div", {}, this.glyph(state), span(`${count(n)} ${SHORT[state] || NAMES[state]}`)));
     held.facts.replaceChildren(...rows.slice(0, 5));
     held.over.replaceChildren(); held.calls.replaceChildren();
     const calls = new Set([...(node.losts || []).slice(0, 3), ...(picked === null ? [] : [picked])]);
@@ -514,10 +545,10 @@ class View {
     for (const part of calls) {
       const bin = Math.floor(part / node.bin), x = gx + (bin % columns) * pitch, y = gy + Math.floor(bin / columns) * pitch, at = Math.max(free, y - 7);
       free = at + 34;
-      held.over.append(sv("path", { d: `M${x + 8} ${y + 1.5}H${gx + 404}L${gx + 410} ${at + 8}`, "stroke-width": 1.5, style: { stroke: "var(--sl-fg)", fill: "none" } }),
-        sv("rect", { x: x - 4.5, y: y - 4.5, width: 12, height: 12, "stroke-width": 2, style: { fill: "var(--sl-bg)", stroke: "var(--sl-fg)" } }),
-        sv("rect", { x: x - 1.5, y: y - 1.5, width: 6, height: 6, style: { fill: fills[node.p[bin]] } }));
-      held.calls.append(el("div", { class: "sl-call", style: { left: px(gx + 414), top: px(at) } }, el("b", { text: `${node.losts?.includes(part) ? "lost" : "partition"}: ${count(part)}` }), el("span", { text: node.losts?.includes(part) ? node.why || "" : NAMES[node.p[bin]] })));
+      held.over.append(sv("path", { d: `M${x + 8} ${y + 1.5}H${gx + 404}L${gx + 410} ${at + 8}`, "stroke-width": 1.5, style: { stroke: ink("fg"), fill: "none" } }),
+        rect(x - 4.5, y - 4.5, 12, 12, { fill: ink("bg"), stroke: ink("fg") }, { "stroke-width": 2 }),
+        rect(x - 1.5, y - 1.5, 6, 6, { fill: fills[node.p[bin]] }));
+      held.calls.append(el("div", { class: "sl-call", style: { left: px(gx + 414), top: px(at) } }, el("b", { text: `${node.losts?.includes(part) ? "lost" : "partition"}: ${count(part)}` }), span(node.losts?.includes(part) ? node.why || "" : NAMES[node.p[bin]])));
     }
   }
 
@@ -526,29 +557,35 @@ class View {
     if (sig === held.sig) return;
     held.sig = sig; say(held.of, node.of);
     const [, x0, y] = node.g, width = node.w - 17, total = node.tally.reduce((sum, [, n]) => sum + n, 0) || 1;
-    held.art.replaceChildren(sv("rect", { x: x0, y: y + 0.5, width, height: 10, style: { fill: "var(--sl-bg)", stroke: "var(--sl-wait)" } }));
+    held.art.replaceChildren(rect(x0, y + 0.5, width, 10, { fill: ink("bg"), stroke: ink("wait") }));
     let x = x0;
     for (const [state, n] of node.tally) {
-      const w = (n / total) * width, fill = { d: "var(--sl-done)", r: `url(#${this.uid}-run)`, m: "var(--sl-mem)", M: "var(--sl-mem)", k: `url(#${this.uid}-disk)`, l: "var(--sl-lost)", a: "var(--sl-re)", f: "var(--sl-fg)" }[state];
-      if (fill) held.art.append(sv("rect", { x, y: y + 0.5, width: Math.max(1, w), height: 10, style: { fill, stroke: "var(--sl-edge)" }, "stroke-width": state === "d" || state === "m" ? 0 : 0.7 }));
+      const w = (n / total) * width, fill = { r: `url(#${this.uid}-run)`, k: `url(#${this.uid}-disk)` }[state] || (TINTS[state] && ink(TINTS[state]));
+      if (fill) held.art.append(sv("rect", { x, y: y + 0.5, width: Math.max(1, w), height: 10, style: { fill, stroke: ink("edge") }, "stroke-width": state === "d" || state === "m" ? 0 : 0.7 }));
       x += w;
     }
   }
 
   card(node, dag, near, data) {
-    const card = this.ui.card, cut = dag.edges.filter((e) => e.sh >= 0 && near.has(e.a) && near.has(e.b)).map((e) => e.sh);
+    const card = this.ui.card, cut = [...new Set(dag.edges.filter((e) => e.sh >= 0 && near.has(e.a) && near.has(e.b)).map((e) => e.sh))];
     const part = this.part, facts = [];
     const above = [...near.values()].filter((k) => k !== node.k).map((k) => dag.nodes.find((n) => n.k === k).n);
     const names = [...new Set(above)].map((name) => { const n = above.filter((one) => one === name).length; return n > 1 ? `${n} x ${name}` : name; });
     const shown = names.length > 5 ? [...names.slice(0, 5), `${names.length - 5} more`] : names;
     if (part !== null) facts.push([`[${count(part)}]`, node.bin > 1 ? `in a cell of ${count(node.bin)}` : NAMES[node.p[part]]]);
-    facts.push(["Built from", `${shown.length ? shown.join(", ") : "its own data"}; ${cut.length ? `cut at shuffle ${[...new Set(cut)].join(", ")}` : "no shuffle"}`], ...node.facts);
-    const sig = JSON.stringify([node.k, node.title, facts, part, node.acts, node.p[part], this.over, data.over, [...this.pending.values()].filter((one) => one.what).length]);
+    const held = part !== null && node.bin === 1 && (HELD + "a").includes(node.p[part]) && node.acts?.some((one) => one.cmd === "drop-partition"), key = `${node.rdd}:${part}`;
+    if (!held) this.peeked = null;
+    else if (this.peeked?.key !== key && !this.off) this.peeked = this.look("peek", { rdd: node.rdd, partition: part }, key);
+    for (const [name, one] of [[`First of [${part}]`, this.peeked], ["Sample", this.sampled?.key === node.rdd && this.sampled]]) if (one) facts.push([name, one.lines.length ? one.lines : ["no records"], one.bad]);
+    facts.push(["Built from", `${shown.length ? shown.join(", ") : "its own data"}; ${cut.length ? `cut at shuffle ${cut.join(", ")}` : "no shuffle"}`], ...node.facts);
+    const sig = JSON.stringify([node.k, node.title, facts, part, node.acts, node.p[part], this.off, this.busy("sample"), [...this.pending.values()].filter((one) => one.what).length]);
     card.hidden = false;
     if (sig === this.cardDrawn) return;
     this.cardDrawn = sig;
-    const list = el("dl"), act = el("div", { class: "sl-act" }), off = Boolean(this.over || data.over);
-    for (const [name, value] of facts) list.append(el("dt", { text: name }), el("dd", { text: value }));
+    const source = (e) => dag.nodes.find((n) => n.k === e.a).tally, skipped = (tally) => tally.length === 1 && tally[0][0] === "s";
+    const first = cut.filter((sh) => dag.edges.some((e) => e.sh === sh && !e.bytes && !skipped(source(e))));
+    const list = el("dl"), act = div("sl-act"), off = this.off;
+    for (const [name, value, bad] of facts) list.append(el("dt", { text: name }), Array.isArray(value) ? el("dd", { class: bad ? "sl-bad" : "sl-records" }, ...value.map((text) => el("div", { text, title: text }))) : el("dd", { text: value }));
     let code = node.code;
     for (const one of node.acts || []) {
       const args = { ...one.args };
@@ -557,11 +594,14 @@ class View {
         const index = part !== null && (HELD + "a").includes(node.p[part]) ? part : one.args.partition;
         args.partition = index; label = `Drop ${shorten(node.full, 12)}[${count(index)}]`; code = one.code.replace(/\d+$/, index);
       }
-      act.append(el("span", { text: cost }), this.button(label, () => this.send(one.cmd, args, label), { class: one.main ? "sl-main" : null, disabled: off }));
+      const sample = one.cmd === "sample";
+      if (sample && first.length) cost += `, runs shuffle ${first.join(", ")} first`;
+      act.append(span(cost), this.button(label, () => { if (!sample) this.send(one.cmd, args, label); else { this.sampled = this.look("sample", args, node.rdd); this.update(); } },
+        { class: one.main ? "sl-main" : null, disabled: off || (sample && this.busy("sample")) }));
     }
     const copy = this.button("Copy", () => this.copy(code, copy));
-    card.replaceChildren(el("h3", { text: node.full }, el("span", { text: node.s })), this.button("×", () => { this.select(null); this.update(); }, { class: "sl-x", "aria-label": "Close the card" }), list, act,
-      code ? el("div", { class: "sl-copy" }, el("code", { text: code }), copy) : null);
+    card.replaceChildren(el("h3", { text: node.full }, span(node.s)), this.button("×", () => { this.select(null); this.update(); }, { class: "sl-x", "aria-label": "Close the card" }), list, act,
+      code ? div("sl-copy", el("code", { text: code }), copy) : null);
   }
 
   async copy(text, button) {
@@ -578,16 +618,16 @@ class View {
     const cache = data.cache, u = this.ui;
     u.card.hidden = true;
     this.noteEvictions(cache);
-    const sig = JSON.stringify([cache, this.byExecutor, this.row, this.part, [...this.evicted.keys()], this.over, data.over]);
+    const sig = JSON.stringify([cache, this.byExecutor, this.row, this.part, [...this.evicted.keys()], this.off]);
     if (sig === this.drawn) return;
     const keep = [u.view.scrollLeft, u.view.scrollTop], focus = document.activeElement?.dataset?.rdd;
     this.drawn = sig; u.body.style.height = "310px";
-    const off = Boolean(this.over || data.over), box = el("div", { class: "sl-cache" });
+    const off = this.off, box = div("sl-cache");
     for (const one of cache.budgets) box.append(this.budget(one, cache, off));
-    if (!cache.rows.length) { u.view.replaceChildren(box, el("p", { class: "sl-none" }, el("span", { text: cache.empty || "Nothing is cached. " }), el("code", { text: cache.hint || "" }))); return; }
+    if (!cache.rows.length) { u.view.replaceChildren(box, el("p", { class: "sl-none" }, span(cache.empty || "Nothing is cached. "), el("code", { text: cache.hint || "" }))); return; }
     const width = Math.max(...cache.rows.map((row) => (row.p.length > 60 ? 0 : row.p.length))), line = width > 24 ? 30 : 24, pitch = width > 24 ? 20.5 : 25.5;
     box.style.minWidth = px(Math.max(760, 300 + Math.min(width, line) * pitch));
-    box.append(el("div", { class: "sl-rule" }), el("div", { class: "sl-row sl-top" }, el("span", { text: "partition" }), this.numbers(Math.min(width, line), pitch), el("span", { text: "in memory" })));
+    box.append(div("sl-rule"), div("sl-row sl-top", span("partition"), this.numbers(Math.min(width, line), pitch), span("in memory")));
     if (this.byExecutor) for (const one of cache.budgets.filter((b) => b.alive)) {
       box.append(el("p", { class: "sl-where", text: `executor ${one.ex}` }));
       for (const row of cache.rows) if (row.e.some((held) => held.split(" ").includes(String(one.ex)))) box.append(this.cachedRow(row, line, pitch, String(one.ex)));
@@ -609,51 +649,52 @@ class View {
 
   budget(one, cache, off) {
     const spilled = Math.max(...cache.budgets.map((b) => b.spilled)), whole = Math.max(one.budget, 0.001);
-    const bar = el("div", { class: "sl-bar", style: { flexGrow: whole } }), bars = el("div", { class: "sl-bars" }, bar);
-    if (!one.alive) bar.append(el("span", { text: one.why || "lost" }));
+    const bar = el("div", { class: "sl-bar", style: { flexGrow: whole } }), bars = div("sl-bars", bar);
+    if (!one.alive) bar.append(span(one.why || "lost"));
     for (const [name, mib] of one.parts) bar.append(el("span", { class: "sl-part", style: { width: `${(100 * mib) / whole}%` }, title: `${name} ${mib.toFixed(1)} MiB`, text: mib / whole > 0.2 ? `${shorten(name, 18)} ${mib.toFixed(1)}` : mib / whole > 0.11 ? mib.toFixed(1) : "" }));
     if (spilled > 0) bars.append(el("div", { class: "sl-spill", style: { flex: `${Math.min(spilled, whole / 3)} 0 12px` } }, one.spilled > 0 ? el("div", { class: "sl-disk", style: { width: `${Math.max(6, (100 * one.spilled) / spilled)}%` }, title: `${one.spilled.toFixed(1)} MiB on disk` }) : null));
-    const said = el("span", {}, el("b", { text: one.said[0] }), el("span", { text: one.said[1] }));
+    const said = el("span", {}, bold(one.said[0]), span(one.said[1]));
     const kill = this.button(`Kill executor ${one.ex}`, () => this.send("kill-executor", { executor: one.ex }, `Kill executor ${one.ex}`), { disabled: off || !one.alive, title: `costs ${plural(one.live, "cached block")} that only it holds` });
-    return el("div", { class: `sl-budget${one.alive ? "" : " sl-gone"}` }, el("b", { text: `executor ${one.ex}` }), bars,
-      el("span", { class: "sl-of" }, one.alive ? said : el("span", { text: "not running" }), cache.kill ? el("span", { text: plural(one.live, "block") }) : null, cache.kill ? kill : null));
+    return div(`sl-budget${one.alive ? "" : " sl-gone"}`, el("b", { text: `executor ${one.ex}` }), bars,
+      el("span", { class: "sl-of" }, one.alive ? said : span("not running"), cache.kill ? span(plural(one.live, "block")) : null, cache.kill ? kill : null));
   }
 
   numbers(n, pitch) {
-    const art = sv("svg", { width: n * pitch, height: 14, "aria-hidden": "true" });
+    const art = drawing(n * pitch, 14);
     for (let i = 0; i < n; i++) art.append(sv("text", { class: "sl-num", x: 8 + i * pitch, y: 11, text: String(i) }));
     return art;
   }
 
   cachedRow(row, line, pitch, only) {
     const many = row.p.length > 60, size = many ? 8 : 16, step = many ? 10 : pitch, columns = many ? 60 : line, high = many ? 10 : 35;
-    const lines = Math.ceil(row.p.length / columns), art = sv("svg", { width: Math.min(columns, row.p.length) * step, height: lines * high, class: "sl-hit", "aria-hidden": "true" });
+    const lines = Math.ceil(row.p.length / columns), art = put(drawing(Math.min(columns, row.p.length) * step, lines * high), { class: "sl-hit" });
     const chosen = this.row === row.rdd;
     for (let i = 0; i < row.p.length; i++) {
       const x = (i % columns) * step, y = Math.floor(i / columns) * high;
-      if (only && !row.e[i]?.split(" ").includes(only)) { art.append(sv("circle", { cx: x + size / 2, cy: y + size / 2, r: 1, style: { fill: "var(--sl-wait)" } })); continue; }
+      if (only && !row.e[i]?.split(" ").includes(only)) { art.append(sv("circle", { cx: x + size / 2, cy: y + size / 2, r: 1, style: { fill: ink("wait") } })); continue; }
       art.append(this.cell(this.evicted.has(`${row.rdd}:${i}`) ? "o" : row.p[i], size, x, y));
       if (!many && row.e[i]) art.append(sv("text", { x: x + 8, y: y + 28, text: row.e[i] }));
       if (chosen && this.part === i) art.append(sv("rect", { class: "sl-pick", x: x - 2.5, y: y - 2.5, width: size + 5, height: size + 5, rx: 2 }));
     }
     art.addEventListener("click", (event) => {
-      const box = art.getBoundingClientRect(), i = Math.floor((event.clientY - box.top) / high) * columns + Math.floor((event.clientX - box.left) / step);
+      const box = art.getBoundingClientRect(), zoom = this.lecture ? 1.25 : 1;
+      const i = Math.floor((event.clientY - box.top) / zoom / high) * columns + Math.floor((event.clientX - box.left) / zoom / step);
       if (i < row.p.length) { const again = chosen && this.part === i; this.row = again ? null : row.rdd; this.part = again ? null : i; this.notice = ""; this.update(); }
     });
     const name = el("button", { type: "button", class: "sl-rdd", "data-rdd": row.rdd, "aria-pressed": String(chosen), title: row.full, "aria-label": `${row.full}, ${row.level}, ${row.of}; left and right choose a partition`, onclick: () => { this.row = chosen ? null : row.rdd; this.part = null; this.notice = ""; this.update(); } },
-      el("b", { text: row.n }), el("i", { text: row.s }), el("span", { text: row.level }));
-    return el("div", { class: "sl-row" }, name, art, el("div", { class: "sl-sum" }, el("b", { text: row.memory }), el("span", { text: row.of })));
+      bold(row.n), el("i", { text: row.s }), span(row.level));
+    return div("sl-row", name, art, div("sl-sum", bold(row.memory), span(row.of)));
   }
 
   // What can be done with the chosen row, its cost before each button.
   rowActions(cache) {
-    const row = cache?.rows.find((one) => one.rdd === this.row), part = this.part, disabled = Boolean(this.over || this.data.over);
+    const row = cache?.rows.find((one) => one.rdd === this.row), part = this.part, disabled = this.off;
     if (!row) return cache?.rows.length && cache.budgets.length > 1 ? [`by ${this.byExecutor}`, () => [this.button(this.byExecutor ? "By RDD" : "By executor", () => { this.byExecutor = !this.byExecutor; this.update(); })]] : ["", () => []];
     const held = part !== null && HELD.includes(row.p[part]);
     return [`row ${row.rdd} ${held ? part : ""} ${row.of} ${disabled}`, () => {
       const drop = `Drop ${shorten(row.full, 16)}[${part}]`, all = `Unpersist ${shorten(row.full, 16)}`;
-      return [...(held ? [el("span", { text: `1 partition, ${row.each[part]}` }), this.button(drop, () => this.send("drop-partition", { rdd: row.rdd, partition: part }, drop), { class: "sl-main", disabled })] : []),
-        el("span", { text: row.of }), this.button(all, () => this.send("unpersist", { rdd: row.rdd }, all), { disabled })];
+      return [...(held ? [span(`1 partition, ${row.each[part]}`), this.button(drop, () => this.send("drop-partition", { rdd: row.rdd, partition: part }, drop), { class: "sl-main", disabled })] : []),
+        span(row.of), this.button(all, () => this.send("unpersist", { rdd: row.rdd }, all), { disabled })];
     }];
   }
 
@@ -662,9 +703,11 @@ class View {
 
 // --- small geometry -----------------------------------------------------------------------------------------
 
+function own(event) { event.preventDefault(); event.stopPropagation(); } // a notebook has shortcuts of its own
+
 function axis(x, y, text, back = "0") { return el("span", { class: "sl-axis", text, style: { left: px(x), top: px(y), transform: `translateX(-${back})` } }); }
 
-// Positions come from Helvetica's widths: where the notebook's font is much wider, the panel takes one that is not.
+// Positions come from Helvetica's widths: a much wider font of the notebook's is not taken.
 function wide(family) {
   const pen = document.createElement("canvas").getContext("2d");
   pen.font = `100px ${family}`;
@@ -673,7 +716,7 @@ function wide(family) {
 
 function shorten(text, length) { return text.length <= length ? text : `${text.slice(0, Math.ceil((length - 1) / 2))}…${text.slice(-Math.floor((length - 1) / 2))}`; }
 
-function resolve(panel, name) { const probe = el("span", { style: { color: `var(${name})` } }); panel.append(probe); const got = getComputedStyle(probe).color; probe.remove(); return got; }
+function resolve(panel, name) { const probe = el("span", { style: { color: ink(name) } }); panel.append(probe); const got = getComputedStyle(probe).color; probe.remove(); return got; }
 
 // Level stretches, and an S where the height changes; the last `back` px belong to the arrow head.
 function route(points, back) {
@@ -712,7 +755,7 @@ function neighbour(nodes, key, arrow) {
 
 function spark(walls) {
   const high = Math.max(...walls, 1e-9), step = 40 / Math.max(1, walls.length - 1);
-  return sv("svg", { width: 42, height: 12, "aria-hidden": "true" }, sv("polyline", { points: walls.map((w, i) => `${(1 + i * step).toFixed(1)},${(11 - (10 * w) / high).toFixed(1)}`).join(" "), "stroke-width": 1.2, style: { fill: "none", stroke: "currentColor" } }));
+  return drawing(42, 12, sv("polyline", { points: walls.map((w, i) => `${(1 + i * step).toFixed(1)},${(11 - (10 * w) / high).toFixed(1)}`).join(" "), "stroke-width": 1.2, style: { fill: "none", stroke: "currentColor" } }));
 }
 
 export default {

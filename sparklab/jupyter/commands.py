@@ -28,6 +28,8 @@ _SCHEMA: Final[dict[str, dict[str, type]]] = {
     "unpersist": {"rdd": int},
     "reset": {},
     "snapshot": {},
+    "peek": {"rdd": int, "partition": int},
+    "sample": {"rdd": int},
 }
 _OPTIONAL: Final[dict[str, dict[str, type]]] = {
     "cancel": {"job": int, "jobs": list},
@@ -37,6 +39,10 @@ _OPTIONAL: Final[dict[str, dict[str, type]]] = {
 _ALWAYS: Final[dict[str, type]] = {"cmd": str, "scope": str, "id": int}
 
 
+RECORDS_MAX: Final = 5
+TEXT_MAX: Final = 200
+
+
 class Refused(Exception):
     """A command that breaks the vocabulary or names what is not there; its text is shown to the reader."""
 
@@ -44,23 +50,27 @@ class Refused(Exception):
 class Commands:
     """The commands of one context, as panels and other front ends send them.
 
-    Thread-safe: called on comm threads while cells run. One command that changes the cluster at a time; a cancel
-    never waits for another command.
+    Thread-safe: called on comm threads while cells run. One command that changes the cluster at a time; a cancel, a
+    look at records and a sample never wait for another command, and one sample is computed at a time.
     """
 
     def __init__(self, sc: SparkContext) -> None:
         self._sc = sc
         self._lock = threading.Lock()
+        self._sampling = threading.Lock()
         self._levels: dict[int, StorageLevel] = {}  # of RDDs whose level a panel changed: as it was before
 
     def handle(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """``{"ok": True, "text": ...}`` once `command` is carried out, ``{"ok": False, "text": ...}`` where it is not.
 
-        Never raises for what a message holds. Blocks while a killed executor's loss is learned of. ``text`` is also
-        under ``message`` (carried out) or ``error`` (refused).
+        Never raises for what a message holds. Blocks while a killed executor's loss is learned of, and while a sample
+        is computed. ``text`` is also under ``message`` (carried out) or ``error`` (refused); "peek" and "sample" are
+        answered by ``records`` instead: at most 5 texts of at most 200 characters.
         """
         try:
             name = self._checked(command)
+            if name in self._looks:
+                return {"ok": True, "records": self._looks[name](self, command)}
             if name == "cancel":
                 text = self._cancel(command)
             else:
@@ -111,9 +121,7 @@ class Commands:
         return f"killed executor {info.executor}: {plural(info.cached_partitions, 'cached partition')} went with it"
 
     def _drop_partition(self, command: Mapping[str, Any]) -> str:
-        rdd, index = self._rdd(command["rdd"]), command["partition"]
-        if not 0 <= index < len(rdd.partitions):
-            raise Refused(f"RDD {rdd.id()} has no partition {index}: it has {plural(len(rdd.partitions), 'partition')}")
+        rdd, index = self._partition(command)
         self._sc.drop_partition(rdd, index)
         return f"dropped partition {index} of {_name(rdd)}: it is computed again when next needed"
 
@@ -155,6 +163,25 @@ class Commands:
             running = sum(job.status == "running" for job in views.jobs.values())
         return f"{plural(len(views.jobs), 'job')}, {running} running"
 
+    def _peek(self, command: Mapping[str, Any]) -> list[str]:
+        """What an executor holds of a cached partition; nothing is computed."""
+        rdd, index = self._partition(command)
+        return [_bounded(text) for text in self._sc.peek(rdd, index, RECORDS_MAX)[:RECORDS_MAX]]
+
+    def _sample(self, command: Mapping[str, Any]) -> list[str]:
+        rdd = self._rdd(command["rdd"])
+        if not self._sampling.acquire(blocking=False):
+            raise Refused("another sample is being computed: try again when it is there")
+        try:
+            return [_text_of(record) for record in rdd.take(RECORDS_MAX)]
+        except SparklabError as error:  # a card has no traceback to point at, so only where it was and what was found
+            raise Refused(_bounded(f"{error.found}; {error.attempted}")) from error
+        except Exception as error:  # a user's classes may raise anything; it is shown in the card
+            raise Refused(_bounded(f"{type(error).__name__}: {error}")) from error
+        finally:
+            self._sampling.release()
+
+    _looks: Final[dict[str, Callable[[Commands, Mapping[str, Any]], list[str]]]] = {"peek": _peek, "sample": _sample}
     _acts: Final[dict[str, Callable[[Commands, Mapping[str, Any]], str]]] = {
         "kill-executor": _kill_executor,
         "drop-partition": _drop_partition,
@@ -189,6 +216,12 @@ class Commands:
             raise Refused(f"RDD {number} is gone: no variable refers to it any more")
         return rdd
 
+    def _partition(self, command: Mapping[str, Any]) -> tuple[RDD, int]:
+        rdd, index = self._rdd(command["rdd"]), command["partition"]
+        if not 0 <= index < len(rdd.partitions):
+            raise Refused(f"RDD {rdd.id()} has no partition {index}: it has {plural(len(rdd.partitions), 'partition')}")
+        return rdd, index
+
     def _executor(self, number: int) -> Any:
         infos = {info.executor: info for info in self._sc.executorInfos()}
         if number not in infos:
@@ -198,3 +231,14 @@ class Commands:
 
 def _name(rdd: RDD) -> str:
     return f"{rdd.name() or rdd.operator} (RDD {rdd.id()})"
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 3] + "..."
+
+
+def _text_of(record: Any) -> str:
+    try:
+        return _bounded(repr(record))
+    except Exception as error:  # a user's __repr__ may do anything; the other records must still be seen
+        return f"<{type(record).__qualname__} whose repr raises {type(error).__name__}>"

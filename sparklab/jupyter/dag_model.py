@@ -192,6 +192,7 @@ def _picture(
         nodes.append(
             {
                 "k": group.key,
+                "rdd": rdd.rdd,
                 "f": group.frame,
                 **_box(box),
                 "n": fit(name, box.width - 16, 12, "bold"),

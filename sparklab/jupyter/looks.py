@@ -240,6 +240,13 @@ class JobLook:
 def acts(views: Views, rdd: RddNode, held: Holding | None) -> list[dict[str, Any]]:
     """What a reader can do with `rdd`, each with what it costs and the line that does the same."""
     name = rdd.name if rdd.name.isidentifier() and rdd.name != rdd.operator else str(rdd.rdd)
+    sample = {
+        "cmd": "sample",
+        "args": {"rdd": rdd.rdd},
+        "label": "Compute a sample",
+        "cost": "reads 1 partition",
+        "code": f"{name}.take(5)" if not name.isdigit() else f"sc.rdd_by_id({name}).take(5)",
+    }
     if held is None:
         return [
             {
@@ -248,7 +255,8 @@ def acts(views: Views, rdd: RddNode, held: Holding | None) -> list[dict[str, Any
                 "label": "Persist",
                 "cost": "kept when next computed",
                 "code": f"%sparklab persist {name} MEMORY_ONLY",
-            }
+            },
+            sample,
         ]
     out: list[dict[str, Any]] = []
     cached = held.cached
@@ -277,6 +285,8 @@ def acts(views: Views, rdd: RddNode, held: Holding | None) -> list[dict[str, Any
                     "code": f"%sparklab kill-executor {executor}",
                 }
             )
+    else:
+        out.append({**sample, "cost": "reads 1 partition, keeps it"})
     out.append(
         {
             "cmd": "unpersist",

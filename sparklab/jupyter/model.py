@@ -14,6 +14,7 @@ from sparklab.jupyter.cache_model import cache_model
 from sparklab.jupyter.dag_model import DagDrawer, Plan, plural
 from sparklab.jupyter.holdings import Holding, holdings
 from sparklab.jupyter.looks import JobLook, Kinship, LazyLook
+from sparklab.jupyter.notes import notes
 from sparklab.jupyter.shapes import NAMES
 
 PanelModel: TypeAlias = dict[str, Any]
@@ -106,6 +107,7 @@ class ModelBuilder:
             "dag": dag,
             "cache": cache,
             "legend": _ordered({state for node in dag["nodes"] for state, _ in node["tally"]}),
+            "log": notes(views),
             "foot": _foot(views, scope, front, dag, jobs),
             "empty": _empty(scope),
             "reset": "Reset: storage levels changed from a panel are as the program set them",

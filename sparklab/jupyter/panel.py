@@ -6,6 +6,7 @@ A panel never touches the scheduler: it reads the views under the bus's lock, an
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -26,6 +27,9 @@ HELLO_WAIT_S: Final = 3.0
 BEAT_S: Final = 1.0
 TWIN_S: Final = 1.0
 
+# What changes nothing, or must not wait behind a command that takes long.
+_AT_ONCE: Final = frozenset({"cancel", "peek", "sample"})
+
 # An output that takes no room: what stands where a live view or a twin stood.
 _NOTHING: Final = {"text/html": '<span style="display:none"></span>', "text/plain": ""}
 
@@ -36,10 +40,12 @@ class Commands(Protocol):
     def handle(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to `command`, JSON-able: ``{"ok": True, "message": ...}`` or ``{"ok": False, "error": ...}``.
 
-        `command` has ``cmd`` ("cancel", "kill-executor", "drop-partition", "persist", "unpersist", "reset") and its
-        arguments: ``job`` or ``jobs`` (cancel), ``executor`` (kill-executor), ``rdd`` and ``partition``
-        (drop-partition), ``rdd`` and ``level`` (persist), ``rdd`` (unpersist), and always ``scope``.
-        Called on a thread of its own, one command at a time per panel, never on the kernel's main thread; may block.
+        `command` has ``cmd`` ("cancel", "kill-executor", "drop-partition", "persist", "unpersist", "reset", "peek",
+        "sample") and its arguments: ``job`` or ``jobs`` (cancel), ``executor`` (kill-executor), ``rdd`` and
+        ``partition`` (drop-partition, peek), ``rdd`` and ``level`` (persist), ``rdd`` (unpersist, sample), and always
+        ``scope``. "peek" and "sample" are answered by ``{"ok": True, "records": [text, ...]}``.
+        Called on a thread of its own, never on the kernel's main thread; may block. One command at a time per panel,
+        but for "cancel", "peek" and "sample", which wait for none and keep none waiting.
         """
         ...
 
@@ -282,7 +288,7 @@ class Panel:
     def _obey(self, command: dict[str, Any]) -> None:
         number = command.pop("id", None)
         command["scope"] = self.scope_id
-        with self._command_lock:
+        with contextlib.nullcontext() if command["cmd"] in _AT_ONCE else self._command_lock:
             answer = self._carry_out(command)
         if not self._frozen:
             self._send({"type": "answer", **answer, "cmd": command["cmd"], "id": number})

@@ -60,6 +60,12 @@ def node(page: Any, name: str) -> Any:
     return page.locator(".sl-node", has_text=name).last
 
 
+def choose(page: Any, name: str, part: int) -> None:
+    """The reader clicks a partition's shape."""
+    box = node(page, name).locator("use").nth(part).bounding_box()
+    page.mouse.click(box["x"] + 5, box["y"] + 5)
+
+
 def states(page: Any, name: str) -> str:
     """The states that a node's shapes show, as they are drawn."""
     hrefs = node(page, name).locator("use").evaluate_all("all => all.map((use) => use.getAttribute('href'))")
@@ -77,7 +83,7 @@ def test_a_running_job_shows_its_headline_its_tabs_and_each_partition(show: Any)
 
 def test_the_view_says_hello_with_a_number(show: Any) -> None:
     page = show(model_of(facts.word_count()))
-    assert sent(page, "hello") == [{"cmd": "hello", "id": 1}]
+    assert [set(message) for message in sent(page, "hello")] == [{"cmd", "id"}]
 
 
 def test_nothing_moves_when_the_job_goes_on(show: Any) -> None:
@@ -113,6 +119,55 @@ def test_the_card_names_the_cut_above_a_node(show: Any) -> None:
     node(page, "join").focus()
     page.keyboard.press("Enter")
     assert "cut at shuffle 2, 3" in page.locator(".sl-card dl").inner_text()
+
+
+def test_a_chosen_cached_partition_shows_its_first_records_as_text(show: Any) -> None:
+    page = show(model_of(facts.killed_executor()))
+    choose(page, "words", 3)
+    asked = sent(page, "peek")
+    assert [(message["rdd"], message["partition"]) for message in asked] == [(4, 3)]
+    tell(page, type="answer", id=asked[0]["id"] + 1, ok=True, records=["for another view"])
+    records = ["('a', 1)", "<img src=x>"]
+    tell(page, type="answer", id=asked[0]["id"], ok=True, records=records)
+    assert page.locator(".sl-records div").all_inner_texts() == records
+    assert "First of [3]" in page.locator(".sl-card dl").inner_text()
+    assert page.locator("#at img").count() == 0
+    put(page, {**model_of(facts.killed_executor()), "t": 9})
+    assert len(sent(page, "peek")) == 1
+    choose(page, "words", 4)
+    assert page.locator(".sl-records div").all_inner_texts() == ["..."]
+
+
+def test_nobody_asks_for_records_that_no_executor_holds(show: Any) -> None:
+    page = show(model_of(facts.killed_executor(answered=False)))
+    choose(page, "words", states(page, "words").index("l"))
+    choose(page, "filter", 1)
+    node(page, "words").focus()
+    page.keyboard.press("Enter")
+    assert sent(page, "peek") == []
+
+
+def test_a_sample_is_computed_when_asked_and_its_cost_is_said_before(show: Any) -> None:
+    page = show(model_of(facts.word_count()))
+    choose(page, "flatMap", 1)
+    assert "reads 1 partition" in page.locator(".sl-act").inner_text()
+    assert sent(page, "sample") == []
+    page.get_by_role("button", name="Compute a sample").click()
+    (asked,) = sent(page, "sample")
+    assert asked["rdd"] == page.evaluate("model.state.model.dag.nodes.find((n) => n.n === 'flatMap').rdd")
+    assert page.get_by_role("button", name="Compute a sample").is_disabled()
+    tell(page, type="answer", id=asked["id"], ok=True, records=["'<b>dog</b>'"])
+    assert page.locator(".sl-records").inner_text() == "'<b>dog</b>'"
+    page.get_by_role("button", name="Compute a sample").click()
+    tell(page, type="answer", id=sent(page, "sample")[1]["id"], ok=False, error="RDD 3 is gone")
+    assert page.locator(".sl-bad").inner_text() == "RDD 3 is gone"
+    assert page.locator("#at b b").count() == 0
+
+
+def test_a_sample_below_a_shuffle_that_is_not_written_says_what_runs_first(show: Any) -> None:
+    page = show(model_of(facts.plain_cell(), lineage=facts.word_count_plan()))
+    choose(page, "join", 0)
+    assert "runs shuffle 2, 3 first" in page.locator(".sl-act").inner_text()
 
 
 def test_arrow_keys_go_from_node_to_node(show: Any) -> None:
@@ -253,6 +308,63 @@ def test_the_legend_lists_only_the_states_present(show: Any) -> None:
     names = page.locator(".sl-legend span span").all_inner_texts()
     assert names[:2] == ["running", "done"]
     assert "lost" not in names
+
+
+def test_one_fold_at_a_time_and_the_picture_above_stays_where_it_is(show: Any) -> None:
+    page = show(model_of(facts.killed_executor(answered=False)))
+    places = "all => all.map((one) => JSON.stringify(one.getBoundingClientRect()))"
+    before = page.locator(".sl-node, .sl-head, .sl-tab").evaluate_all(places)
+    for name in ("Legend", "Log", "Options"):
+        page.get_by_role("button", name=name, exact=True).click()
+        assert page.locator('.sl-tab[aria-expanded="true"]').all_inner_texts() == [name]
+    page.get_by_role("button", name="Options", exact=True).click()
+    assert page.locator(".sl-legend").is_hidden()
+    assert page.locator(".sl-node, .sl-head, .sl-tab").evaluate_all(places) == before
+
+
+def test_the_log_tells_what_was_lost_as_text(show: Any) -> None:
+    model = model_of(facts.killed_executor(answered=False))
+    page = show({**model, "log": [*model["log"], "0.1 s  <img src=x>"]})
+    page.get_by_role("button", name="Log").click()
+    lines = page.locator(".sl-log div").all_inner_texts()
+    assert any("executor 1 lost: killed by hand" in line for line in lines)
+    assert lines[-1] == "0.1 s  <img src=x>"
+    put(page, {**model, "log": ["9.0 s  evicted links[7], 3.1 MiB, LRU"]})
+    assert page.locator(".sl-log").inner_text() == "9.0 s  evicted links[7], 3.1 MiB, LRU"
+
+
+def test_lecture_mode_makes_the_headline_large_in_this_view_alone(show: Any) -> None:
+    page = show(model_of(facts.word_count()))
+    page.get_by_role("button", name="Options").click()
+    before = len(page.evaluate("model.sent"))
+    page.get_by_role("button", name="Lecture mode").click()
+    assert page.locator(".sl-head-text").evaluate("one => getComputedStyle(one).fontSize") == "24px"
+    put(page, model_of(facts.word_count(finished=True)))
+    assert page.locator(".sl-lecture").count() == 1
+    choose(page, "reduceByKey", 3)
+    assert page.locator(".sl-card dt").first.inner_text() == "[3]"
+    page.get_by_role("tab", name="Cache").click()
+    page.locator(".sl-cache use").nth(5).click()
+    assert page.locator(".sl-cache .sl-pick").count() == 1
+    assert "[5]" in page.locator(".sl-foot").inner_text()
+    assert {message["cmd"] for message in page.evaluate("model.sent")[before:]} <= {"peek"}
+
+
+def test_pausing_freezes_the_picture_alone_and_counts_the_facts_behind(show: Any) -> None:
+    model = model_of(facts.word_count(done=4))
+    page = show(model)
+    page.get_by_role("button", name="Options").click()
+    page.get_by_role("button", name="Pause").click()
+    head, before = page.locator(".sl-head-text").inner_text(), states(page, "reduceByKey")
+    put(page, {**model_of(facts.word_count()), "seq": model["seq"] + 312})
+    assert "312 facts behind" in page.locator(".sl-foot").inner_text()
+    assert (page.locator(".sl-head-text").inner_text(), states(page, "reduceByKey")) == (head, before)
+    put(page, {**model_of(facts.word_count(finished=True)), "seq": model["seq"] + 1312})
+    assert "1,312 facts behind" in page.locator(".sl-foot").inner_text()
+    assert page.get_by_role("button", name="Reset").is_enabled()
+    page.get_by_role("button", name="Resume").click()
+    assert page.locator(".sl-head-text").inner_text().startswith("Done")
+    assert "behind" not in page.locator(".sl-foot").inner_text()
 
 
 def test_a_lost_partition_among_three_thousand_is_ringed_and_named(show: Any) -> None:

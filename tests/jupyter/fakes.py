@@ -25,6 +25,12 @@ class FakeRDD(RDD):
     def name(self) -> str:
         return self._name
 
+    def take(self, num: int) -> list[Any]:
+        return [self.made() for _ in range(num)]
+
+    def made(self) -> Any:
+        return "x" * 300
+
     def persist(self, level: StorageLevel) -> FakeRDD:
         self.storage_level = level
         return self
@@ -59,6 +65,9 @@ class FakeContext:
 
     def kill_executor(self, number: int, stay_dead: bool = False) -> None:
         self.done.append(("kill", number, stay_dead))
+
+    def peek(self, rdd: FakeRDD, index: int, count: int = 5) -> list[str]:
+        return [f"('{rdd.name()}', {index})"] * count
 
     def drop_partition(self, rdd: FakeRDD, index: int) -> None:
         self.done.append(("drop", rdd.id(), index))

@@ -42,8 +42,24 @@ def select(name: str, part: int | None = None) -> str:
     )
 
 
-def legend(name: str = "") -> str:
-    return "[...root.querySelectorAll('.sl-tab')].pop().click();" + name
+def drawer(name: str = "Legend") -> str:
+    """JavaScript that opens the fold `name`."""
+    return f"[...root.querySelectorAll('.sl-tab')].find((tab) => tab.textContent === {name!r}).click();"
+
+
+def answer(records: list[str]) -> str:
+    """JavaScript that answers the last thing asked with `records`."""
+    return f"model.emit('msg:custom', {{type: 'answer', id: model.sent.at(-1).id, ok: true, records: {records!r}}});"
+
+
+LECTURE = (
+    drawer("Options") + "[...root.querySelectorAll('button')].find((b) => b.textContent === 'Lecture mode').click();"
+)
+PAUSE = (
+    drawer("Options") + "[...root.querySelectorAll('button')].find((b) => b.textContent === 'Pause').click();"
+    "model.put({...model.get('model'), seq: model.get('model').seq + 312});"
+)
+RECORDS = ["('the', 1024)", "('<b>lineage</b>', 17)", f"('{'very ' * 30}long', 3)", "('of', 512)", "('RDD', 2)"]
 
 
 def pages() -> dict[str, Callable[[], list[Shot]]]:
@@ -53,15 +69,15 @@ def pages() -> dict[str, Callable[[], list[Shot]]]:
         "running": lambda: [
             Shot("Strip, running", model_of(facts.word_count()), form="strip"),
             Shot("Strip, finished", model_of(facts.word_count(finished=True)), form="strip"),
-            Shot("DAG, running, legend open", model_of(facts.word_count()), act=legend()),
+            Shot("DAG, running, legend open", model_of(facts.word_count()), act=drawer()),
             Shot("A node selected", model_of(facts.word_count()), act=select("reduceByKey", 3)),
             Shot("Finished", model_of(facts.word_count(finished=True))),
         ],
         "killed": lambda: [
-            Shot("Recomputing", model_of(killed(answered=False)), act=legend()),
+            Shot("Recomputing", model_of(killed(answered=False)), act=drawer()),
             Shot("After a kill: words selected", model_of(killed()), act=select("words", 3)),
             Shot("Map outputs lost", model_of(facts.lost_map_outputs())),
-            Shot("Failed", model_of(facts.failed()), act=legend()),
+            Shot("Failed", model_of(facts.failed()), act=drawer()),
             Shot("Cancelled", model_of(facts.cancelled())),
         ],
         "large": lambda: [
@@ -72,7 +88,7 @@ def pages() -> dict[str, Callable[[], list[Shot]]]:
             Shot("PageRank, folded", model_of(facts.page_rank())),
         ],
         "small": lambda: [
-            Shot("Skipped stage", model_of(facts.skipped_stages()), act=legend()),
+            Shot("Skipped stage", model_of(facts.skipped_stages()), act=drawer()),
             Shot("Jobs of equal shape", model_of(facts.many_jobs())),
             Shot("Nothing has run", model_of(facts.plain_cell())),
             Shot("Lazy lineage", model_of(facts.plain_cell(), lineage=facts.word_count_plan())),
@@ -88,9 +104,22 @@ def pages() -> dict[str, Callable[[], list[Shot]]]:
                 "for (let i = 0; i < 5; i++) root.querySelector('.sl-rdd').dispatchEvent("
                 "new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true}))",
             ),
-            Shot("After a kill", model_of(killed(answered=False)), tab="cache", act=legend()),
+            Shot("After a kill", model_of(killed(answered=False)), tab="cache", act=drawer()),
             Shot("3,000 cached", model_of(facts.many_partitions()), tab="cache"),
             Shot("Empty", model_of(facts.three_partitions()), tab="cache"),
+        ],
+        "chosen": lambda: [
+            Shot("First records", model_of(killed()), act=select("words", 3) + ";" + answer(RECORDS)),
+            Shot(
+                "A sample",
+                model_of(facts.word_count()),
+                act=select("flatMap", 3) + ";root.querySelectorAll('.sl-act button')[1].click();" + answer(RECORDS),
+            ),
+            Shot("Log", model_of(killed(answered=False)), act=drawer("Log")),
+            Shot("Lecture", model_of(facts.word_count()), act=LECTURE + select("reduceByKey", 3)),
+            Shot("Lecture, records", model_of(killed()), act=LECTURE + select("words", 3) + ";" + answer(RECORDS)),
+            Shot("Lecture, cache", model_of(facts.word_count()), tab="cache", act=LECTURE),
+            Shot("Paused", model_of(facts.word_count()), act=PAUSE),
         ],
         "troubles": lambda: [
             Shot("No acknowledgement", model_of(facts.word_count()), act="root.querySelector('.sl-stop').click()"),
@@ -113,7 +142,8 @@ _MANY = """
       root.style.width = shot.width + "px";
       document.body.append(title, root);
       const state = { model: shot.model, form: shot.form, tab: shot.tab, alive: true };
-      const model = { get: (key) => state[key], send() {}, off() {},
+      const model = { get: (key) => state[key], sent: [], send(message) { this.sent.push(message); }, off() {},
+        put(next) { state.model = next; this.emit("change:model"); },
         on(name, act) { (handlers[name] ||= []).push(act); },
         emit(name, ...args) { for (const act of handlers[name] || []) act(...args); } };
       module.default.render({ model, el: root });

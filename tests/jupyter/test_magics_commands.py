@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sparklab import SparkContext
 from sparklab.jupyter.commands import Commands
 from sparklab.storage.level import StorageLevel
 from tests.jupyter.fakes import FakeContext, FakeRDD
@@ -66,6 +67,54 @@ def test_reset_puts_levels_back_as_the_program_had_set_them() -> None:
     assert answer["text"] == "as the program set it: links (RDD 1)"
 
 
+def test_a_look_at_a_cached_partition_is_five_texts_and_no_more() -> None:
+    answer = Commands(FakeContext([FakeRDD(3)])).handle({"cmd": "peek", "rdd": 3, "partition": 1})
+
+    assert answer == {"ok": True, "records": ["('links', 1)"] * 5}
+
+
+def test_a_sample_is_five_bounded_texts() -> None:
+    answer = Commands(FakeContext([FakeRDD(3)])).handle({"cmd": "sample", "rdd": 3, "scope": "s1", "id": 7})
+
+    assert answer["ok"]
+    assert [len(text) for text in answer["records"]] == [200] * 5
+
+
+def test_a_sample_that_meets_an_error_of_the_readers_own_shows_it() -> None:
+    class Broken(FakeRDD):
+        def made(self) -> Any:
+            raise KeyError("y" * 300)
+
+    answer = Commands(FakeContext([Broken(3)])).handle({"cmd": "sample", "rdd": 3})
+
+    assert not answer["ok"]
+    assert answer["error"].startswith("KeyError: 'yyy")
+    assert len(answer["error"]) == 200
+
+
+def test_one_sample_at_a_time_and_a_cancel_never_waits_for_it() -> None:
+    class Nested(FakeRDD):
+        def made(self) -> Any:
+            return commands.handle({"cmd": "sample", "rdd": 3})["error"], commands.handle({"cmd": "cancel"})["ok"]
+
+    commands = Commands(FakeContext([Nested(3)]))
+    answer = commands.handle({"cmd": "sample", "rdd": 3})
+
+    assert answer["records"] == ["('another sample is being computed: try again when it is there', True)"] * 5
+
+
+def test_a_sample_of_a_real_program_is_computed_beside_the_running_cell() -> None:
+    with SparkContext("threads[2]") as sc:
+        words = sc.parallelize(range(8), 4).map(lambda x: (x % 2, x))
+
+        answer = Commands(sc).handle({"cmd": "sample", "rdd": words.id()})
+        refused = Commands(sc).handle({"cmd": "sample", "rdd": words.map(lambda pair: pair[2]).id()})
+
+    assert answer == {"ok": True, "records": ["(0, 0)", "(1, 1)", "(0, 2)", "(1, 3)", "(0, 4)"]}
+    assert not refused["ok"]
+    assert "gone" in refused["error"]
+
+
 @pytest.mark.parametrize(
     ("command", "found"),
     [
@@ -81,6 +130,13 @@ def test_reset_puts_levels_back_as_the_program_had_set_them() -> None:
         ({"cmd": "kill-executor", "executor": 5}, "there is no executor 5: 0, 1"),
         ({"cmd": "drop-partition", "rdd": 3, "partition": -1}, "has no partition -1"),
         ({"cmd": "drop-partition", "rdd": 4, "partition": 0}, "RDD 4 is gone"),
+        ({"cmd": "peek", "rdd": 3}, "partition is missing"),
+        ({"cmd": "peek", "rdd": 3, "partition": "0"}, "partition must be of type int"),
+        ({"cmd": "peek", "rdd": 3, "partition": 4}, "has no partition 4"),
+        ({"cmd": "peek", "rdd": 3, "partition": 0, "count": 9}, "no field 'count'"),
+        ({"cmd": "sample"}, "rdd is missing"),
+        ({"cmd": "sample", "rdd": 4}, "RDD 4 is gone: no variable refers to it any more"),
+        ({"cmd": "sample", "rdd": 3, "code": "1"}, "no field 'code'"),
         ({"cmd": "persist", "rdd": 3, "level": "OFF_HEAP"}, "no storage level 'OFF_HEAP'"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sparklab.events.facts import JobStarted, RddEdge, Record, StageNode
+from sparklab.events.holdings import Note
 from sparklab.events.run import run_of
 from sparklab.jupyter.dag_model import bins, mib
 from sparklab.jupyter.looks import Kinship
@@ -239,3 +240,14 @@ def test_partitions_go_end_to_end_into_a_union_and_in_groups_into_a_coalesced_rd
 )
 def test_bytes_are_written_for_people(size: float, text: str) -> None:
     assert mib(size) == text
+
+
+def test_the_log_holds_the_last_notes_bounded_and_the_newest_first() -> None:
+    views = views_of(facts.killed_executor(answered=False))
+    assert panel_model(views, facts.SCOPE)["log"][0].endswith("s  executor 1 lost: killed by hand")
+    for number in range(30):
+        views.warnings.append(Note(100.0 + number, "stage 2", f"{number} " + "x" * 300))
+    log = panel_model(views, facts.SCOPE)["log"]
+    assert log[0].startswith("129.0 s  stage 2: 29 xxx")
+    assert len(log) == 20
+    assert {len(line) for line in log} == {200}
