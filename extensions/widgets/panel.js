@@ -432,8 +432,8 @@ class View {
   // While nobody has scrolled, the stage that runs stays in sight.
   chase(dag) {
     const at = dag.nodes.filter((node) => node.p.includes("r")).pop(), view = this.ui.view;
-    if (!at || dag.w + 32 <= view.clientWidth) return;
-    const want = Math.max(0, at.x + at.w + 48 - view.clientWidth);
+    if (!at || dag.w * this.scale + 32 <= view.clientWidth) return;
+    const want = Math.max(0, (at.x + at.w) * this.scale + 48 - view.clientWidth);
     if (Math.abs(view.scrollLeft - want) > 8) { view.scrollLeft = want; requestAnimationFrame(() => { this.scrolled = false; }); }
   }
 
@@ -625,7 +625,7 @@ class View {
     const off = this.off, box = div("sl-cache");
     for (const one of cache.budgets) box.append(this.budget(one, cache, off));
     if (!cache.rows.length) { u.view.replaceChildren(box, el("p", { class: "sl-none" }, span(cache.empty || "Nothing is cached. "), el("code", { text: cache.hint || "" }))); return; }
-    const width = Math.max(...cache.rows.map((row) => (row.p.length > 60 ? 0 : row.p.length))), line = width > 24 ? 30 : 24, pitch = width > 24 ? 20.5 : 25.5;
+    const width = Math.max(...cache.rows.map((row) => (row.p.length > 60 ? 0 : row.p.length))), dense = width > 24 && !this.lecture, line = dense ? 30 : this.lecture ? 16 : 24, pitch = dense ? 20.5 : 25.5;
     box.style.minWidth = px(Math.max(760, 300 + Math.min(width, line) * pitch));
     box.append(div("sl-rule"), div("sl-row sl-top", span("partition"), this.numbers(Math.min(width, line), pitch), span("in memory")));
     if (this.byExecutor) for (const one of cache.budgets.filter((b) => b.alive)) {

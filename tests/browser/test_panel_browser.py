@@ -317,9 +317,9 @@ def test_one_fold_at_a_time_and_the_picture_above_stays_where_it_is(show: Any) -
     for name in ("Legend", "Log", "Options"):
         page.get_by_role("button", name=name, exact=True).click()
         assert page.locator('.sl-tab[aria-expanded="true"]').all_inner_texts() == [name]
+        assert page.locator(".sl-node, .sl-head, .sl-tab").evaluate_all(places) == before
     page.get_by_role("button", name="Options", exact=True).click()
     assert page.locator(".sl-legend").is_hidden()
-    assert page.locator(".sl-node, .sl-head, .sl-tab").evaluate_all(places) == before
 
 
 def test_the_log_tells_what_was_lost_as_text(show: Any) -> None:

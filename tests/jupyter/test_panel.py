@@ -201,6 +201,31 @@ def test_a_command_that_raises_is_answered_with_its_error(watch: Any) -> None:
     assert "no such executor" in panel.told[-1]["error"]
 
 
+def test_records_are_answered_while_another_command_takes_long_and_are_never_saved(watch: Any) -> None:
+    kill, done = threading.Event(), threading.Event()
+
+    class Slow(Obedient):
+        def handle(self, command: Mapping[str, Any]) -> dict[str, Any]:
+            if command["cmd"] != "kill-executor":
+                return {"ok": True, "records": ["('secret', 1)"]}
+            kill.set()
+            assert done.wait(10)
+            return {"ok": True, "message": "killed"}
+
+    panel = watch(facts.word_count(), commands=Slow())
+    panel.click(cmd="kill-executor", executor=1, id=4)
+    assert kill.wait(10)
+    panel.click(cmd="peek", rdd=14, partition=3, id=5)
+    assert panel.heard.wait(10)
+    assert panel.told[-1] == {"type": "answer", "ok": True, "records": ["('secret', 1)"], "cmd": "peek", "id": 5}
+    panel.heard.clear()
+    done.set()
+    assert panel.heard.wait(10)
+    panel.flush(force=True)
+    assert "secret" not in str(panel.widget.get_state())
+    assert "secret" not in str(panel.shown)
+
+
 def test_messages_that_are_no_commands_are_ignored(watch: Any) -> None:
     panel = watch(facts.word_count())
     for message in ("hello", None, {}, {"cmd": 3}, ["cmd"]):
