@@ -199,6 +199,7 @@ class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints):
             # Dask closes its clients at exit; contexts must be stopped before, so they register after its import.
             atexit.register(_stop_all)
             self._dispatcher.attach(runner)
+            self._dispatcher.call(lambda _: True)  # what was heard while starting is taken in: executors are known
         except BaseException as error:
             self._failure = error
             self._dispatcher.fail_all(error)

@@ -104,14 +104,21 @@ class Executors:
         )
         return found
 
-    def drop_partition(self, rdd: RDDCore, index: int) -> None:
-        """No executor holds a cached block of this partition any more; it is recomputed when next needed."""
+    def drop_partition(self, rdd: RDDCore, index: int) -> int:
+        """No executor holds a cached block of this partition any more; it is recomputed when next needed.
+
+        Returns
+        -------
+        int
+            How many executors held one.
+        """
         holders: Sequence[int] = self._dispatcher.call(lambda s: s.blocks.executors(rdd._id, index))
         epochs = self._epochs()
         for executor in holders:
             changes = self._backend.drop(executor, epochs[executor], rdd._id, index)
             self._dispatcher.feed(m.BlocksChanged(executor, epochs[executor], changes))
         self._dispatcher.call(lambda _: True)
+        return len(holders)
 
     def peek(self, rdd: RDDCore, index: int, count: int = 5) -> list[str]:
         """Texts (bounded) of the first `count` records of a cached partition; empty where it is not cached."""

@@ -109,7 +109,7 @@ class OrderBook:
             for capture in large_captures(stage, self._large_bytes):
                 self.warn(
                     f"stage {stage.stage} ({stage.rdd.operator} at {stage.rdd.call_site})",
-                    f"sends {capture} to every executor; make it an RDD, or capture less",
+                    f"sends {capture} to every executor; make it a broadcast (sc.broadcast) or an RDD, or capture less",
                 )
         sources = {
             rdd._id for rdd in stage.rdds if len(rdd.partitions) and isinstance(rdd.partitions[0], SourcePartition)
@@ -266,9 +266,7 @@ def _user_error(wire: WireError, stage: int) -> m.UserError:
         where += f", record{number}: {wire.record}"
     elif number:
         where += f", record{number}"
-    error = UserCodeError(
-        f"running {where}", summary, "mend the function where the traceback above points, then run the cell again"
-    )
+    error = UserCodeError(f"running {where}", summary, "mend what the traceback points to, then run it again")
     error.remote_traceback = wire.user_traceback
     error.__cause__ = cause
     return m.UserError(error, summary)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import quote
 
 from sparklab.commands.notebook import PACKAGE, START_NOTEBOOK, in_checkout, kernel_environment, start_notebook
 
 
-def open_lab(extra: Sequence[str]) -> int:
-    """JupyterLab's exit code; it was open on the start notebook. Blocks until JupyterLab ends.
+def open_lab(extra: Sequence[str]) -> NoReturn:
+    """JupyterLab takes this process's place, open on the start notebook; so whatever ends the one ends the other.
 
     Parameters
     ----------
@@ -22,12 +22,8 @@ def open_lab(extra: Sequence[str]) -> int:
         Further arguments for JupyterLab, such as ``--no-browser`` or ``--port=9000``.
     """
     notebook = start_notebook() if in_checkout() else _own_copy(start_notebook())
-    server = subprocess.Popen(lab_command(notebook, extra), env=lab_environment())
-    while True:
-        try:
-            return server.wait()
-        except KeyboardInterrupt:
-            continue  # Ctrl-C reached JupyterLab as well: it asks, and ends itself
+    sys.stdout.flush()
+    os.execve(sys.executable, lab_command(notebook, extra), lab_environment())
 
 
 def lab_command(notebook: Path, extra: Sequence[str]) -> list[str]:

@@ -184,7 +184,9 @@ class Magics:
                 f"it has {plural(count, 'partition')}",
                 f"give an index from 0 to {count - 1}",
             )
-        sc.drop_partition(rdd, options.partition)
+        if not sc.drop_partition(rdd, options.partition):
+            print(f"Partition {options.partition} of {reports.rdd_name(rdd)} is not cached: there was nothing to drop.")
+            return
         print(f"Dropped partition {options.partition} of {reports.rdd_name(rdd)}; it is computed again when needed.")
 
     def _cancel(self, options: Namespace) -> None:

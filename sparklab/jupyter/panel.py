@@ -194,7 +194,9 @@ class Panel:
             # What other cells do changes little here: an ended cell's picture follows once a second.
             ended = not self.running and not self.model.get("open")
             rest = ended and now_s - self._flushed_s < BEAT_S
-            if force or beat or (seq != self._flushed_seq and not rest):
+            # "Nothing has run" stays the picture of that moment: what a later cell caches is not shown in it.
+            lazy = self._builder.lineage is not None and not self.running and not self.model.get("jobs")
+            if force or beat or (seq != self._flushed_seq and not rest and not lazy):
                 self._flushed_seq = seq
                 self._flushed_s = now_s
                 sent = self._show(self._build())

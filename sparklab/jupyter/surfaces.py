@@ -69,7 +69,7 @@ class PanelSurface:
             self._panel.pin()
         if not run.jobs:
             leaves = defined_in(cell, self._shell.user_ns, value)
-            if leaves:
+            if leaves and status == "ok":  # after an error the same question would raise it again
                 self._panel.show_lineage(explain.plan(leaves[-1]))
         # The end is drawn at once, however new the last picture: a headless run may listen no longer.
         self._panel._twin_s = -math.inf
@@ -91,11 +91,13 @@ class LineSurface:
             self._line.show(glance(cell.sc, cell.scope))
 
     def finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
-        self._line.end(self._last_words(cell, run, value) if cell.options is not None else "")
+        self._line.end(self._last_words(cell, status, run, value) if cell.options is not None else "")
 
-    def _last_words(self, cell: Cell, run: Run, value: Any) -> str:
+    def _last_words(self, cell: Cell, status: str, run: Run, value: Any) -> str:
         if run.jobs:
             return run.headline
+        if status != "ok":
+            return NOTHING_RAN
         plans = [explain.text_of(rdd) for rdd in defined_in(cell, self._shell.user_ns, value)]
         return "\n".join([NOTHING_RAN, *plans])
 

@@ -67,6 +67,21 @@ def test_the_picture_of_an_executed_cell_shows_its_end(tmp_path: Path) -> None:
     assert pictures(book.cells[2])[-1].startswith("0 jobs: nothing has run (lazy)")
 
 
+def test_the_picture_of_a_lazy_cell_shows_nothing_of_what_a_later_cell_cached(tmp_path: Path) -> None:
+    book, failed = execute(
+        tmp_path,
+        SET_UP,
+        "%%sparklab\nkept = sc.parallelize(range(4), 2).map(str).persist()",
+        "kept.count()",
+        "import time; time.sleep(1.5)  # longer than an ended panel rests",
+    )
+
+    assert failed == ""
+    html = book.cells[1].outputs[-1].data["text/html"]
+    assert "not run yet" in html
+    assert "in memory" not in html
+
+
 def test_the_picture_of_a_long_last_cell_shows_its_end(tmp_path: Path) -> None:
     book, failed = execute(
         tmp_path, SET_UP, "%%sparklab\nimport time\nsc.parallelize([3.3], 1).map(lambda s: time.sleep(s)).count()"
