@@ -16,8 +16,8 @@ from distributed import Client, Worker, WorkerPlugin
 
 from sparklab import __version__
 from sparklab.cluster import compat, plugin
-from sparklab.cluster.backends import JOIN_S, changes_of
-from sparklab.cluster.orders import Feed, OrderBook, TaskRunner
+from sparklab.cluster.backends import JOIN_S
+from sparklab.cluster.orders import Feed, OrderBook, TaskRunner, changes_of
 from sparklab.cluster.runner import DaskRunner, Lane
 from sparklab.conf import Settings
 from sparklab.errors import ClusterError

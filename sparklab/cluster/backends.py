@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sparklab.cluster.executor import Budgets
 from sparklab.cluster.master import AddressMaster, LocalMaster, Master, ThreadsMaster
-from sparklab.cluster.orders import Feed, OrderBook, TaskRunner
+from sparklab.cluster.orders import Feed, OrderBook, TaskRunner, changes_of
 from sparklab.cluster.resources import ExecutorPlan, find_resources, plan_executors
 from sparklab.cluster.threads import ThreadsRunner
 from sparklab.conf import Settings
@@ -70,11 +70,6 @@ def _attached(target: Any, settings: Settings, on_lost: Callable[[BaseException]
     from sparklab.cluster.attached import AttachedBackend
 
     return AttachedBackend(target, settings, on_lost)
-
-
-def changes_of(stored: Sequence[Any]) -> list[m.BlockChange]:
-    """Block changes of a store as the scheduler takes them."""
-    return [m.BlockChange(c.op, c.rdd, c.partition, c.tier, c.bytes, c.reason) for c in stored]
 
 
 class ThreadsBackend:

@@ -232,9 +232,14 @@ class OrderBook:
         self._stages.pop(stage, None)
 
 
+def changes_of(stored: Sequence[Any]) -> list[m.BlockChange]:
+    """Block changes of a store as the scheduler takes them."""
+    return [m.BlockChange(c.op, c.rdd, c.partition, c.tier, c.bytes, c.reason) for c in stored]
+
+
 def ended(report: TaskReport, executor: int, epoch: int, stage: int) -> m.TaskEnded:
     """The stimulus that `report` means."""
-    changes = [m.BlockChange(c.op, c.rdd, c.partition, c.tier, c.bytes, c.reason) for c in report.changes]
+    changes = changes_of(report.changes)
     outcome: m.Outcome
     match report.status:
         case "succeeded":
