@@ -7,7 +7,6 @@ missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, assert_never
 
 from sparklab.errors import ClusterError, JobCancelled, JobFailed
@@ -15,22 +14,18 @@ from sparklab.events.facts import (
     BlockRemoved,
     ExecutorAdded,
     ExecutorLost,
-    JobEnded,
     MapOutputLost,
     RddUnpersisted,
-    StageEnded,
-    StageStarted,
     bounded,
 )
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.books import apply_changes, book_map_output, count_updates, task_fact
 from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
 from sparklab.scheduler.placement import Placement
-from sparklab.scheduler.planning import plan_of
-from sparklab.scheduler.stages import Stage, StageGraph, demand
+from sparklab.scheduler.stages import StageGraph
 from sparklab.scheduler.state import Effects, Job, Limits, StageRun, State, Task
 from sparklab.scheduler.waiting import ExecutorState
-from sparklab.shuffle.bounds import range_bounds
+from sparklab.scheduler.work import Work
 
 
 class Scheduler:
@@ -46,6 +41,7 @@ class Scheduler:
         self.state = State(limits or Limits())
         self.graph = StageGraph()
         self._placement = Placement(self.state)
+        self._work = Work(self.state, self.graph, self._placement)
         self._without_executor_since_s: float | None = None
 
     @property
@@ -92,7 +88,7 @@ class Scheduler:
     def _take_in(self, stimulus: m.Stimulus) -> None:
         match stimulus:
             case m.JobSubmitted():
-                self._job_submitted(stimulus)
+                self._work.submit(stimulus)
             case m.TaskEnded():
                 self._task_ended(stimulus)
             case m.ExecutorJoined():
@@ -103,11 +99,11 @@ class Scheduler:
                 if stimulus.job in self.jobs:
                     job = self.jobs[stimulus.job].submitted
                     what = f"running job {job.job} ({job.action} at {job.call_site})"
-                    self._finish_job(stimulus.job, "cancelled", JobCancelled(what, stimulus.reason))
+                    self._work.finish(stimulus.job, "cancelled", JobCancelled(what, stimulus.reason))
             case m.StageRejected():
                 run = self.runs.get(stimulus.stage)
                 for job_id in sorted(run.jobs) if run else ():
-                    self._finish_job(job_id, "failed", stimulus.error, stimulus.stage)
+                    self._work.finish(job_id, "failed", stimulus.error, stimulus.stage)
             case m.BlocksChanged():
                 if self._is_current(stimulus.executor, stimulus.epoch):
                     apply_changes(self.state, stimulus.changes, stimulus.executor, stimulus.epoch)
@@ -123,156 +119,6 @@ class Scheduler:
                 self._tick(stimulus.now_s)
             case _:
                 assert_never(stimulus)
-
-    # --- jobs -------------------------------------------------------------------------------------
-
-    def _job_submitted(self, s: m.JobSubmitted) -> None:
-        stage = self.graph.result_stage(s.rdd, len(s.partitions))
-        positions: dict[int, list[int]] = {}
-        for position, partition in enumerate(s.partitions):
-            positions.setdefault(partition, []).append(position)
-        self.jobs[s.job] = Job(s, stage, self.state.now_s, positions)
-        self.state.out.facts.append(plan_of(s, stage, self.blocks, self.outputs))
-        if not positions:
-            self._finish_job(s.job, "succeeded", None)
-            return
-        self._require(stage, set(positions), s.job)
-
-    def _finish_job(self, job_id: int, status: str, error: BaseException | None, stage: int = -1) -> None:
-        job = self.jobs.pop(job_id)
-        self.state.out.instructions.append(m.JobFinished(job_id, error))
-        for stage_id in sorted(job.stages):
-            run = self.runs.get(stage_id)
-            if run is None:
-                continue
-            run.jobs.discard(job_id)
-            if not run.jobs:
-                self._end_run(run, "cancelled" if status == "succeeded" else status)
-        text = bounded(str(error).splitlines()[0]) if error is not None and str(error) else ""
-        self.state.out.facts.append(JobEnded(job_id, status, self.state.now_s - job.started_s, text, stage))
-
-    # --- stages -----------------------------------------------------------------------------------
-
-    def _require(self, stage: Stage, partitions: Iterable[int], job: int) -> None:
-        """Have `partitions` of `stage` computed for `job`, and before them whatever they need. Iterative."""
-        stack: list[tuple[Stage, set[int]]] = [(stage, set(partitions))]
-        while stack and job in self.jobs:
-            stage, wanted = stack.pop()
-            run = self.runs.get(stage.id)
-            if run is None:
-                run = self.runs[stage.id] = StageRun(stage, {job}, set())
-            run.jobs.add(job)
-            self.jobs[job].stages.add(stage.id)
-            new = wanted - run.todo
-            run.todo |= new
-            if run.prepared and not new:
-                # Already at work on all that is wanted: its own parents were required when it began.
-                continue
-            stack.extend(self._look_again(run))
-
-    def _look_again(self, run: StageRun) -> list[tuple[Stage, set[int]]]:
-        """What `run` still waits for. Starts its next attempt when that is nothing."""
-        waiting_or_running = run.waiting.waiting | run.running.keys()
-        idle = run.todo - waiting_or_running
-        _, shuffles = demand(run.stage, run.todo, self.blocks.is_cached)
-        run.waiting_for = {s for s in shuffles if not self._available(s)}
-        if not run.waiting_for:
-            if run.prepared:
-                for partition in sorted(idle):
-                    run.waiting.add(partition, self._placement.preferred(run.stage, partition))
-            else:
-                self._start_attempt(run, idle)
-            return []
-        # Tasks that wait must wait longer: the map outputs they would read are being made again.
-        for partition in list(run.waiting.waiting):
-            run.waiting.waiting.discard(partition)
-        run.prepared = False
-        needed = []
-        for shuffle in sorted(run.waiting_for):
-            parent = self.graph.map_stage(shuffle)
-            assert parent is not None
-            needed.append((parent, set(self.outputs.shuffles[shuffle].missing())))
-        return needed
-
-    def _available(self, shuffle: int) -> bool:
-        parent = self.graph.map_stage(shuffle)
-        assert parent is not None
-        assert parent.writes is not None
-        return self.outputs.ensure(parent.writes).complete
-
-    def _start_attempt(self, run: StageRun, partitions: set[int]) -> None:
-        stage = run.stage
-        job = self.jobs[min(run.jobs)]
-        try:
-            for spec in stage.reads:
-                if self.outputs.complete(spec.shuffle_id):
-                    self._fix_bounds(spec.shuffle_id)
-        except Exception as error:  # comparing the user's keys is the user's code
-            for job_id in sorted(run.jobs):
-                self._finish_job(job_id, "failed", error, stage.id)
-            return
-        run.attempt += 1
-        run.prepared = True
-        if run.attempt == 0:
-            run.started_s = self.state.now_s
-        self.state.out.facts.append(StageStarted(stage.id, job.submitted.job, run.attempt, tuple(sorted(partitions))))
-        # A block evicted in mid-stage brings a task back to a shuffle the plan did not need: hand over all there are.
-        inputs = {
-            spec.shuffle_id: self.outputs.input_of(spec.shuffle_id)
-            for spec in stage.reads
-            if self.outputs.complete(spec.shuffle_id)
-        }
-        payload = job.submitted.payload if stage.writes is None else None
-        self.state.out.instructions.append(
-            m.StagePrepared(
-                stage.id,
-                run.attempt,
-                stage.rdd,
-                stage.rdds,
-                stage.writes,
-                payload,
-                inputs,
-                job.submitted.job,
-                job.submitted.properties,
-            )
-        )
-        self._placement.fill_evenly(run)
-        for partition in sorted(partitions):
-            run.waiting.add(partition, self._placement.preferred(stage, partition))
-
-    def _fix_bounds(self, shuffle: int) -> None:
-        outputs = self.outputs.shuffles[shuffle]
-        if outputs.spec.ordering is not None and outputs.bounds is None:
-            samples = [location.output.samples for location in outputs.locations if location is not None]
-            outputs.bounds = range_bounds(samples, outputs.spec.num_partitions, outputs.spec.ordering.ascending)
-
-    def _end_run(self, run: StageRun, status: str) -> None:
-        del self.runs[run.stage.id]
-        by_executor: dict[tuple[int, int], list[int]] = {}
-        for ids in run.running.values():
-            for task_id in ids:
-                task = self.tasks[task_id]
-                by_executor.setdefault((task.executor, task.epoch), []).append(task_id)
-        for (executor, epoch), ids_there in sorted(by_executor.items()):
-            self.state.out.instructions.append(m.CancelTasks(executor, epoch, tuple(sorted(ids_there))))
-        if run.attempt >= 0:
-            job = min(run.jobs, default=-1)
-            wall_s = self.state.now_s - run.started_s
-            self.state.out.facts.append(StageEnded(run.stage.id, job, run.attempt, status, wall_s))
-        self.state.out.instructions.append(m.StageForgotten(run.stage.id))
-
-    def _run_done(self, run: StageRun) -> None:
-        self._end_run(run, "succeeded")
-        if run.stage.writes is not None:
-            shuffle = run.stage.writes.shuffle_id
-            for child in [r for r in self.runs.values() if shuffle in r.waiting_for]:
-                self._continue(child)
-
-    def _continue(self, run: StageRun) -> None:
-        """Look again at what `run` needs, on behalf of one of its jobs."""
-        for stage, partitions in self._look_again(run):
-            if run.jobs:
-                self._require(stage, partitions, min(run.jobs))
 
     # --- tasks ------------------------------------------------------------------------------------
 
@@ -323,7 +169,7 @@ class Scheduler:
             return
         if failed is not None:
             for job_id in sorted(run.jobs):
-                self._finish_job(job_id, "failed", failed, task.stage)
+                self._work.finish(job_id, "failed", failed, task.stage)
         elif isinstance(outcome, m.Succeeded):
             run.task_s += s.duration_s
             run.task_count += 1
@@ -334,11 +180,11 @@ class Scheduler:
             run.prepared = False
             run.fruitless_attempts += 1
             if run.fruitless_attempts > self.state.limits.max_stage_attempts * max(len(self.executors), 1):
-                self._give_up(run, f"map outputs of shuffle {outcome.shuffle} were lost again and again: {error}")
+                self._work.give_up(run, f"map outputs of shuffle {outcome.shuffle} were lost again and again: {error}")
             else:
-                self._continue(run)
+                self._work.continue_run(run)
         else:
-            self._continue(run)
+            self._work.continue_run(run)
 
     def _partition_done(self, run: StageRun, partition: int, value: Any) -> None:
         if partition not in run.todo:
@@ -350,9 +196,9 @@ class Scheduler:
                 self.state.out.instructions.append(m.ResultReady(job_id, position, value))
         if not run.todo:
             jobs = sorted(run.jobs)
-            self._run_done(run)
+            self._work.run_done(run)
             if run.stage.writes is None:
-                self._finish_job(jobs[0], "succeeded", None)
+                self._work.finish(jobs[0], "succeeded", None)
 
     def _count_loss(self, run: StageRun | None, task: Task) -> JobFailed | None:
         if run is None:
@@ -365,15 +211,6 @@ class Scheduler:
             f"{losses} executors died while they worked on it",
             "look for what ends or exhausts the process: os._exit, a crash in C code, memory",
         )
-
-    def _give_up(self, run: StageRun, found: str) -> None:
-        error = JobFailed(
-            f"running stage {run.stage.id} ({run.stage.rdd.operator})",
-            found,
-            "look at the executors: %sparklab executors",
-        )
-        for job_id in sorted(run.jobs):
-            self._finish_job(job_id, "failed", error, run.stage.id)
 
     # --- executors --------------------------------------------------------------------------------
 
@@ -411,7 +248,7 @@ class Scheduler:
                 self._task_ended(m.TaskEnded(task_id, s.executor, s.epoch, m.Lost(s.reason)))
         for run in list(self.runs.values()):
             if run.stage.id in self.runs:
-                self._continue(run)
+                self._work.continue_run(run)
                 self._placement.prefer_again(run)
 
     def _shuffle_forgotten(self, shuffle: int, readers_stay: bool) -> None:
@@ -439,7 +276,7 @@ class Scheduler:
                     f"no executor for {self.state.limits.no_executor_timeout_s:.0f} s",
                     "start executors again: %sparklab start, or sc.stop() and a new SparkContext",
                 )
-                self._finish_job(job_id, "failed", error)
+                self._work.finish(job_id, "failed", error)
 
     # --- for tests --------------------------------------------------------------------------------
 
