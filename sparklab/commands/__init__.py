@@ -1,4 +1,4 @@
-"""The command line: ``lab``, ``demo``, ``doctor`` and ``test``. Each command lives in the module of its name."""
+"""The command line: ``lab``, ``demo``, ``install-kernel``, ``doctor``, ``test``; a module for each."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ def _run(asked: argparse.Namespace, rest: list[str]) -> int:
         from sparklab.commands.demo import run_demo
 
         return run_demo(asked.notebook, asked.out, asked.timeout)
+    if asked.command == "install-kernel":
+        from sparklab.commands.kernelspec import install_kernel
+
+        return install_kernel(
+            asked.name, asked.display_name, sys.prefix if asked.sys_prefix else asked.prefix, asked.user
+        )
     if asked.command == "doctor":
         from sparklab.doctor import examine, report
 
@@ -56,6 +62,13 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--notebook", help="another notebook than the start notebook")
     demo.add_argument("--out", default="out", help="folder for the executed notebook and its page (default: out)")
     demo.add_argument("--timeout", type=float, default=900.0, metavar="S", help="seconds for all of it (default: 900)")
+    kernel = commands.add_parser("install-kernel", help='put the kernel "SparkLab (Python)" into Jupyter\'s launcher')
+    kernel.add_argument("--name", default="sparklab", help="its folder and its name on command lines")
+    kernel.add_argument("--display-name", default="SparkLab (Python)", help="its name in the launcher")
+    where = kernel.add_mutually_exclusive_group()
+    where.add_argument("--user", action="store_true", default=True, help="for this user, any environment (default)")
+    where.add_argument("--sys-prefix", action="store_true", help="for this environment alone")
+    where.add_argument("--prefix", help="under PREFIX/share/jupyter")
     commands.add_parser("doctor", help="check this installation, with what to do about each finding")
     commands.add_parser("test", help="run the tests of this checkout; further arguments go to pytest")
     return parser
