@@ -234,7 +234,7 @@ class OrderBook:
 
 def changes_of(stored: Sequence[Any]) -> list[m.BlockChange]:
     """Block changes of a store as the scheduler takes them."""
-    return [m.BlockChange(c.op, c.rdd, c.partition, c.tier, c.bytes, c.reason) for c in stored]
+    return [m.BlockChange(c.op, c.rdd, c.partition, c.tier, c.bytes, c.reason, c.records) for c in stored]
 
 
 def ended(report: TaskReport, executor: int, epoch: int, stage: int) -> m.TaskEnded:

@@ -214,6 +214,7 @@ class BlockStored:
     bytes: int
     # it had been held before and was lost or evicted: computed again
     recomputed: bool = False
+    records: int = -1  # -1 where they were not counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,14 @@ class CachedRdd:
     ----------
     blocks : dict
         Partition -> executor -> (tier, bytes); only partitions that are held.
-    lost, recomputed : set of int
-        Partitions that were held and are no longer; and those held again after that.
+    lost : dict of int to str
+        Partitions that were held and went with an executor, by hand or with a damaged file -> why, as people say it.
+    evicted : set of int
+        Partitions that left for lack of room: not cached, and nothing was lost.
+    recomputed : set of int
+        Partitions that are held again after they were lost or evicted.
+    records : dict of int to int
+        Partition -> records, as counted when it was stored; known still when it is held no more.
     """
 
     rdd: int
@@ -53,8 +59,10 @@ class CachedRdd:
     level: str
     partitions: int
     blocks: dict[int, dict[int, tuple[str, int]]] = field(default_factory=dict)
-    lost: set[int] = field(default_factory=set)
+    lost: dict[int, str] = field(default_factory=dict)
+    evicted: set[int] = field(default_factory=set)
     recomputed: set[int] = field(default_factory=set)
+    records: dict[int, int] = field(default_factory=dict)
 
     def states(self) -> str:
         """One byte per partition."""
@@ -62,7 +70,7 @@ class CachedRdd:
         return "".join(map(self.state, range(count)))
 
     def state(self, partition: int) -> str:
-        """Waiting (not held yet), held in memory, on disk or twice, or lost."""
+        """Waiting (not held, or evicted), held in memory, on disk or twice, or lost."""
         holders = self.blocks.get(partition)
         if not holders:
             return states.LOST if partition in self.lost else states.WAITING
@@ -83,11 +91,11 @@ class CachedRdd:
 
 @dataclass(slots=True)
 class ShuffleView:
-    """A shuffle's map outputs: map -> (executor, bytes) of those present, and which were lost or made again."""
+    """A shuffle's map outputs: map -> (executor, bytes) of those present, why others were lost, which were remade."""
 
     shuffle: int
     bytes: int = 0
     outputs: dict[int, tuple[int, int]] = field(default_factory=dict)
-    lost: set[int] = field(default_factory=set)
+    lost: dict[int, str] = field(default_factory=dict)
     recomputed: set[int] = field(default_factory=set)
     maps: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from sparklab.events import facts as f
 from sparklab.events.held import CachedRdd, ExecutorView, ShuffleView
@@ -13,7 +13,7 @@ from sparklab.events.work import MAX_PARTITIONS
 KEPT_SHUFFLES: Final = 1_000
 KEPT_CACHES: Final = 1_000
 KEPT_NOTES: Final = 50
-KEPT_RECOVERED: Final = 10_000  # blocks that one task brings back
+KEPT_BROUGHT: Final = 10_000  # blocks that one task stores
 
 
 @dataclass(slots=True)
@@ -23,6 +23,25 @@ class Note:
     time_s: float
     subject: str
     message: str
+
+
+class Brought(NamedTuple):
+    """What a task stored before it ended."""
+
+    kind: str  # "cache" | "shuffle"
+    subject: int  # RDD or shuffle
+    place: int  # partition or map
+    again: bool  # it had been there before
+
+
+def why_lost(reason: str, executor: int) -> str:
+    """`reason` of a fact as people say it, after "lost"."""
+    return {
+        "executor_lost": f"with executor {executor}",
+        "dropped": "dropped by hand",
+        "corrupt": f"its file on executor {executor} was damaged",
+        "fetch_failed": f"executor {executor} did not send it",
+    }.get(reason, f.bounded(reason))
 
 
 def is_partition(index: int) -> bool:
@@ -49,8 +68,8 @@ class Holdings:
         self.shuffles: dict[int, ShuffleView] = {}
         self.evictions: deque[Note] = deque(maxlen=KEPT_NOTES)
         self.losses: deque[Note] = deque(maxlen=KEPT_NOTES)
-        # Executor -> what its task has brought back so far: such facts stand before that of the task's end.
-        self._recovered: dict[int, list[tuple[str, int, int]]] = {}
+        # Executor -> what its task has stored so far: such facts stand before that of the task's end.
+        self._brought: dict[int, list[Brought]] = {}
 
     # --- executors --------------------------------------------------------------------------------
 
@@ -76,7 +95,7 @@ class Holdings:
         if executor is not None:
             self._forget_blocks_on(fact.executor)
             executor.alive, executor.reason, executor.running = False, fact.reason, 0
-        self._recovered.pop(fact.executor, None)
+        self._brought.pop(fact.executor, None)
 
     def _current(self, number: int, epoch: int) -> ExecutorView | None:
         """The executor, if it is this incarnation of it."""
@@ -88,10 +107,10 @@ class Holdings:
         executor = self.executors.get(number)
         return executor is not None and executor.epoch > epoch
 
-    def _note_recovered(self, executor: int, what: tuple[str, int, int]) -> None:
-        brought_back = self._recovered.setdefault(executor, [])
-        if len(brought_back) < KEPT_RECOVERED:
-            brought_back.append(what)
+    def _note_brought(self, executor: int, what: Brought) -> None:
+        brought = self._brought.setdefault(executor, [])
+        if len(brought) < KEPT_BROUGHT:
+            brought.append(what)
 
     # --- caches -----------------------------------------------------------------------------------
 
@@ -118,14 +137,18 @@ class Holdings:
         del self.cache[rdd]
 
     def _block_stored(self, fact: f.BlockStored) -> None:
-        if fact.recomputed:
-            self._note_recovered(fact.executor, ("cache", fact.rdd, fact.partition))
         cached = self.cache.get(fact.rdd)
+        # A block that only moves to disk was not computed.
+        if cached is None or fact.executor not in cached.blocks.get(fact.partition, ()):
+            self._note_brought(fact.executor, Brought("cache", fact.rdd, fact.partition, fact.recomputed))
         if cached is None or not is_partition(fact.partition) or self._is_stale(fact.executor, fact.epoch):
             return  # a task that began before unpersist() may tell of blocks that are thrown away at once
         self._take_block(cached, fact.partition, fact.executor)
         cached.blocks.setdefault(fact.partition, {})[fact.executor] = (fact.tier, fact.bytes)
-        cached.lost.discard(fact.partition)
+        cached.lost.pop(fact.partition, None)
+        cached.evicted.discard(fact.partition)
+        if fact.records >= 0:
+            cached.records[fact.partition] = fact.records
         if fact.recomputed:
             cached.recomputed.add(fact.partition)
         executor = self.executors.get(fact.executor)
@@ -150,16 +173,19 @@ class Holdings:
         if cached is None or not is_partition(fact.partition) or self._is_stale(fact.executor, fact.epoch):
             return
         self._take_block(cached, fact.partition, fact.executor)
-        if fact.reason != "unpersisted":
-            self._note_lost(cached, fact.partition)
+        if fact.reason not in ("unpersisted", "evicted"):
+            self._note_lost(cached, fact.partition, why_lost(fact.reason, fact.executor))
         if fact.reason == "evicted":
+            if fact.partition not in cached.blocks:
+                cached.evicted.add(fact.partition)
+                cached.recomputed.discard(fact.partition)
             text = f"evicted {cached.name}[{fact.partition}], {fact.bytes / 2**20:.1f} MiB, LRU"
             self.evictions.append(Note(self.time_s, cached.name, text))
 
     @staticmethod
-    def _note_lost(cached: CachedRdd, partition: int) -> None:
-        if partition not in cached.blocks:
-            cached.lost.add(partition)
+    def _note_lost(cached: CachedRdd, partition: int, why: str) -> None:
+        if partition not in cached.blocks and partition not in cached.evicted:
+            cached.lost.setdefault(partition, why)
             cached.recomputed.discard(partition)
 
     def _forget_blocks_on(self, number: int) -> None:
@@ -167,7 +193,7 @@ class Holdings:
         for cached in self.cache.values():
             for partition in [p for p, holders in cached.blocks.items() if number in holders]:
                 self._take_block(cached, partition, number)
-                self._note_lost(cached, partition)
+                self._note_lost(cached, partition, why_lost("executor_lost", number))
 
     # --- shuffles ---------------------------------------------------------------------------------
 
@@ -182,14 +208,14 @@ class Holdings:
 
     def _map_output_stored(self, fact: f.MapOutputStored) -> None:
         if fact.recomputed:
-            self._note_recovered(fact.executor, ("shuffle", fact.shuffle, fact.map))
+            self._note_brought(fact.executor, Brought("shuffle", fact.shuffle, fact.map, True))
         if not is_partition(fact.map) or self._is_stale(fact.executor, fact.epoch):
             return
         shuffle = self._shuffle(fact.shuffle)
         _, before_bytes = shuffle.outputs.get(fact.map, (0, 0))
         shuffle.bytes += fact.bytes - before_bytes
         shuffle.outputs[fact.map] = (fact.executor, fact.bytes)
-        shuffle.lost.discard(fact.map)
+        shuffle.lost.pop(fact.map, None)
         if fact.recomputed:
             shuffle.recomputed.add(fact.map)
 
@@ -199,5 +225,5 @@ class Holdings:
         shuffle = self._shuffle(fact.shuffle)
         _, before_bytes = shuffle.outputs.pop(fact.map, (0, 0))
         shuffle.bytes -= before_bytes
-        shuffle.lost.add(fact.map)
+        shuffle.lost[fact.map] = why_lost(fact.reason, fact.executor)
         shuffle.recomputed.discard(fact.map)

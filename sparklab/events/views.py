@@ -7,7 +7,7 @@ the newest finished jobs are kept with their stages; of older ones their scope k
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, NamedTuple
 
 from sparklab.events import facts as f
@@ -209,10 +209,10 @@ class Views(Holdings):
             tasks = sum(partition not in lost for partition in fact.partitions)
             job.planned[fact.stage] = max(job.planned.get(fact.stage, 0), tasks)
 
-    def _lost_outputs(self, stage: StageView) -> set[int]:
+    def _lost_outputs(self, stage: StageView) -> Collection[int]:
         """Maps whose outputs the stage had made and that were lost: making them again is no task of a plan."""
         shuffle = self.shuffles.get(stage.node.shuffle)
-        return shuffle.lost if shuffle is not None else set()
+        return shuffle.lost if shuffle is not None else ()
 
     def _stage_ended(self, fact: f.StageEnded) -> None:
         stage = self.stages.get(fact.stage)
@@ -253,7 +253,7 @@ class Views(Holdings):
             executor.running = max(0, executor.running - 1)
 
     def _task_ended(self, fact: f.TaskEnded) -> None:
-        recovered = self._recovered.pop(fact.executor, ())
+        brought = self._brought.pop(fact.executor, ())
         self.tasks_total += 1
         executor = self.executors.get(fact.executor)
         if executor is not None and fact.status == "succeeded":
@@ -267,9 +267,13 @@ class Views(Holdings):
             self._end_task(stage, task.partition, fact)
         if job is None:
             return
-        for kind, subject, index in recovered:
-            (job.recomputed_blocks if kind == "cache" else job.recomputed_outputs).add((subject, index))
+        for kind, subject, place, again in brought:
+            if kind == "cache":
+                job.block_computed(subject, place)
+            if again:
+                (job.recomputed_blocks if kind == "cache" else job.recomputed_outputs).add((subject, place))
         if fact.status == "succeeded":
+            job.asked_caches(task.stage, task.partition, fact.cache_hits, fact.cache_misses)
             job.task_done(task.stage, task.partition, task.first, fact.recovers == "shuffle")
             job.add(fact)
 

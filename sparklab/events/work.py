@@ -20,6 +20,21 @@ _UNSEEN: Final = 0
 _STARTED: Final = 1
 _DONE: Final = 2
 
+FOUND: Final = 1  # a task took a cached partition as it was held
+MISSED: Final = 2  # a task computed a partition of a cached RDD
+
+
+def _put(row: bytearray, index: int, code: int) -> None:
+    """`row` has `code` at `index`, and grows to it; an index that can be none is passed over."""
+    if 0 <= index < MAX_PARTITIONS:
+        if index >= len(row):
+            row.extend(bytes(index + 1 - len(row)))
+        row[index] = code
+
+
+def _get(row: bytearray | None, index: int) -> int:
+    return row[index] if row is not None and 0 <= index < len(row) else 0
+
 
 class Attempt(NamedTuple):
     """One ended attempt at a partition; times in seconds, on the clock of the facts."""
@@ -144,6 +159,8 @@ class JobView:
     spilled_bytes: int = 0
     recomputed_blocks: set[tuple[int, int]] = field(default_factory=set)  # (rdd, partition)
     recomputed_outputs: set[tuple[int, int]] = field(default_factory=set)  # (shuffle, map)
+    blocks: dict[int, bytearray] = field(default_factory=dict)  # RDD -> per partition, 1 where this job stored it
+    asked: dict[int, bytearray] = field(default_factory=dict)  # stage -> per partition, FOUND | MISSED
 
     @property
     def job(self) -> int:
@@ -201,6 +218,25 @@ class JobView:
         seen = self.tasks.get(stage, bytearray())
         if 0 <= partition < len(seen) and seen[partition] != _UNSEEN:
             seen[partition] = _UNSEEN if first and recovered_output else _DONE
+
+    def block_computed(self, rdd: int, partition: int) -> None:
+        """A task of this job has computed and stored a partition of a cached RDD."""
+        _put(self.blocks.setdefault(rdd, bytearray()), partition, 1)
+
+    def asked_caches(self, stage: int, partition: int, hits: int, misses: int) -> None:
+        """A task has found `hits` cached partitions and computed `misses`; one that asked for none leaves no trace."""
+        if hits or misses:
+            code = FOUND * bool(hits) | MISSED * bool(misses)
+            _put(self.asked.setdefault(stage, bytearray()), partition, code)
+
+    def was_found(self, stage: int, partition: int, rdd: int, cached: int) -> bool:
+        """Whether the task at `partition` of `stage` took partition `cached` of the cached `rdd` as it was held.
+
+        Where a task found some cached partitions and computed others, those that it did not store were found.
+        """
+        if _get(self.blocks.get(rdd), cached):
+            return False
+        return bool(_get(self.asked.get(stage), partition) & FOUND)
 
     def add(self, fact: f.TaskEnded) -> None:
         """The numbers of an attempt that succeeded belong to the job."""

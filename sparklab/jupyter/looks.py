@@ -222,11 +222,7 @@ class JobLook:
         return view.bytes, running
 
     def facts(self, stage: StageNode, rdd: RddNode) -> list[tuple[str, str]]:
-        held = self.held.get(rdd.rdd)
-        rows = []
-        if held is not None and held.cached.blocks:
-            on_disk = f", {mib(held.disk_bytes)} on disk" if held.disk_bytes else ""
-            rows.append(("Bytes", f"{mib(held.memory_bytes)} in memory{on_disk}"))
+        rows = held_rows(self.held.get(rdd.rdd))
         view = self._stage(stage)
         if view is not None and view.durations_s and rdd.rdd == stage.rdds[-1]:
             ordered = sorted(view.durations_s)
@@ -235,6 +231,21 @@ class JobLook:
 
     def acts(self, rdd: RddNode) -> list[dict[str, Any]]:
         return acts(self.views, rdd, self.held.get(rdd.rdd))
+
+
+def held_rows(held: Holding | None) -> list[tuple[str, str]]:
+    """How many records a cached RDD has, as far as they were counted, and its bytes."""
+    if held is None:
+        return []
+    rows = []
+    known, whole = held.cached.records, len(held.states)
+    if known:
+        of = plural(whole, "partition") if len(known) >= whole else f"{len(known):,} of {plural(whole, 'partition')}"
+        rows.append(("Records", f"{sum(known.values()):,} in {of}"))
+    if held.cached.blocks:
+        on_disk = f", {mib(held.disk_bytes)} on disk" if held.disk_bytes else ""
+        rows.append(("Bytes", f"{mib(held.memory_bytes)} in memory{on_disk}"))
+    return rows
 
 
 def acts(views: Views, rdd: RddNode, held: Holding | None) -> list[dict[str, Any]]:
@@ -329,7 +340,7 @@ class LazyLook:
         return (view.bytes if view is not None else 0), False
 
     def facts(self, stage: StageNode, rdd: RddNode) -> list[tuple[str, str]]:
-        return []
+        return held_rows(self.held.get(rdd.rdd))
 
     def acts(self, rdd: RddNode) -> list[dict[str, Any]]:
         return acts(self.views, rdd, self.held.get(rdd.rdd))

@@ -92,7 +92,7 @@ def executors(sc: SparkContext) -> Rows:
 
 
 def cache(sc: SparkContext) -> Rows:
-    """The persisted RDDs of which something is held or was lost, by number."""
+    """The persisted RDDs of which something is held, was evicted or was lost, by number."""
     with sc.bus.lock:
         return [
             {
@@ -101,13 +101,14 @@ def cache(sc: SparkContext) -> Rows:
                 "at": cached.call_site,
                 "level": cached.level,
                 "held": f"{cached.held}/{max(cached.partitions, cached.held)}",
+                "evicted": len(cached.evicted),
                 "lost": len(cached.lost),
                 "recomputed": len(cached.recomputed),
                 "memory_bytes": cached.bytes("memory"),
                 "disk_bytes": cached.bytes("disk"),
             }
             for _, cached in sorted(sc.bus.views.cache.items())
-            if cached.held or cached.lost
+            if cached.held or cached.lost or cached.evicted
         ]
 
 

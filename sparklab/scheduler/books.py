@@ -18,7 +18,9 @@ def apply_changes(state: State, changes: Iterable[m.BlockChange], executor: int,
             again = state.blocks.store(change.rdd, change.partition, executor, change.tier, change.bytes)
             recovered = "cache" if again else recovered
             state.out.facts.append(
-                BlockStored(change.rdd, change.partition, executor, epoch, change.tier, change.bytes, again)
+                BlockStored(
+                    change.rdd, change.partition, executor, epoch, change.tier, change.bytes, again, change.records
+                )
             )
         elif state.blocks.remove(change.rdd, change.partition, executor) or change.reason != "unpersisted":
             state.out.facts.append(

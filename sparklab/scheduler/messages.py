@@ -23,6 +23,7 @@ class BlockChange:
     tier: str  # "memory" | "disk" | "" where removed
     bytes: int
     reason: str = ""  # of a removal: "evicted" | "dropped" | "corrupt" | "unpersisted"
+    records: int = -1  # of what was stored, -1 where it is not known
 
 
 @dataclass(frozen=True, slots=True)

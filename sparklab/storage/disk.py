@@ -24,12 +24,13 @@ def is_disk_full(error: OSError) -> bool:
 class DiskBlock:
     """One partition's frames in a file."""
 
-    __slots__ = ("bytes", "level", "path")
+    __slots__ = ("bytes", "level", "path", "records")
 
-    def __init__(self, path: str, bytes_: int, level: StorageLevel) -> None:
+    def __init__(self, path: str, bytes_: int, level: StorageLevel, records: int) -> None:
         self.path: Final = path
         self.bytes: Final = bytes_
         self.level: Final = level
+        self.records: Final = records
 
     def batches(self) -> Iterator[list[Any]]:
         """Yields the records; the whole file is verified before the first one is handed out.
@@ -99,7 +100,7 @@ class DiskTier:
         if writer is None:
             return None
         try:
-            if all(writer.append(held.frame()) for held in block.batches):
+            if all(writer.append(held.frame(), held.records) for held in block.batches):
                 return writer.commit(block.level)
             return None
         finally:
@@ -112,11 +113,11 @@ class BlockWriter:
     def __init__(self, path: str, temporary: str) -> None:
         self._path = path
         self._temporary = temporary
-        self.bytes = 0
+        self.bytes = self.records = 0
         self._fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
-    def append(self, data: Buffer) -> bool:
-        """Whether `data` follows what was written before; False when the disk is full: nothing of it counts then."""
+    def append(self, data: Buffer, records: int) -> bool:
+        """Whether `data` (`records` of them) follows what was written; False when the disk is full: none counts."""
         view = memoryview(data)
         at = self.bytes
         try:
@@ -129,6 +130,7 @@ class BlockWriter:
                 return False
             raise
         self.bytes = at
+        self.records += records
         return True
 
     def commit(self, level: StorageLevel) -> DiskBlock:
@@ -136,7 +138,7 @@ class BlockWriter:
         os.rename(self._temporary, self._path)
         os.close(self._fd)
         self._fd = -1
-        return DiskBlock(self._path, self.bytes, level)
+        return DiskBlock(self._path, self.bytes, level, self.records)
 
     def take_back(self) -> Iterator[list[Any]]:
         """Yields the records written so far; the file has no name any more and is gone when they are read."""

@@ -29,6 +29,7 @@ class BlockChange:
     tier: str  # "memory" | "disk"
     bytes: int
     reason: str = ""
+    records: int = -1  # of what was stored; -1 of a removal
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Ledger:
                 self._memory.used_bytes -= block.bytes
             else:
                 self._memory.add_reserved(block_id, block)
-                self._changes.append(BlockChange("stored", *block_id, "memory", block.bytes))
+                self._changes.append(BlockChange("stored", *block_id, "memory", block.bytes, records=block.records))
 
     def keep_on_disk(self, block_id: BlockId, block: DiskBlock, flight: Flight) -> None:
         """`block` is held, unless it was dropped meanwhile: then its file is gone."""
@@ -122,7 +123,7 @@ class Ledger:
                 block.remove()
             else:
                 self._files[block_id] = block
-                self._changes.append(BlockChange("stored", *block_id, "disk", block.bytes))
+                self._changes.append(BlockChange("stored", *block_id, "disk", block.bytes, records=block.records))
 
     def discard(self, block_id: BlockId, block: DiskBlock) -> None:
         """`block`, whose file is damaged, is not held any more."""
@@ -199,7 +200,7 @@ class Ledger:
                 self._changes.append(BlockChange("removed", *block_id, "memory", block.bytes, "evicted"))
             else:
                 self._files[block_id] = on_disk
-                self._changes.append(BlockChange("stored", *block_id, "disk", on_disk.bytes))
+                self._changes.append(BlockChange("stored", *block_id, "disk", on_disk.bytes, records=on_disk.records))
         return True
 
     # --- telling --------------------------------------------------------------------------------------------

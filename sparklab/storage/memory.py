@@ -15,11 +15,12 @@ BlockId: TypeAlias = tuple[int, int]  # RDD, partition
 class MemoryBlock:
     """One partition's batches in memory."""
 
-    __slots__ = ("batches", "bytes", "leaving", "level")
+    __slots__ = ("batches", "bytes", "leaving", "level", "records")
 
     def __init__(self, batches: Sequence[Held], bytes_: int, level: StorageLevel) -> None:
         self.batches: Final = batches
         self.bytes: Final = bytes_
+        self.records: Final = sum(held.records for held in batches)
         self.level: Final = level
         self.leaving = False  # chosen for eviction by some thread, still readable
 

@@ -42,7 +42,7 @@ class BlockStore:
     >>> list(store.get_or_compute(7, 0, StorageLevel.MEMORY_ONLY, lambda: iter("abc"), task))
     ['a', 'b', 'c']
     >>> store.drain_changes()
-    [BlockChange(op='stored', rdd=7, partition=0, tier='memory', bytes=174, reason='')]
+    [BlockChange(op='stored', rdd=7, partition=0, tier='memory', bytes=174, reason='', records=3)]
     """
 
     def __init__(self, directory: str, memory_budget_bytes: int) -> None:
@@ -181,7 +181,7 @@ class BlockStore:
             return chain(_consumed(seen), (batch for batch, _ in drawn))
         try:
             while seen:
-                if not writer.append(seen[0].frame()):
+                if not writer.append(seen[0].frame(), seen[0].records):
                     self._warn_disk_full(block_id)
                     return chain(writer.take_back(), _consumed(seen), (batch for batch, _ in drawn))
                 del seen[0]
@@ -189,7 +189,7 @@ class BlockStore:
                 frames = dump_frames(batch)
                 size.learn(len(batch), sum(map(len, frames)))
                 # joined, so that a batch is on disk whole or not at all
-                if not writer.append(b"".join(frames)):
+                if not writer.append(b"".join(frames), len(batch)):
                     self._warn_disk_full(block_id)
                     return chain(writer.take_back(), (batch,), (batch for batch, _ in drawn))
             block = writer.commit(level)

@@ -63,7 +63,7 @@ class Story:
         for i in partitions:
             for copy in range(copies):
                 executor = (i + copy) % self.executors
-                self.add(BlockStored(rdd, i, executor, self.epochs[executor], tier, int(bytes_), recomputed))
+                self.add(BlockStored(rdd, i, executor, self.epochs[executor], tier, int(bytes_), recomputed, 70_000))
         return self
 
     def start(self, stage: int, job: int, partitions: Sequence[int], attempt: int = 0) -> Story:
@@ -97,7 +97,7 @@ class Story:
             at = i % self.executors if executor is None else executor
             task = self.begin(stage, i, at)
             if stores >= 0:
-                self.add(BlockStored(stores, i, at, self.epochs[at], "memory", int(block), recovers == "cache"))
+                self.add(BlockStored(stores, i, at, self.epochs[at], "memory", int(block), recovers == "cache", 70_000))
             if shuffle >= 0:
                 again = recovers == "shuffle"
                 self.add(MapOutputStored(shuffle, i, at, self.epochs[at], int(bytes_), 100, again))

@@ -159,6 +159,15 @@ def test_every_command_of_a_card_says_its_cost_and_its_line() -> None:
     assert node(model_of(facts.word_count()), "map")["acts"][0]["code"] == "%sparklab persist 12 MEMORY_ONLY"
 
 
+def test_the_card_of_a_cached_rdd_counts_its_records_also_those_that_were_lost() -> None:
+    rows = dict(node(model_of(facts.killed_executor(answered=False)), "words")["facts"])
+    assert rows["Records"] == "1,680,000 in 24 partitions"
+    assert rows["Bytes"] == "42.0 MiB in memory"
+    part = dict(node(model_of(facts.word_count(done=14), narrow=True), "reduceByKey")["facts"])
+    assert part["Records"] == "980,000 in 14 of 24 partitions"
+    assert "Records" not in dict(node(model_of(facts.word_count()), "map")["facts"])
+
+
 def test_the_worst_state_of_a_bin_is_always_visible() -> None:
     cells, per_cell = bins("d" * 99_999 + "l")
     assert (len(cells), per_cell) == (2942, 34)

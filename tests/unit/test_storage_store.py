@@ -152,6 +152,20 @@ def test_an_evicted_block_moves_to_disk_where_its_level_says_so(store: BlockStor
     assert compute.started == 1
 
 
+def test_every_change_that_stores_says_how_many_records_there_are(store: BlockStore) -> None:
+    read(store, 1, [b"x" * 400_000, ["mutable"]], BOTH)
+    read(store, 2, [b"y" * 800_000], DISK)
+    read(store, 3, range(200_000), BOTH)
+    read(store, 4, [b"z" * 800_000])
+    store.drop(4)
+    told = [(c.rdd, c.op, c.tier, c.records) for c in store.drain_changes()]
+    assert (1, "stored", "memory", 2) in told
+    assert (1, "stored", "disk", 2) in told, "evicted to disk"
+    assert (2, "stored", "disk", 1) in told
+    assert (3, "stored", "disk", 200_000) in told, "begun in memory, ended on disk"
+    assert told[-1] == (4, "removed", "memory", -1)
+
+
 def test_a_block_that_cannot_fit_evicts_nobody(store: BlockStore) -> None:
     read(store, 1, [b"x" * 300_000])
     read(store, 2, [b"y" * 2_000_000])

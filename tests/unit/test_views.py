@@ -50,10 +50,11 @@ def check(views: Views) -> None:
         assert executor.running >= 0
     for shuffle in views.shuffles.values():
         assert shuffle.bytes == sum(size for _, size in shuffle.outputs.values())
-        assert not shuffle.lost & shuffle.outputs.keys()
+        assert not shuffle.lost.keys() & shuffle.outputs.keys()
     for cached in views.cache.values():
         assert all(cached.blocks.values())
-        assert not cached.lost & cached.blocks.keys()
+        assert not (cached.lost.keys() | cached.evicted) & cached.blocks.keys()
+        assert not cached.lost.keys() & cached.evicted
         json.dumps(cached.states())
     for stage in views.stages.values():
         assert stage.running >= 0
@@ -158,7 +159,7 @@ def test_a_lost_map_output_is_lost_until_it_is_recomputed() -> None:
     lost = [i for i in range(24) if i % 2]
     stage, shuffle = views.stages[1], views.shuffles[2]
     assert [stage.state(i) for i in lost] == ["a"] * 5 + ["r"] + ["w"] * 6
-    assert shuffle.lost == set(lost[5:])
+    assert shuffle.lost == dict.fromkeys(lost[5:], "with executor 1")
     assert shuffle.recomputed == set(lost[:5])
     assert all(stage.state(i) == states.DONE for i in range(0, 24, 2))
 
@@ -166,7 +167,8 @@ def test_a_lost_map_output_is_lost_until_it_is_recomputed() -> None:
 def test_the_cache_tells_tiers_copies_and_losses() -> None:
     views = folded(sample_facts.word_count())
     assert views.cache[90].states() == "mmkmmmk" + "m" * 17
-    assert views.cache[91].states()[7] == "l"
+    assert views.cache[91].states()[7] == "w", "evicted is not lost"
+    assert (views.cache[91].evicted, views.cache[91].lost) == ({7}, {})
     assert views.cache[13].states() == "M" * 8
     assert views.cache[14].states() == "m" * 14 + "w" * 10
     assert views.cache[90].bytes("disk") == 4 * MIB
