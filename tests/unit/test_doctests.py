@@ -14,6 +14,7 @@ from sparklab import SparkConf, SparkContext, StorageLevel
 from tests.support.tasks import a_task
 
 PACKAGES = ("sparklab.rdd", "sparklab.storage", "sparklab.shuffle", "sparklab.events", "sparklab.scheduler")
+PACKAGES += ("sparklab.datasets", "sparklab.train")
 MODULES = ["sparklab.context", "sparklab.conf", "sparklab.cluster.master", "sparklab.cluster.resources"]
 MODULES += [
     f"sparklab.{name}"

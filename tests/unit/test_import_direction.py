@@ -50,6 +50,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "files"}
     | {"sources", "scopes", "executors", "labels", "sharing", "checkpoints"},
     "doctor": LEAVES | {"cluster", "context"},
+    "datasets": LEAVES | {"rdd"},
+    "train": LEAVES | {"events", "rdd", "context"},
     # The notebook folds facts and sends commands; it never reaches into a stage, a shuffle or the cluster.
     "jupyter": LEAVES | {"events", "storage", "rdd", "scopes", "context", "doctor"},
     "testing": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "context"},
@@ -195,7 +197,7 @@ def test_an_import_along_the_direction_passes(source: str, part: str) -> None:
 
 
 def test_importing_sparklab_loads_nothing_heavy() -> None:
-    heavy = {"numpy", "dask", "distributed", "IPython", "asyncio", "xxhash"}
+    heavy = {"numpy", "numba", "scipy", "dask", "distributed", "IPython", "asyncio", "xxhash"}
     probe = f"import sys, sparklab; print(sorted({heavy} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

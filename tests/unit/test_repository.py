@@ -128,6 +128,7 @@ def test_every_runtime_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {re.split(r"[<>=\[ ]", d, maxsplit=1)[0].lower().replace("-", "_") for d in project["dependencies"]}
     brought_by_those = {"tornado", "traitlets", "jupyter_client", "jupyter_core", "comm", "toolz", "dask", "sparklab"}
+    brought_by_those.add("llvmlite")  # numba's compiler
     found = set()
     for path in (p for p in tracked_files() if ROOT / "sparklab" in p.parents and p.suffix == ".py"):
         if "testing" in path.parts:  # inherited by test suites, which have the test extra
