@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -37,7 +38,8 @@ def bundled(name: str) -> Bundled:
     if name not in NAMES:
         raise SparklabError(f"loading the data set {name!r}", "no such set", f"choose of {', '.join(NAMES)}")
     try:
-        from sklearn import datasets
+        # Optional: a plain import would say that the package cannot do without it.
+        datasets = importlib.import_module("sklearn.datasets")
     except ImportError as error:
         raise SparklabError(
             f"loading the data set {name!r}",
