@@ -152,9 +152,9 @@ def _extension() -> Finding:
 
     package = Path(__file__).parent
     folders = (package / "jupyter" / "static", package.parent / "extensions" / "widgets")
-    sizes_bytes = [sum(file.stat().st_size for file in folder.glob("panel.*")) for folder in folders if folder.is_dir()]
+    sizes_bytes = [sum(file.stat().st_size for file in folder.glob("*.*")) for folder in folders if folder.is_dir()]
     if not callable(sparklab.load_ipython_extension) or not any(sizes_bytes):
-        found = "%load_ext sparklab would find no panel: its panel.js and panel.css are missing"
+        found = "%load_ext sparklab would find no panel: its modules are missing"
         return Finding("extension", False, found, "install sparklab again, from a complete checkout")
     return Finding("extension", True, f"%load_ext sparklab, panel of {max(sizes_bytes) // 1000} kB")
 

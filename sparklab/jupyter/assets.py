@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from sparklab.errors import SparklabError
+from sparklab.jupyter.bundle import bundle
 
 _PACKAGED: Final = Path(__file__).parent / "static"
 _CHECKOUT: Final = Path(__file__).parents[2] / "extensions" / "widgets"
@@ -14,7 +15,7 @@ _CHECKOUT: Final = Path(__file__).parents[2] / "extensions" / "widgets"
 
 @cache
 def asset(name: str) -> str:
-    """The text of the widget file `name` ("panel.js", "panel.css"), read once per process.
+    """The text of the widget file `name` ("panel.css", a module), read once per process.
 
     Raises
     ------
@@ -30,3 +31,15 @@ def asset(name: str) -> str:
         f"neither {_PACKAGED} nor {_CHECKOUT} has it",
         "install sparklab again, from a complete checkout",
     )
+
+
+@cache
+def widget_module(entry: str) -> str:
+    """The widget module `entry` ("panel.js") and all it imports, as the one module that anywidget takes.
+
+    Raises
+    ------
+    SparklabError
+        Where a file is missing, or the modules do not fit together.
+    """
+    return bundle(entry, asset)

@@ -17,7 +17,7 @@ import anywidget
 import traitlets
 from IPython.core.interactiveshell import InteractiveShell
 
-from sparklab.jupyter.assets import asset
+from sparklab.jupyter.assets import asset, widget_module
 from sparklab.jupyter.model import ModelBuilder, PanelModel
 from sparklab.jupyter.panels import panels
 from sparklab.jupyter.twin import twin_bundle
@@ -62,7 +62,7 @@ class PanelWidget(anywidget.AnyWidget):
     alive = traitlets.Bool(True).tag(sync=True)
 
     def __init__(self, **state: Any) -> None:
-        self._esm = asset("panel.js")
+        self._esm = widget_module("panel.js")
         self._css = asset("panel.css")
         super().__init__(**state)
         self._answer_on_any_thread()

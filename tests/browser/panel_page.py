@@ -6,12 +6,10 @@ import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+from sparklab.jupyter.assets import asset, widget_module
 from tests.browser import lab
-
-WIDGETS = Path(__file__).parents[2] / "extensions" / "widgets"
 
 THEMES = {
     "light": {
@@ -94,7 +92,5 @@ def open_panel(
     """A page on which the panel shows `model`; ``window.model`` is the stand-in that holds it."""
     page = blank(chromium, theme=theme, width=width, grey=grey, height=height, **context)
     state = {"model": json.loads(json.dumps(model)), "form": form, "tab": tab, "alive": True}
-    source = (WIDGETS / "panel.js").read_text(encoding="utf-8")
-    css = (WIDGETS / "panel.css").read_text(encoding="utf-8")
-    page.evaluate(_FAKE, [source, css, state])
+    page.evaluate(_FAKE, [widget_module("panel.js"), asset("panel.css"), state])
     return page

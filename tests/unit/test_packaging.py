@@ -63,7 +63,8 @@ def test_an_installed_wheel_finds_its_assets_and_its_notebook_far_from_the_check
         "from sparklab.commands.notebook import in_checkout, start_notebook\n"
         "package = pathlib.Path(sparklab.__file__).parent\n"
         "assert not in_checkout() and start_notebook() == package / 'notebooks' / '00-start.ipynb'\n"
-        "print(sparklab.__version__, (package / 'jupyter' / 'static' / 'panel.js').stat().st_size > 0)\n"
+        "from sparklab.jupyter.assets import widget_module\n"
+        "print(sparklab.__version__, widget_module('panel.js').count('class View') == 1)\n"
     )
     shown = subprocess.run([python, "-I", "-c", probe], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert shown.stdout.split() == [sparklab.__version__, "True"], shown.stderr

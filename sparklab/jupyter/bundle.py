@@ -1,0 +1,74 @@
+"""Several ES modules as one: anywidget takes a single module for a widget, and there is no address to import from.
+
+The modules are ordinary ones, so any tool can read them. What joins them asks for little: imports by name from "./x.js"
+on one line, exports where the name is declared, one default export in the module that is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from sparklab.errors import SparklabError
+
+_IMPORT: Final = re.compile(r'^import \{ (?P<names>[\w, ]+) \} from "\./(?P<module>[\w-]+\.js)";\n', re.MULTILINE)
+_DECLARED: Final = re.compile(
+    r"^(?P<export>export )?(?:async )?(?:const|let|class|function\*?) (?P<name>\w+)", re.MULTILINE
+)
+_LINE: Final = re.compile(r"^[ \t]*(?://.*)?\n|^[ \t]+", re.MULTILINE)
+
+
+def bundle(entry: str, read: Callable[[str], str]) -> str:
+    """The module `entry` with everything it imports in one, each module once, those it builds on first.
+
+    The same modules give the same text, in any process. Comment lines, empty lines and indentation are left out: a
+    saved widget carries this text.
+
+    Parameters
+    ----------
+    entry : str
+        Name of the module whose default export is the result's.
+    read : callable
+        The text of a module by its name.
+
+    Raises
+    ------
+    SparklabError
+        Where a module imports what another does not export, two declare the same name, or they import in a circle.
+    """
+    texts: dict[str, str] = {}
+    _collect(entry, read, texts, ())
+    owner: dict[str, str] = {}
+    exported: dict[str, set[str]] = {}
+    for module, text in texts.items():
+        exported[module] = {found["name"] for found in _DECLARED.finditer(text) if found["export"]}
+        for found in _DECLARED.finditer(text):
+            if owner.setdefault(found["name"], module) != module:
+                raise _refused(module, f"{found['name']} is declared in {owner[found['name']]} as well", "rename one")
+        for wanted in _IMPORT.finditer(text):
+            missing = {name.strip() for name in wanted["names"].split(",")} - exported[wanted["module"]]
+            if missing:
+                raise _refused(module, f"{wanted['module']} does not export {', '.join(sorted(missing))}", "export it")
+    return "".join(_plain(text, keep_default=module == entry) for module, text in texts.items())
+
+
+def _collect(module: str, read: Callable[[str], str], texts: dict[str, str], above: tuple[str, ...]) -> None:
+    if module in above:
+        raise _refused(module, f"it imports itself by way of {' and '.join(above)}", "move what both need into a third")
+    if module not in texts:
+        text = read(module)
+        for wanted in _IMPORT.finditer(text):
+            _collect(wanted["module"], read, texts, (*above, module))
+        texts[module] = text
+
+
+def _plain(text: str, keep_default: bool) -> str:
+    text = _IMPORT.sub("", text)
+    if not keep_default:
+        text = re.sub(r"^export (?!default)", "", text, flags=re.MULTILINE)
+    return _LINE.sub("", text)
+
+
+def _refused(module: str, found: str, do: str) -> SparklabError:
+    return SparklabError(f"joining the widget module {module} with what it imports", found, do)

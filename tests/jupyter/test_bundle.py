@@ -1,0 +1,58 @@
+"""The panel's modules joined into the one that anywidget takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sparklab.errors import SparklabError
+from sparklab.jupyter.assets import widget_module
+from sparklab.jupyter.bundle import bundle
+
+WIDGETS = Path(__file__).parents[2] / "extensions" / "widgets"
+
+
+def joined(**modules: str) -> str:
+    return bundle("main.js", lambda name: modules[name.removesuffix(".js")])
+
+
+def test_each_module_stands_once_and_before_those_that_import_it() -> None:
+    text = joined(
+        main='import { a } from "./one.js";\nimport { b } from "./two.js";\n\nexport default a + b;\n',
+        one='import { c } from "./three.js";\n\nexport const a = c;\n',
+        two='// a note\nimport { c } from "./three.js";\n\nexport function b() {\n  return c;\n}\n',
+        three="export const c = 1;\n",
+    )
+    assert text == "const c = 1;\nconst a = c;\nfunction b() {\nreturn c;\n}\nexport default a + b;\n"
+
+
+@pytest.mark.parametrize(
+    ("modules", "found"),
+    [
+        ({"main": 'import { a } from "./one.js";\n', "one": "export const b = 1;\n"}, "does not export a"),
+        (
+            {"main": 'import { a } from "./one.js";\nconst b = 1;\n', "one": "export const a = 1;\nlet b = 2;\n"},
+            "as well",
+        ),
+        ({"main": 'import { a } from "./one.js";\n', "one": 'import { b } from "./main.js";\n'}, "imports itself"),
+    ],
+)
+def test_modules_that_do_not_fit_together_are_refused(modules: dict[str, str], found: str) -> None:
+    with pytest.raises(SparklabError, match=found):
+        joined(**modules)
+
+
+def test_the_panels_module_imports_nothing_and_is_small_enough_to_be_saved() -> None:
+    text = widget_module("panel.js")
+    assert "import " not in text
+    assert text.count("export ") == 1
+    assert len(text.encode()) < 85_000, "with a picture of 200 kB and the style: 300 kB a panel"
+    assert widget_module("panel.js") is text
+
+
+def test_no_string_of_the_panels_modules_spans_lines() -> None:
+    """Joining takes indentation away, which must not be part of a string."""
+    for path in WIDGETS.glob("*.js"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert line.count("`") % 2 == 0, f"{path.name}: {line}"
