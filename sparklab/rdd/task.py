@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from sparklab.shuffle.spec import ShuffleSpec
 from sparklab.storage.level import StorageLevel
+from sparklab.storage.representation import Batch
 
 
 @dataclass(slots=True)
@@ -26,7 +27,7 @@ class TaskMetrics:
 class Source:
     """Position in the batch that a task is reading, at no cost per record.
 
-    ``flatten(batches)`` chains lists of records; when user code raises, ``record_index()`` says which record of the
+    ``flatten(batches)`` chains batches of records; when user code raises, ``record_index()`` says which record of the
     partition's input was being worked on.
     """
 
@@ -37,12 +38,12 @@ class Source:
         self._length = 0
         self._current: Any = None
 
-    def flatten(self, batches: Iterable[list[Any]]) -> Iterator[Any]:
+    def flatten(self, batches: Iterable[Batch]) -> Iterator[Any]:
         from itertools import chain
 
         return chain.from_iterable(self._iterators(batches))
 
-    def _iterators(self, batches: Iterable[list[Any]]) -> Iterator[Iterator[Any]]:
+    def _iterators(self, batches: Iterable[Batch]) -> Iterator[Iterator[Any]]:
         for batch in batches:
             self._base += self._length
             self._length = len(batch)

@@ -8,7 +8,7 @@ import pickle
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from sys import getsizeof
 from typing import Any, Final, Protocol
 
@@ -17,6 +17,8 @@ from sparklab.storage.codec import Buffer, encode, frame
 _SAMPLED_ABOVE: Final = 1_000
 _SAMPLE: Final = 500
 _WIDEST_ROW: Final = 64  # tuples longer than this are looked at as records of their own, not column by column
+
+_LARGEST_ROW_BYTES: Final = 4_096  # arrays up to this are stacked: beyond, a copy of their own costs next to nothing
 
 _ATOMS: Final = {int, float, complex, bool, str, bytes, type(None), type(...), range}
 _CONTAINERS: Final = {tuple, frozenset}
@@ -33,14 +35,22 @@ _COPIERS: Final[dict[type, Callable[[Any], Any]]] = {
 }
 
 
+class Batch(Protocol):
+    """Records in order: their number, and iterators over them whose ``__length_hint__`` is exact."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
 class Held(Protocol):
     """A batch in the cache: `bytes` as measured, and records that no later user of them can have changed."""
 
     records: int
     bytes: int
 
-    def hand_out(self) -> list[Any]:
-        """The records as they were computed; the list is not to be changed by the caller."""
+    def hand_out(self) -> Batch:
+        """The records as they were computed; where it is a list, that is not to be changed by the caller."""
         ...
 
     def frame(self) -> Buffer:
@@ -96,12 +106,30 @@ class _Columns:
         self.part = part
         self.bytes = part.bytes
 
-    def hand_out(self) -> list[Any]:
+    def hand_out(self) -> Batch:
         records = self.part.hand_out()
-        return records if type(records) is list else list(records)
+        if type(records) is list:
+            return records
+        # A record that is made when it is asked for and let go of soon stays in the processor's cache.
+        return _Made(self) if hasattr(records, "__length_hint__") else list(records)
 
     def frame(self) -> Buffer:
-        return frame(self.records, encode(self.hand_out()))
+        return frame(self.records, encode(list(self.part.hand_out())))
+
+
+class _Made:
+    """The records of a batch, made anew by each iterator; how many are left, its ``__length_hint__`` tells."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: _Columns) -> None:
+        self._of = of
+
+    def __len__(self) -> int:
+        return self._of.records
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._of.part.hand_out())
 
 
 class _Part(Protocol):
@@ -150,6 +178,43 @@ class _Arrays:
         return map(type(self.items[0]).view, self.items)
 
 
+class _Stack:
+    """Small NumPy arrays of one shape and dtype as the rows of a single read-only array: no allocation for each.
+
+    Rows are handed out as views of it, which a shape can be assigned to without the next one seeing it.
+    """
+
+    __slots__ = ("bytes", "rows")
+
+    def __init__(self, flat: Any, rows: tuple[int, ...]) -> None:
+        flat.setflags(write=False)  # it owns the data: no view of it can be made writable
+        self.rows = flat.reshape(rows)
+        self.bytes = flat.nbytes + 240
+
+    def hand_out(self) -> Iterator[Any]:
+        return iter(self.rows)
+
+
+def _stacked(items: Sequence[Any]) -> _Stack | None:
+    """A copy of the arrays `items` in one; None where a row of it could differ from the array in anything but speed."""
+    first = items[0]
+    if not first.ndim or not 0 < first.nbytes <= _LARGEST_ROW_BYTES:
+        return None
+    dtypes = list(map(attrgetter("dtype"), items))
+    distinct = dict(zip(map(id, dtypes), dtypes, strict=True)).values()  # what is equal may have metadata or not
+    if len(set(distinct)) > 1 or not all(d.kind in "biufc" and d.isnative and d.metadata is None for d in distinct):
+        return None
+    if first.ndim > 1 and not all(array.flags.c_contiguous for array in items):
+        return None  # sums go by the layout in memory, and their last digits with it
+    try:
+        if len(set(map(len, items))) > 1:
+            return None
+        flat = sys.modules["numpy"].concatenate(items)
+    except (TypeError, ValueError):  # not all have one number of axes, or not the same length along them
+        return None
+    return _Stack(flat, (len(items), *first.shape))
+
+
 class _Rows:
     """Tuples of one length, column by column, because some column must be copied at hand-out."""
 
@@ -160,7 +225,22 @@ class _Rows:
         self.bytes = sum(column.bytes for column in columns)
 
     def hand_out(self) -> Iterator[Any]:
-        return zip(*[column.hand_out() for column in self.columns], strict=True)
+        columns = [iter(column.hand_out()) for column in self.columns]
+        told = [column for column in columns if hasattr(column, "__length_hint__")]
+        if not told:
+            return zip(*columns, strict=True)
+        rows = _Zipped(*columns, strict=True)
+        rows.column = told[0]
+        return rows
+
+
+class _Zipped(zip):  # type: ignore[type-arg]  # it has no subscript when the program runs
+    """Rows of columns in step, one of which knows how many are left."""
+
+    column: Any
+
+    def __length_hint__(self) -> int:
+        return int(self.column.__length_hint__())
 
 
 def _part(items: Sequence[Any]) -> _Part | None:
@@ -189,6 +269,9 @@ def _part(items: Sequence[Any]) -> _Part | None:
     if copy is not None:
         return _Copies(items, copy) if all(map(deeply_immutable, _inner(items))) else None
     if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
+        stack = _stacked(items)
+        if stack is not None:
+            return stack
         return None if any(array.dtype.hasobject for array in items) else _Arrays(items)
     return None
 

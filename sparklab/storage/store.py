@@ -12,7 +12,7 @@ from sparklab.storage.disk import DiskTier
 from sparklab.storage.ledger import Block, BlockChange, Flight, Ledger, StoreUsage
 from sparklab.storage.level import StorageLevel
 from sparklab.storage.memory import BlockId, MemoryBlock
-from sparklab.storage.representation import Held, hold
+from sparklab.storage.representation import Batch, Held, hold
 
 if TYPE_CHECKING:
     from sparklab.rdd.task import TaskContext
@@ -83,7 +83,7 @@ class BlockStore:
         task: TaskContext,
         below: Any,
         own: Any,
-    ) -> Iterator[list[Any]]:
+    ) -> Iterator[Batch]:
         flight = Flight()
         try:
             found = self._find_or_claim(block_id, task, flight)
@@ -106,7 +106,7 @@ class BlockStore:
         finally:
             self._ledger.land(block_id, flight)
 
-    def _find_or_claim(self, block_id: BlockId, task: TaskContext, flight: Flight) -> Iterator[list[Any]] | None:
+    def _find_or_claim(self, block_id: BlockId, task: TaskContext, flight: Flight) -> Iterator[Batch] | None:
         """The block's batches, or None: then `flight` computes it. Blocks while another task does."""
         while True:
             block = self._ledger.use_or_claim(block_id, flight, task.check_cancelled)
@@ -116,7 +116,7 @@ class BlockStore:
             if batches is not None:
                 return batches
 
-    def _open(self, block_id: BlockId, block: Block) -> Iterator[list[Any]] | None:
+    def _open(self, block_id: BlockId, block: Block) -> Iterator[Batch] | None:
         """The block's batches; None where its file is gone or damaged, and the block was discarded."""
         if isinstance(block, MemoryBlock):
             return (held.hand_out() for held in block.batches)
@@ -135,7 +135,7 @@ class BlockStore:
         compute: Callable[[], Iterator[Any]],
         task: TaskContext,
         flight: Flight,
-    ) -> Iterator[list[Any]]:
+    ) -> Iterator[Batch]:
         """Yields the computed block's batches, after as much of it as fits was stored; `flight` lands before."""
         in_memory = level.useMemory or not level.useDisk
         kept: list[Held] = []
@@ -156,7 +156,7 @@ class BlockStore:
                     self._ledger.keep_in_memory(block_id, MemoryBlock(kept, reserved, level), flight)
                     reserved = 0
             if in_memory and not over:
-                batches: Iterator[list[Any]] = (held.hand_out() for held in kept)
+                batches: Iterator[Batch] = (held.hand_out() for held in kept)
             elif level.useDisk:
                 batches = self._write_through(block_id, level, kept, drawn, flight)
             else:
@@ -173,7 +173,7 @@ class BlockStore:
         seen: list[Held],
         drawn: Iterator[tuple[list[Any], BatchSize]],
         flight: Flight,
-    ) -> Iterator[list[Any]]:
+    ) -> Iterator[Batch]:
         """The block's batches, written to disk; where the disk is full, handed out all the same and not kept."""
         writer = self._disk.writer(*block_id)
         if writer is None:
@@ -310,13 +310,13 @@ def _drawn(records: Iterator[Any], task: TaskContext) -> Iterator[tuple[list[Any
         task.check_cancelled()
 
 
-def _begun(batches: Iterator[list[Any]]) -> Iterator[list[Any]]:
+def _begun(batches: Iterator[Batch]) -> Iterator[Batch]:
     """`batches` with its first step done: what it reads is open and verified, and is closed when it is let go."""
     first = next(batches, None)
     return iter(()) if first is None else chain((first,), batches)
 
 
-def _consumed(seen: list[Held]) -> Iterator[list[Any]]:
+def _consumed(seen: list[Held]) -> Iterator[Batch]:
     """Yields the batches and lets go of each."""
     seen.reverse()
     while seen:

@@ -8,6 +8,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import operator
 import sys
 import warnings
 from collections import namedtuple
@@ -57,7 +58,7 @@ MUTABLE: list[Any] = [
 @pytest.mark.parametrize("value", IMMUTABLE, ids=repr)
 def test_what_cannot_change_stays_live(value: Any) -> None:
     assert deeply_immutable([value])
-    assert hold([value, 1]).hand_out()[0] is value
+    assert next(iter(hold([value, 1]).hand_out())) is value
 
 
 @pytest.mark.parametrize("value", MUTABLE, ids=repr)
@@ -110,10 +111,10 @@ def test_neither_the_original_nor_a_copy_handed_out_changes_what_is_held(records
     held = hold(list(records))
     for record in records:
         _change(record)
-    assert held.hand_out() == expected
+    assert list(held.hand_out()) == expected
     for record in held.hand_out():
         _change(record)
-    assert held.hand_out() == expected
+    assert list(held.hand_out()) == expected
     assert list(codec.load_batches(held.frame())) == [expected]
 
 
@@ -136,7 +137,7 @@ def test_shallow_containers_are_copied_not_pickled(records: list[Any]) -> None:
     for round_ in (records, held.hand_out(), held.hand_out()):
         for record in round_:
             _change(record)
-    assert repr(held.hand_out()) == expected
+    assert repr(list(held.hand_out())) == expected
 
 
 def test_mixed_and_deep_records_are_pickled() -> None:
@@ -162,8 +163,8 @@ def test_a_shape_assigned_to_an_array_handed_out_does_not_reach_the_next_one() -
     held = hold([np.arange(6)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        held.hand_out()[0].shape = (2, 3)
-    assert held.hand_out()[0].shape == (6,)
+        next(iter(held.hand_out())).shape = (2, 3)
+    assert next(iter(held.hand_out())).shape == (6,)
 
 
 def test_arrays_inside_tuples_are_views_too() -> None:
@@ -175,11 +176,74 @@ def test_arrays_inside_tuples_are_views_too() -> None:
         assert features.sum() == 3 * label
 
 
+def _arrays(*shapes: tuple[int, ...], dtype: str = "f8") -> list[Any]:
+    return [np.full(shape, i + 0.5).astype(dtype) for i, shape in enumerate(shapes)]
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        _arrays((3,), (3,)),
+        _arrays((2, 3), (2, 3), dtype="i4"),
+        _arrays((0,), (0,)),
+        _arrays((4,), (5,)),  # several shapes
+        _arrays((4,), (4, 1)),
+        _arrays((2, 3), (2, 4)),
+        _arrays((2,), ()),
+        _arrays((), ()),
+        [np.zeros(2), np.zeros(2, "f4")],  # several dtypes
+        _arrays((3,), (3,), dtype=">f8"),
+        [np.arange(6)[::-1], np.arange(12)[::2]],
+        [np.asfortranarray(np.arange(6.0).reshape(2, 3)) for _ in range(2)],
+        [np.zeros(3, np.dtype("f8", metadata={"unit": "m"})), np.zeros(3)],
+        [np.zeros(2, "i4,f8"), np.ones(2, "i4,f8")],
+        [np.array(["a", "bc"]), np.array(["de", "f"])],
+        [np.zeros(2, "M8[s]"), np.zeros(2, "M8[ms]")],
+        _arrays((1_000,), (1_000,)),  # too large to gain
+    ],
+    ids=lambda arrays: f"{arrays[0].dtype}{arrays[0].shape}{arrays[1].dtype}{arrays[1].shape}",
+)
+def test_arrays_come_out_as_copies_of_their_own_would_be(arrays: list[Any]) -> None:
+    expected = [array.copy("K") for array in arrays]
+    held = hold([(i, array) for i, array in enumerate(arrays)])
+    for array in arrays:
+        array.view("u1" if array.flags.c_contiguous and array.ndim else array.dtype)[...] = 1
+    for _ in range(2):
+        for (_, array), original in zip(held.hand_out(), expected, strict=True):
+            assert type(array) is np.ndarray
+            assert array.tobytes() == original.tobytes()
+            assert (array.dtype, array.dtype.metadata) == (original.dtype, original.dtype.metadata)
+            assert (array.shape, array.strides) == (original.shape, original.strides)
+            assert not array.flags.writeable
+            with pytest.raises(ValueError, match="WRITEABLE"):
+                array.flags.writeable = True
+    for _, array in held.hand_out():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            array.shape = (1, *array.shape)
+    assert [array.shape for _, array in held.hand_out()] == [array.shape for array in expected]
+
+
+@pytest.mark.parametrize("records", [[(1.0, np.ones(2)), (2.0, np.zeros(2))], [np.ones(2)] * 3, [([1], 2), ([3], 4)]])
+def test_batch_made_record_by_record_tells_how_many_are_left(records: list[Any]) -> None:
+    batch = hold(records).hand_out()
+    assert len(batch) == len(records)
+    for _ in range(2):
+        left = iter(batch)
+        for i in range(len(records)):
+            assert operator.length_hint(left) == len(records) - i
+            next(left)
+
+
+def test_small_arrays_alike_are_charged_without_an_object_each() -> None:
+    assert hold(_arrays(*[(10,)] * 1_000)).bytes < 90_000 < hold(_arrays(*[(10,), (11,)] * 500)).bytes
+
+
 def test_arrays_of_objects_are_pickled() -> None:
     held = hold([np.array([[1], 2], dtype=object)])
     assert isinstance(held, Pickled)
-    held.hand_out()[0][0].append(3)
-    assert held.hand_out()[0][0] == [1]
+    next(iter(held.hand_out()))[0].append(3)
+    assert next(iter(held.hand_out()))[0] == [1]
 
 
 @pytest.mark.parametrize("length", [10, 1_000, 5_000])
