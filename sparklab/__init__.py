@@ -13,18 +13,21 @@ if TYPE_CHECKING:
     from sparklab.context import SparkContext
     from sparklab.files import SparkFiles
     from sparklab.jupyter import load_ipython_extension, unload_ipython_extension
-    from sparklab.rdd import RDD
+    from sparklab.rdd import RDD, RDDBarrier
     from sparklab.status import SparkExecutorInfo, SparkJobInfo, SparkStageInfo, StatusTracker
     from sparklab.storage.level import StorageLevel
-    from sparklab.taskcontext import TaskContext
+    from sparklab.taskcontext import BarrierTaskContext, BarrierTaskInfo, TaskContext
     from sparklab.util import InheritableThread, inheritable_thread_target
 
 __all__ = [
     "RDD",
     "Accumulator",
     "AccumulatorParam",
+    "BarrierTaskContext",
+    "BarrierTaskInfo",
     "Broadcast",
     "InheritableThread",
+    "RDDBarrier",
     "SparkConf",
     "SparkContext",
     "SparkExecutorInfo",
@@ -43,8 +46,11 @@ _HOMES = {
     "SparkContext": "sparklab.context",
     "SparkConf": "sparklab.conf",
     "RDD": "sparklab.rdd",
+    "RDDBarrier": "sparklab.rdd",
     "Accumulator": "sparklab.accumulators",
     "AccumulatorParam": "sparklab.accumulators",
+    "BarrierTaskContext": "sparklab.taskcontext",
+    "BarrierTaskInfo": "sparklab.taskcontext",
     "Broadcast": "sparklab.broadcast",
     "InheritableThread": "sparklab.util",
     "SparkExecutorInfo": "sparklab.status",

@@ -157,6 +157,7 @@ class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints):
                     max_task_failures=failures,
                     locality_wait_s=self.settings.locality_wait_s,
                     fair=self.settings.scheduler_mode == "FAIR",
+                    executors=self._backend.executors,
                 )
             ),
             self.bus,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sparklab.errors import JobFailed
 from sparklab.jvmonly import refuse
 from sparklab.rdd.running import current_task
 
-__all__ = ["TaskContext"]
+if TYPE_CHECKING:
+    from sparklab.rdd.task import Gang
+
+__all__ = ["BarrierTaskContext", "BarrierTaskInfo", "TaskContext"]
 
 
 class TaskContext:
@@ -42,14 +46,19 @@ class TaskContext:
         self._cpus = cpus
         self._cpu_amount = cpuAmount
         self._local_properties = localProperties or {}
+        self._gang: Gang | None = None
 
     @classmethod
     def get(cls) -> TaskContext | None:
-        """The context of the task that runs in this thread; None on the driver."""
+        """The context of the task that runs in this thread; None on the driver.
+
+        In a barrier stage it is a :class:`BarrierTaskContext`.
+        """
         task = current_task()
         if task is None:
             return None
-        return cls(
+        kind = cls if task.gang is None else BarrierTaskContext
+        context = kind(
             stageId=task.stage,
             partitionId=task.partition,
             attemptNumber=task.attempt,
@@ -58,6 +67,8 @@ class TaskContext:
             cpuAmount=Decimal(1),
             localProperties=task.properties,
         )
+        context._gang = task.gang
+        return context
 
     @classmethod
     def from_json(cls, json: dict[str, Any]) -> TaskContext:
@@ -103,3 +114,126 @@ class TaskContext:
     def resources(self) -> dict[str, Any]:
         """Raises NotImplementedError: there is no resource scheduling."""
         refuse("TaskContext.resources")
+
+
+class BarrierTaskInfo:
+    """A task of a barrier stage.
+
+    Attributes
+    ----------
+    address : str
+        ``host:port`` of the executor that runs it.
+
+    Examples
+    --------
+    >>> from sparklab import BarrierTaskInfo
+    >>> BarrierTaskInfo("10.0.0.1:4040").address
+    '10.0.0.1:4040'
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+
+class BarrierTaskContext(TaskContext):
+    """The context of a task whose stage runs all its tasks at the same time. Got with :meth:`get`, inside the function
+    that ``rdd.barrier()`` runs.
+
+    Every task has to make the same calls of :meth:`barrier` and :meth:`allGather`, in the same order. Where one ends
+    without a call that others wait in, these fail at once.
+
+    Examples
+    --------
+    >>> from sparklab import BarrierTaskContext
+    >>> def numbered(records):
+    ...     task = BarrierTaskContext.get()
+    ...     task.barrier()
+    ...     return [(task.partitionId(), len(task.getTaskInfos()))]
+    >>> sc.parallelize(range(4), 2).barrier().mapPartitions(numbered).collect()
+    [(0, 2), (1, 2)]
+    """
+
+    @classmethod
+    def get(cls) -> BarrierTaskContext:
+        """The context of the task that runs in this thread.
+
+        Raises
+        ------
+        JobFailed
+            It runs in no barrier stage, or this is the driver.
+        """
+        found = super().get()
+        if not isinstance(found, BarrierTaskContext) or found._gang is None:
+            raise JobFailed(
+                "getting the BarrierTaskContext",
+                "this is not a task of a barrier stage",
+                "call it in the function of rdd.barrier().mapPartitions(...)",
+            )
+        return found
+
+    def barrier(self) -> None:
+        """All tasks of the stage have called this. Blocks until then.
+
+        Examples
+        --------
+        >>> from sparklab import BarrierTaskContext
+        >>> def together(records):
+        ...     BarrierTaskContext.get().barrier()
+        ...     return records
+        >>> sc.parallelize([1, 2], 2).barrier().mapPartitions(together).collect()
+        [1, 2]
+        """
+        self._in_gang("barrier").gather("barrier", "")
+
+    def allGather(self, message: str = "") -> list[str]:
+        """The messages of all tasks of the stage, by partition. Blocks until all have called this.
+
+        Parameters
+        ----------
+        message : str
+            What the others get from this task.
+
+        Raises
+        ------
+        TypeError
+            `message` is no str.
+
+        Examples
+        --------
+        >>> from sparklab import BarrierTaskContext
+        >>> def shared(records):
+        ...     return BarrierTaskContext.get().allGather(str(max(records)))
+        >>> sc.parallelize([1, 2], 2).barrier().mapPartitions(shared).collect()
+        ['1', '2', '1', '2']
+        """
+        if not isinstance(message, str):
+            raise TypeError("Argument `message` must be of type `str`")
+        return self._in_gang("allGather").gather("allGather", message)
+
+    def getTaskInfos(self) -> list[BarrierTaskInfo]:
+        """The tasks of the stage, by partition.
+
+        Examples
+        --------
+        >>> from sparklab import BarrierTaskContext
+        >>> def count(records):
+        ...     return [len(BarrierTaskContext.get().getTaskInfos())]
+        >>> sc.parallelize([1, 2], 2).barrier().mapPartitions(count).collect()
+        [2, 2]
+        """
+        return [BarrierTaskInfo(_host_and_port(address)) for address in self._in_gang("getTaskInfos").addresses]
+
+    def _in_gang(self, call: str) -> Gang:
+        if self._gang is None:
+            raise JobFailed(
+                f"calling BarrierTaskContext.{call}",
+                "this context belongs to no task that runs",
+                "use the one that BarrierTaskContext.get() gives inside the task",
+            )
+        return self._gang
+
+
+def _host_and_port(address: str) -> str:
+    """``10.0.0.1:4040`` of ``tls://10.0.0.1:4040``; executors that are threads have the driver's host."""
+    scheme, _, place = address.rpartition("://")
+    return f"localhost:{place}" if scheme == "threads" else place

@@ -67,7 +67,9 @@ class AttachedBackend:
         self._lock = threading.Lock()
         self._numbers: dict[str, int] = {}  # address -> executor number
         self._next = 0
-        self.slots = max(1, sum(worker.threads for worker in self._ask(compat.workers(self._client))))
+        found = self._ask(compat.workers(self._client))
+        self.slots = max(1, sum(worker.threads for worker in found))
+        self.executors = len(found)
 
     @property
     def scratch(self) -> Path:

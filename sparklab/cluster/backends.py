@@ -34,6 +34,7 @@ class Backend(Protocol):
     """A cluster as the context sees it. :meth:`start` blocks and runs in the background; the rest is thread-safe."""
 
     slots: int  # tasks at once, known before it started
+    executors: int  # how many it starts with
 
     @property
     def scratch(self) -> Path:
@@ -76,7 +77,7 @@ class ThreadsBackend:
     """``threads[N]``: executors are threads of the driver."""
 
     def __init__(self, plan: ExecutorPlan, settings: Settings) -> None:
-        self.slots = plan.executors
+        self.slots = self.executors = plan.executors
         self._budgets = Budgets(plan.cache_bytes, plan.work_bytes)
         self._directory = settings.local_dir
         self._runner: ThreadsRunner | None = None
@@ -115,7 +116,7 @@ class LocalBackend:
     """``local[N]``: a Dask scheduler and N one-thread workers that we start, on loopback TLS."""
 
     def __init__(self, plan: ExecutorPlan, settings: Settings, on_lost: Callable[[BaseException], None]) -> None:
-        self.slots = plan.executors
+        self.slots = self.executors = plan.executors
         self._plan = plan
         self._settings = settings
         self._on_lost = on_lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import ctypes
 import os
@@ -11,8 +12,9 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,13 +23,15 @@ import cloudpickle
 from sparklab.broadcast import BroadcastRef, PartsMissing, held
 from sparklab.cluster import results
 from sparklab.cluster.closures import load_stage
-from sparklab.errors import FetchFailedError, SparklabError
+from sparklab.cluster.meeting import Answer, MeetingId, Meetings
+from sparklab.errors import FetchFailedError, JobFailed, SparklabError
 from sparklab.events.facts import bounded
 from sparklab.files import AddedFiles, reach
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext, TaskMetrics
 from sparklab.rdd.usererror import describe_failure
+from sparklab.scheduler.messages import Gang
 from sparklab.shuffle.files import remove_shuffle
 from sparklab.shuffle.reader import read_cogrouped, read_reduce_input
 from sparklab.shuffle.spec import MapOutput, OpenMapOutput, ShuffleInput, ShuffleSpec
@@ -37,6 +41,7 @@ from sparklab.storage.store import BlockStore
 KEPT_STAGES: Final = 64  # loaded stages an executor remembers; the driver sends a forgotten one again
 
 
+WAKE_S: Final = 0.05  # how often a task that waits for its gang looks whether it was cancelled
 INTERRUPT_AFTER_S: Final = 0.05  # a cancelled task that has not seen it by then gets an exception between two lines
 
 
@@ -74,6 +79,7 @@ class StageOrder:
     properties: Mapping[str, str] = field(default_factory=dict)  # of the job
     broadcasts: tuple[BroadcastRef, ...] = ()  # that its functions refer to
     files: AddedFiles | None = None
+    gang: Gang | None = None  # of a barrier stage
     data: Mapping[str, bytes] = field(default_factory=dict)  # parts that the executor could not reach by itself
 
 
@@ -156,6 +162,57 @@ class _StageShuffle:
         return found
 
 
+Meet = Callable[[str, MeetingId, int, str, str], "concurrent.futures.Future[Answer] | None"]
+"""``meet(address, meeting, partition, call, message)``; with an empty `call` the task has ended, and nobody waits."""
+
+
+def meet_in(meetings: Meetings) -> Meet:
+    """Meet in this process, wherever the address says."""
+
+    def meet(
+        address: str, meeting: MeetingId, partition: int, call: str, message: str
+    ) -> concurrent.futures.Future[Answer] | None:
+        if call:
+            return meetings.arrive(meeting, partition, call, message)
+        meetings.end(meeting, partition)
+        return None
+
+    return meet
+
+
+class _Gang:
+    """The gang as one of its tasks sees it. They meet at the executor of the first partition."""
+
+    def __init__(self, executor: Executor, order: StageOrder, gang: Gang, task: TaskOrder) -> None:
+        self.addresses = gang.addresses
+        self._meet = executor.meet
+        self._check = partial(executor._check, task.task)
+        self._partition = task.partition
+        self._meeting = MeetingId(order.stage, order.attempt, len(gang.addresses))
+
+    def gather(self, call: str, message: str) -> list[str]:
+        answer = self._meet(self.addresses[0], self._meeting, self._partition, call, message)
+        assert answer is not None
+        try:
+            while True:
+                with contextlib.suppress(concurrent.futures.TimeoutError):
+                    messages, found = answer.result(WAKE_S)
+                    break
+                self._check()
+        except OSError as error:  # the executor where they meet is gone: the driver will start all of them again
+            raise TaskCancelled from error
+        if found:
+            raise JobFailed(
+                f"waiting at {call}() in partition {self._partition} of barrier stage {self._meeting.stage}",
+                found,
+                "call barrier() and allGather() equally often and in the same order in every task",
+            )
+        return messages
+
+    def end(self) -> None:
+        self._meet(self.addresses[0], self._meeting, self._partition, "", "")
+
+
 class Executor:
     """Runs tasks. One at a time: :meth:`run` is called from one thread; :meth:`cancel` from any.
 
@@ -165,16 +222,25 @@ class Executor:
         Made if missing, mode 0700, removed by :meth:`close`.
     open_map_output : callable
         Opens a map output of any executor.
+    meet : callable, optional
+        Has a task of a barrier stage wait for the others, at the executor of the given address.
     """
 
     def __init__(
-        self, number: int, epoch: int, directory: Path, budgets: Budgets, open_map_output: OpenMapOutput
+        self,
+        number: int,
+        epoch: int,
+        directory: Path,
+        budgets: Budgets,
+        open_map_output: OpenMapOutput,
+        meet: Meet | None = None,
     ) -> None:
         self.number = number
         self.epoch = epoch
         self.directory = directory
         self.budgets = budgets
         self.open_map_output = open_map_output
+        self.meet = meet or meet_in(Meetings())
         self.shuffle_directory = directory / "shuffle"
         self.shuffle_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         self.blocks = BlockStore(str(directory / "blocks"), budgets.cache_bytes)
@@ -243,7 +309,10 @@ class Executor:
             check_cancelled=lambda: self._check(task_order.task),
             properties=order.properties,
             files_root=stage.files_root,
+            gang=None if order.gang is None else _Gang(self, order, order.gang, task_order),
         )
+        for rdd in order.gang.stale if order.gang is not None else ():
+            self.blocks.drop(rdd, task_order.partition, "dropped")
         started = time.perf_counter()
         status = "succeeded"
         value: Any = None
@@ -256,6 +325,8 @@ class Executor:
                         value = self._write(records, stage.writes, task)
                     else:
                         value = results.pack(stage.function(task_order.partition, records))
+                    if isinstance(task.gang, _Gang):
+                        task.gang.end()
                     if task.updates:
                         updates = results.dumps(task.updates)
                 finally:

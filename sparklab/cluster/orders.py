@@ -146,6 +146,7 @@ class OrderBook:
             stage.properties,
             () if known else tuple(each.travels_as for each in stage.broadcasts.values()),
             files,
+            launch.gang,
             {} if known else self._parts(to, stage, files),
         )
         stage.sent_binary.add(to)

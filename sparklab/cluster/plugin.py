@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import gc
 import os
 import pickle
@@ -21,6 +22,7 @@ from sparklab.broadcast import held
 from sparklab.cluster import compat
 from sparklab.cluster.executor import Budgets, Executor, StageOrder, TaskOrder
 from sparklab.cluster.host import host_token, open_local
+from sparklab.cluster.meeting import Answer, MeetingId, Meetings
 from sparklab.cluster.scratch import PREFIX as SCRATCH_PREFIX
 from sparklab.errors import FetchFailedError
 from sparklab.shuffle.spec import ByteSource, MapLocation
@@ -29,13 +31,15 @@ FETCH_TIMEOUT_S: Final = 30.0
 DEAD_S: Final = 30.0  # how long an address that did not answer is not asked again
 
 RUN: Final = "sparklab_run"
+RUN_IN_GANG: Final = "sparklab_run_in_gang"
 CANCEL: Final = "sparklab_cancel"
 HELLO: Final = "sparklab_hello"
 READ: Final = "sparklab_read"
 FORGET: Final = "sparklab_forget"
 DROP: Final = "sparklab_drop"
 PEEK: Final = "sparklab_peek"
-HANDLERS: Final = (RUN, CANCEL, HELLO, READ, FORGET, DROP, PEEK)
+MEET: Final = "sparklab_meet"
+HANDLERS: Final = (RUN, RUN_IN_GANG, CANCEL, HELLO, READ, FORGET, DROP, PEEK, MEET)
 
 
 def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, Any]) -> None:
@@ -85,7 +89,8 @@ class ExecutorService:
         self._memory_bytes = int(options.get("memory_bytes", 0))
         self._host = host
         self._dead: dict[str, float] = {}
-        self.executor = Executor(number, epoch, directory, self._budgets, self._open)
+        self._meetings = Meetings()
+        self.executor = Executor(number, epoch, directory, self._budgets, self._open, self._meet)
 
     # --- handlers ---------------------------------------------------------------------------------
 
@@ -105,11 +110,24 @@ class ExecutorService:
         # In the worker's own task thread: work of the graph lane and of other clients takes its turn with ours.
         return await self._loop.run_in_executor(compat.task_threads(self._worker), self.run_now, order)
 
+    async def run_in_gang(self, order: bytes) -> bytes:
+        # In a thread of its own: two applications whose gangs hold one thread each of what both need would never end.
+        return await asyncio.to_thread(self.run_now, order)
+
     def run_now(self, order: bytes) -> bytes:
         stage: StageOrder
         tasks: list[TaskOrder]
         stage, tasks = pickle.loads(order)
         return pickle.dumps(self.executor.run(stage, tasks), protocol=5)
+
+    async def meet(self, meeting: list[int], partition: int, call: str, message: str) -> list[Any]:
+        """A task of a barrier stage, here or elsewhere, waits at this executor; with an empty `call` it has ended."""
+        which = MeetingId(*meeting)
+        if not call:
+            self._meetings.end(which, partition)
+            return [[], ""]
+        answer = await asyncio.wrap_future(self._meetings.arrive(which, partition, call, message))
+        return list(answer)
 
     async def cancel(self, tasks: list[int]) -> None:
         self.executor.cancel(list(tasks))
@@ -144,6 +162,18 @@ class ExecutorService:
         for name in HANDLERS:
             compat.remove_handler(self._worker, handler_of(name, self._app))
         self.executor.close()
+
+    # --- meeting others ---------------------------------------------------------------------------
+
+    def _meet(
+        self, address: str, meeting: MeetingId, partition: int, call: str, message: str
+    ) -> concurrent.futures.Future[Answer]:
+        return asyncio.run_coroutine_threadsafe(self._ask(address, meeting, partition, call, message), self._loop)
+
+    async def _ask(self, address: str, meeting: MeetingId, partition: int, call: str, message: str) -> Answer:
+        arguments: dict[str, Any] = {"meeting": list(meeting), "partition": partition, "call": call, "message": message}
+        messages, found = await compat.call(self._worker, address, handler_of(MEET, self._app), **arguments)
+        return Answer(list(messages), found)
 
     # --- reading from others ----------------------------------------------------------------------
 

@@ -137,18 +137,19 @@ class DaskRunner:
         if seat is None:
             return  # its loss is on its way to the scheduler
         stage, tasks = self._book.orders(launch)
-        if self._lane_of(launch) == "graph":
+        if launch.gang is None and self._lane_of(launch) == "graph":
             for task in tasks:
                 self._submit(seat, stage, pickle.dumps((stage, [task]), protocol=5), task.task)
                 # All this is sent with the first alone.
                 stage = replace(stage, binary=None, inputs=None, broadcasts=(), files=None, data={})
             return
         data = pickle.dumps((stage, tasks), protocol=5)
-        compat.on_loop(self._client, self._run(seat, launch.stage, data))
+        handler = plugin.RUN if launch.gang is None else plugin.RUN_IN_GANG
+        compat.on_loop(self._client, self._run(seat, launch.stage, data, handler))
 
-    async def _run(self, seat: _Seat, stage: int, data: bytes) -> None:
+    async def _run(self, seat: _Seat, stage: int, data: bytes, handler: str) -> None:
         try:
-            answer = await self._call(seat.address, plugin.RUN, {"order": data})
+            answer = await self._call(seat.address, handler, {"order": data})
         except OSError as error:
             if not self._closed:
                 self._unreachable(seat, error)

@@ -8,8 +8,9 @@ import threading
 from pathlib import Path
 
 from sparklab.broadcast import held
-from sparklab.cluster.executor import Budgets, Executor, StageOrder, TaskOrder
+from sparklab.cluster.executor import Budgets, Executor, StageOrder, TaskOrder, meet_in
 from sparklab.cluster.host import open_local
+from sparklab.cluster.meeting import Meetings
 from sparklab.cluster.orders import Feed, OrderBook, ended
 from sparklab.scheduler import messages as m
 
@@ -52,12 +53,13 @@ class ThreadsRunner:
         self._feed = feed
         self._scratch = tempfile.TemporaryDirectory(prefix="sparklab-threads-", dir=directory)
         self._seats: dict[int, _Seat] = {}
+        self._meet = meet_in(Meetings())
         for number in range(count):
             self._join(number, 0)
 
     def _join(self, number: int, epoch: int) -> None:
         directory = Path(self._scratch.name) / f"{number}.{epoch}"
-        executor = Executor(number, epoch, directory, self._budgets, open_local)
+        executor = Executor(number, epoch, directory, self._budgets, open_local, self._meet)
         self._seats[number] = _Seat(executor, self._feed, self._book)
         self._feed(
             m.ExecutorJoined(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sparklab.rdd import RDD, Partitioner, portable_hash
+from sparklab.rdd import RDD, Partitioner, RDDBarrier, portable_hash
 
-__all__ = ["RDD", "Partitioner", "portable_hash"]
+__all__ = ["RDD", "Partitioner", "RDDBarrier", "portable_hash"]

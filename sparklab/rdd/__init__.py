@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sparklab.rdd.approximate import BoundedFloat
+from sparklab.rdd.barrier import RDDBarrier
 from sparklab.rdd.partitioner import Partitioner, portable_hash
 from sparklab.rdd.rdd import RDD
 
-__all__ = ["RDD", "BoundedFloat", "Partitioner", "portable_hash"]
+__all__ = ["RDD", "BoundedFloat", "Partitioner", "RDDBarrier", "portable_hash"]

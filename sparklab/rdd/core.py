@@ -105,6 +105,8 @@ class RDDCore:
 
     # Set on its way to an executor: partitions carry data that must travel with the task.
     _is_source = False
+    # Its partitions are computed at the same time, all or none.
+    is_barrier = False
     # Set by a checkpoint, with partitions of its own and no dependencies.
     _restored: Restored | None = None
 

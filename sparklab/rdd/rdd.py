@@ -7,6 +7,7 @@ from typing import Any
 from sparklab.jvmonly import refuses_jvm_names
 from sparklab.rdd.actions import Actions
 from sparklab.rdd.approximate import Approximate
+from sparklab.rdd.barrier import RDDBarrier
 from sparklab.rdd.checkpoint import Checkpointing
 from sparklab.rdd.debug import debug_string
 from sparklab.rdd.files import FileActions
@@ -87,6 +88,16 @@ class RDD(Statistics, Sampling, FileActions, Checkpointing, Approximate, Actions
          |  parallelize RDD[...] at ... []
         """
         return debug_string(self).encode()
+
+    def barrier(self) -> RDDBarrier:
+        """This RDD, whose next operator makes a barrier stage: its tasks run at the same time, or none does.
+
+        Examples
+        --------
+        >>> sc.parallelize([1, 2, 3, 4], 2).barrier().mapPartitions(lambda records: [sum(records)]).collect()
+        [3, 7]
+        """
+        return RDDBarrier(self)
 
     # --- persistence ---------------------------------------------------------------------------------
 

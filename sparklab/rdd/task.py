@@ -87,6 +87,19 @@ class ShuffleService(Protocol):
         ...
 
 
+class Gang(Protocol):
+    """The other tasks of a barrier stage, as one of them sees them."""
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Of the executors, by partition."""
+        ...
+
+    def gather(self, call: str, message: str) -> list[str]:
+        """Everybody's messages by partition, when all have made this call. Blocks."""
+        ...
+
+
 @dataclass(slots=True)
 class TaskContext:
     """One attempt at one partition, on an executor.
@@ -116,4 +129,5 @@ class TaskContext:
     check_cancelled: Callable[[], None] = lambda: None  # raises when the attempt was cancelled
     properties: Mapping[str, str] = field(default_factory=dict)  # of the thread that submitted the job
     updates: dict[int, Any] = field(default_factory=dict)  # accumulator -> what this attempt added
+    gang: Gang | None = None  # of a barrier stage
     files_root: str = ""  # where added files are, for this executor

@@ -20,6 +20,7 @@ from sparklab.events.facts import (
 )
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.books import apply_changes, book_map_output, count_updates, task_fact
+from sparklab.scheduler.gangs import Gangs
 from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
 from sparklab.scheduler.placement import Placement
 from sparklab.scheduler.stages import StageGraph
@@ -40,8 +41,9 @@ class Scheduler:
     def __init__(self, limits: Limits | None = None) -> None:
         self.state = State(limits or Limits())
         self.graph = StageGraph()
-        self._placement = Placement(self.state)
-        self._work = Work(self.state, self.graph, self._placement)
+        self._gangs = Gangs(self.state)
+        self._placement = Placement(self.state, self._gangs)
+        self._work = Work(self.state, self.graph, self._placement, self._gangs)
         self._without_executor_since_s: float | None = None
 
     @property
@@ -81,6 +83,8 @@ class Scheduler:
         self.state.out = effects = Effects()
         for stimulus in stimuli:
             self._take_in(stimulus)
+        for run, error in self._gangs.short_of_executors():
+            self._work.fail(run, error)
         self._placement.place()
         self.state.out = Effects()  # nothing here keeps alive the RDDs that the instructions name
         return effects
@@ -102,8 +106,8 @@ class Scheduler:
                     self._work.finish(stimulus.job, "cancelled", JobCancelled(what, stimulus.reason))
             case m.StageRejected():
                 run = self.runs.get(stimulus.stage)
-                for job_id in sorted(run.jobs) if run else ():
-                    self._work.finish(job_id, "failed", stimulus.error, stimulus.stage)
+                if run is not None:
+                    self._work.fail(run, stimulus.error)
             case m.BlocksChanged():
                 if self._is_current(stimulus.executor, stimulus.epoch):
                     apply_changes(self.state, stimulus.changes, stimulus.executor, stimulus.epoch)
@@ -133,6 +137,7 @@ class Scheduler:
         outcome = s.outcome if current else m.Lost("its executor was replaced")
         if current:
             self.executors[s.executor].running.discard(s.task)
+            self.executors[s.executor].in_gang = False  # nothing runs beside a gang's task
         run = self.runs.get(task.stage)
         if run is not None:
             attempts = run.running.get(task.partition, set())
@@ -144,8 +149,9 @@ class Scheduler:
         failed: BaseException | None = None
         match outcome:
             case m.Succeeded():
-                count_updates(self.state, run, task, outcome)
-                recovered = book_map_output(self.state, task, outcome) or recovered
+                if run is None or run.gang is None:
+                    count_updates(self.state, run, task, outcome)
+                    recovered = book_map_output(self.state, task, outcome) or recovered
             case m.FetchFailed():
                 status, error = "fetch_failed", outcome.found
                 if self.outputs.remove(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch):
@@ -168,8 +174,9 @@ class Scheduler:
         if run is None:
             return
         if failed is not None:
-            for job_id in sorted(run.jobs):
-                self._work.finish(job_id, "failed", failed, task.stage)
+            self._work.fail(run, failed)
+        elif run.gang is not None:
+            self._gang_task_ended(run, task, outcome, error)
         elif isinstance(outcome, m.Succeeded):
             run.task_s += s.duration_s
             run.task_count += 1
@@ -185,6 +192,24 @@ class Scheduler:
                 self._work.continue_run(run)
         else:
             self._work.continue_run(run)
+
+    def _gang_task_ended(self, run: StageRun, task: Task, outcome: m.Outcome, error: str) -> None:
+        """A task of a barrier stage has ended: what they did counts when all have succeeded."""
+        if not isinstance(outcome, m.Succeeded):
+            if not isinstance(outcome, m.UserError | m.Lost) and not self._gangs.is_broken(run):
+                run.fruitless_attempts += 1
+            if run.fruitless_attempts > self.state.limits.max_stage_attempts * max(len(self.executors), 1):
+                self._work.give_up(run, f"its tasks ended again and again before all had succeeded: {error}")
+                return
+            self._gangs.break_up(run)
+            self._work.continue_run(run)
+        elif self._gangs.is_broken(run):
+            self._work.continue_run(run)
+        else:
+            for member, success in self._gangs.all_done(run, task, outcome):
+                count_updates(self.state, run, member, success)
+                book_map_output(self.state, member, success)
+                self._partition_done(run, member.partition, success.value)
 
     def _partition_done(self, run: StageRun, partition: int, value: Any) -> None:
         if partition not in run.todo:
@@ -248,6 +273,8 @@ class Scheduler:
                 self._task_ended(m.TaskEnded(task_id, s.executor, s.epoch, m.Lost(s.reason)))
         for run in list(self.runs.values()):
             if run.stage.id in self.runs:
+                if self._gangs.had_done_on(run, s.executor):
+                    self._gangs.break_up(run)
                 self._work.continue_run(run)
                 self._placement.prefer_again(run)
 
@@ -294,8 +321,11 @@ class Scheduler:
             if run.waiting.waiting:
                 assert run.prepared
                 assert not run.waiting_for
-            if not run.waiting_for:
-                assert run.todo == (run.waiting.waiting | (run.running.keys() & run.todo))
+            done = run.gang.done.keys() if run.gang is not None else set()
+            if not run.waiting_for and not self._gangs.is_broken(run):
+                assert run.todo == (run.waiting.waiting | (run.running.keys() & run.todo) | done)
+            if run.gang is not None:
+                assert not run.waiting.waiting or not run.running, f"stage {run.stage.id}: a part of a gang runs"
 
     def story(self, stage: int) -> dict[str, Any]:
         """Where a stage stands, for people."""

@@ -191,6 +191,23 @@ class TaskSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Gang:
+    """The tasks of a barrier stage, which run at the same time.
+
+    Attributes
+    ----------
+    addresses : tuple of str
+        Of each partition's executor, by partition.
+    stale : tuple of int
+        Ids of persisted RDDs whose cached blocks are not to be used: some partitions have none, and these would wait in
+        vain for those that have.
+    """
+
+    addresses: tuple[str, ...]
+    stale: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """Run `tasks`, in order, on one executor. Several at once only where tasks are known to be tiny."""
 
@@ -201,6 +218,7 @@ class Launch:
     job: int
     stage_tasks: int  # how many tasks the whole stage has
     tasks: Sequence[TaskSpec]
+    gang: Gang | None = None  # of a barrier stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +285,7 @@ __all__ = [
     "ExecutorGone",
     "ExecutorJoined",
     "FetchFailed",
+    "Gang",
     "Instruction",
     "JobCancelRequested",
     "JobFinished",

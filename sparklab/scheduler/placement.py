@@ -9,6 +9,7 @@ from __future__ import annotations
 from sparklab.events.facts import TaskStarted
 from sparklab.rdd.dependency import Shuffle
 from sparklab.scheduler import messages as m
+from sparklab.scheduler.gangs import Gangs
 from sparklab.scheduler.stages import Stage
 from sparklab.scheduler.state import StageRun, State, Task
 from sparklab.scheduler.waiting import ExecutorState, batch_size, prefetch
@@ -18,8 +19,9 @@ from sparklab.storage.level import StorageLevel
 class Placement:
     """Fills free slots. Reads and changes the scheduler's state; called by the scheduler alone."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, gangs: Gangs) -> None:
         self._state = state
+        self._gangs = gangs
 
     def fill_evenly(self, run: StageRun) -> None:
         """Deal out tasks that fill a cache, so that every executor holds its share afterwards.
@@ -81,7 +83,19 @@ class Placement:
         while progress and self._state.runs:
             progress = False
             for run in self._queue():
+                if run.gang is not None:
+                    chosen = self._gangs.choose(run)
+                    for partition, executor in chosen.items():
+                        executor.in_gang = True
+                        launches[executor.executor, run.stage.id] = [self._launch(run, partition, executor)]
+                    if chosen:
+                        progress = True
+                    elif len(self._state.executors) >= len(run.waiting):
+                        break  # nobody behind it takes the executors that it waits for
+                    continue
                 for executor in sorted(self._state.executors.values(), key=lambda e: (len(e.running), e.executor)):
+                    if executor.in_gang:
+                        continue  # what is sent now would wait for all of the gang
                     size = batch_size(run.mean_task_s, len(run.waiting), len(self._state.executors))
                     free = executor.slots * size + prefetch(run.mean_task_s) - len(executor.running)
                     if free <= 0 or not len(run.waiting):
@@ -110,6 +124,7 @@ class Placement:
                     min(run.jobs),
                     run.stage.num_tasks,
                     tuple(tasks),
+                    run.gang.plan if run.gang is not None else None,
                 )
             )
 

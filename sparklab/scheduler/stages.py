@@ -27,6 +27,7 @@ class Stage:
     ids: frozenset[int]  # of these RDDs
     reads: tuple[ShuffleSpec, ...]
     parents: tuple[Stage, ...] = field(default=())
+    is_barrier: bool = False  # its tasks run at the same time, all or none
 
 
 def pipeline(rdd: RDDCore) -> tuple[tuple[RDDCore, ...], tuple[Shuffle, ...]]:
@@ -97,6 +98,7 @@ class StageGraph:
                 ids=frozenset(each._id for each in rdds),
                 reads=tuple(s.spec for s in shuffles),
                 parents=tuple(self._map_stages[s.spec.shuffle_id] for s in shuffles),
+                is_barrier=any(each.is_barrier for each in rdds),
             )
             self._next_id += 1
             if writes is not None:

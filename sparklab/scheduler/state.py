@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
-from sparklab.scheduler.messages import JobSubmitted
+from sparklab.scheduler.messages import Gang, JobSubmitted
 from sparklab.scheduler.stages import Stage
 from sparklab.scheduler.waiting import ExecutorState, WaitingTasks
 
@@ -20,6 +20,8 @@ class Limits:
     max_stage_attempts: int = 8  # consecutive attempts of a stage that end in lost map outputs without progress
     locality_wait_s: float = 3.0
     no_executor_timeout_s: float = 60.0
+    executors: int = 0  # that the cluster was started with; 0 where nobody knows
+    gang_wait_s: float = 10.0  # how long a barrier stage waits for executors that were lost
     fair: bool = False  # pools take turns; else jobs in the order of submission
 
 
@@ -30,6 +32,16 @@ class Job:
     started_s: float
     positions: dict[int, list[int]]  # partition -> positions in the job's list that want its value
     stages: set[int] = field(default_factory=set)  # ids of the stage runs that work for it
+
+
+@dataclass(slots=True)
+class GangRun:
+    """How far the tasks of a barrier stage are, which count together or not at all."""
+
+    done: dict[int, tuple[Task, Any]] = field(default_factory=dict)  # partition -> how it succeeded
+    plan: Gang | None = None  # of the tasks that run
+    broken: bool = False  # a task failed: the others are being stopped, then all run again
+    short_since_s: float | None = None  # since when there are too few executors
 
 
 @dataclass(slots=True)
@@ -51,6 +63,7 @@ class StageRun:
     fruitless_attempts: int = 0
     task_s: float = 0.0  # summed durations of the tasks that succeeded, for the batch size
     task_count: int = 0
+    gang: GangRun | None = None  # of a barrier stage
 
     @property
     def mean_task_s(self) -> float | None:

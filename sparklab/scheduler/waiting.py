@@ -19,6 +19,7 @@ class ExecutorState:
     host: str
     slots: int
     running: set[int] = field(default_factory=set)  # task ids, sent and not answered
+    in_gang: bool = False  # what runs is of a barrier stage, which may wait for others
 
 
 @dataclass(slots=True)
@@ -50,11 +51,15 @@ class WaitingTasks:
     def prefer_again(self, preferred_of: Callable[[int], Iterable[int]]) -> None:
         """Ask anew which executors each waiting partition prefers: after executors came or went."""
         waiting = sorted(self.waiting)
+        self.clear()
+        for partition in waiting:
+            self.add(partition, preferred_of(partition))
+
+    def clear(self) -> None:
+        """No partition waits any more."""
         self.waiting.clear()
         self.anywhere.clear()
         self.by_executor.clear()
-        for partition in waiting:
-            self.add(partition, preferred_of(partition))
 
     def take(self, executor: int, count: int, patient: bool) -> list[int]:
         """Up to `count` partitions for `executor`, in order; preferences are waived once `patient` is False."""

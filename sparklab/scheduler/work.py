@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from sparklab.errors import JobFailed
 from sparklab.events.facts import JobEnded, StageEnded, StageStarted, bounded
 from sparklab.scheduler import messages as m
+from sparklab.scheduler.gangs import Gangs
 from sparklab.scheduler.placement import Placement
 from sparklab.scheduler.planning import plan_of
 from sparklab.scheduler.stages import Stage, StageGraph, demand
-from sparklab.scheduler.state import Job, StageRun, State
+from sparklab.scheduler.state import GangRun, Job, StageRun, State
 from sparklab.shuffle.bounds import range_bounds
 
 
@@ -21,10 +22,11 @@ class Work:
     (:func:`~sparklab.scheduler.stages.demand`) finds it missing.
     """
 
-    def __init__(self, state: State, graph: StageGraph, placement: Placement) -> None:
+    def __init__(self, state: State, graph: StageGraph, placement: Placement, gangs: Gangs) -> None:
         self.state = state
         self.graph = graph
         self._placement = placement
+        self._gangs = gangs
 
     # --- jobs -------------------------------------------------------------------------------------
 
@@ -38,6 +40,10 @@ class Work:
         self.state.out.facts.append(plan_of(s, stage, self.state.blocks, self.state.outputs))
         if not positions:
             self.finish(s.job, "succeeded", None)
+            return
+        refusal = self._gangs.refusal(stage)
+        if refusal is not None:
+            self.finish(s.job, "failed", refusal)
             return
         self.require(stage, set(positions), s.job)
 
@@ -64,9 +70,12 @@ class Work:
             stage, wanted = stack.pop()
             run = self.state.runs.get(stage.id)
             if run is None:
-                run = self.state.runs[stage.id] = StageRun(stage, {job}, set())
+                run = StageRun(stage, {job}, set(), gang=GangRun() if stage.is_barrier else None)
+                self.state.runs[stage.id] = run
             run.jobs.add(job)
             self.state.jobs[job].stages.add(stage.id)
+            if run.gang is not None and wanted:
+                wanted = set(self._gangs.partitions(stage, self.state.jobs[job]))
             new = wanted - run.todo
             run.todo |= new
             if run.prepared and not new:
@@ -76,8 +85,12 @@ class Work:
 
     def look_again(self, run: StageRun) -> list[tuple[Stage, set[int]]]:
         """What `run` still waits for. Starts its next attempt when that is nothing."""
+        if run.gang is not None and run.gang.broken:
+            if run.running:
+                return []  # looked at again when the last of them has stopped
+            run.gang.broken = False
         waiting_or_running = run.waiting.waiting | run.running.keys()
-        idle = run.todo - waiting_or_running
+        idle = run.todo - waiting_or_running - (run.gang.done.keys() if run.gang is not None else set())
         _, shuffles = demand(run.stage, run.todo, self.state.blocks.is_cached)
         run.waiting_for = {s for s in shuffles if not self._available(s)}
         if not run.waiting_for:
@@ -90,6 +103,7 @@ class Work:
         # Tasks that wait must wait longer: the map outputs they would read are being made again.
         for partition in list(run.waiting.waiting):
             run.waiting.waiting.discard(partition)
+        self._gangs.break_up(run)
         run.prepared = False
         needed = []
         for shuffle in sorted(run.waiting_for):
@@ -112,8 +126,7 @@ class Work:
                 if self.state.outputs.complete(spec.shuffle_id):
                     self._fix_bounds(spec.shuffle_id)
         except Exception as error:  # comparing the user's keys is the user's code
-            for job_id in sorted(run.jobs):
-                self.finish(job_id, "failed", error, stage.id)
+            self.fail(run, error)
             return
         run.attempt += 1
         run.prepared = True
@@ -186,5 +199,9 @@ class Work:
             found,
             "look at the executors: %sparklab executors",
         )
+        self.fail(run, error)
+
+    def fail(self, run: StageRun, error: BaseException) -> None:
+        """Every job that `run` works for has failed, with `error`."""
         for job_id in sorted(run.jobs):
             self.finish(job_id, "failed", error, run.stage.id)
