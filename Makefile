@@ -7,7 +7,7 @@ SETUP_FILES := pyproject.toml constraints.txt
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help lab demo test lint compat bench-quick binder-check clean
+.PHONY: help lab demo test lint compat bench-quick binder-check labextension clean
 
 help:
 	@echo "make lab            JupyterLab on the start notebook        (ARGS=\"--no-browser\" goes to JupyterLab)"
@@ -17,6 +17,7 @@ help:
 	@echo "make compat         the same programs on PySpark and on sparklab: results, layouts, job counts"
 	@echo "make bench-quick    log mining, word count, sort and tiny jobs against PySpark, dask.bag and plain processes"
 	@echo "make binder-check   binder/'s steps in a fresh environment, on one core and 2 GB"
+	@echo "make labextension   the JupyterLab extension's bundle from its source (needs node and npm)"
 	@echo "make clean          removes what the targets above have made, .venv too"
 
 lab: $(VENV)/.stamp-run
@@ -46,6 +47,12 @@ bench-quick: $(VENV)/.stamp-bench
 
 binder-check: $(VENV)/.stamp-run
 	$(PY) binder/check.py $(ARGS)
+
+# The bundle is committed, so that nobody else needs node; a test builds it again and compares.
+labextension: $(VENV)/.stamp-run
+	cd extensions/labextension && npm ci --ignore-scripts --no-fund --no-audit && \
+	  JUPYTERLAB_STAGING="$$(../../$(PY) -c 'import jupyterlab, pathlib; print(pathlib.Path(jupyterlab.__file__).parent / "staging")')" \
+	  npm run build
 
 clean:
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sparklab.context import SparkContext
 from sparklab.jupyter import tracebacks
+from sparklab.jupyter.beside import Beside
 from sparklab.jupyter.births import ContextBirths
 from sparklab.jupyter.cells import Cells
 from sparklab.jupyter.completion import Matcher
@@ -40,6 +41,7 @@ class Extension:
             Magics(shell, self.cells),
             Matcher(shell, lambda: SparkContext._active),
             tracebacks.Rendering(),
+            Beside(shell),
         ]
 
     def install(self) -> None:

@@ -49,7 +49,7 @@ def jobs(sc: SparkContext) -> Rows:
                 "status": job.status,
                 "action": job.action,
                 "at": job.call_site,
-                "cell": _cell(sc, job.scope),
+                "cell": cell_of(sc, job.scope),
                 "stages": sum(not node.skipped for node in job.stages),
                 "tasks": job.task_count,
                 "time_s": now_s - job.started_s if job.status == "running" else job.wall_s,
@@ -59,7 +59,8 @@ def jobs(sc: SparkContext) -> Rows:
         ]
 
 
-def _cell(sc: SparkContext, scope: str) -> str:
+def cell_of(sc: SparkContext, scope: str) -> str:
+    """The cell of a scope, "-" where it has none. Called under the bus's lock."""
     view = sc.bus.views.scopes.get(scope)
     return (f"{view.label} {view.name}".strip() if view else "") or "-"
 
