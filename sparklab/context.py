@@ -194,7 +194,8 @@ class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints):
     def _start(self) -> None:
         """In the background: the cluster starts, the runner takes what was submitted meanwhile."""
         try:
-            book = OrderBook(self._dispatcher.scheduler.blocks, self._dispatcher.warn, MAX_MESSAGE_BYTES, self._shelf)
+            known = self._dispatcher.scheduler
+            book = OrderBook(known.blocks, known.executors, self._dispatcher.warn, MAX_MESSAGE_BYTES, self._shelf)
             self.parts_sent = book.parts_sent
             runner = self._backend.start(book, self._dispatcher.feed)
             # Dask closes its clients at exit; contexts must be stopped before, so they register after its import.

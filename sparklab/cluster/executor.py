@@ -5,37 +5,34 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import ctypes
-import os
-import pickle
 import shutil
 import threading
 import time
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import cloudpickle
-
-from sparklab.broadcast import BroadcastRef, PartsMissing, held
+from sparklab.broadcast import PartsMissing, held
 from sparklab.cluster import results
 from sparklab.cluster.closures import load_stage
+from sparklab.cluster.failures import wire_error
 from sparklab.cluster.meeting import Answer, MeetingId, Meetings
-from sparklab.errors import FetchFailedError, JobFailed, SparklabError
-from sparklab.events.facts import bounded
-from sparklab.files import AddedFiles, reach
+from sparklab.cluster.peers import AskPeer, Missing, PeerBlocks
+from sparklab.cluster.wire import StageOrder, TaskOrder, TaskReport
+from sparklab.errors import FetchFailedError, JobFailed
+from sparklab.files import reach
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext, TaskMetrics
-from sparklab.rdd.usererror import describe_failure
 from sparklab.scheduler.messages import Gang
 from sparklab.shuffle.files import remove_shuffle
 from sparklab.shuffle.reader import read_cogrouped, read_reduce_input
 from sparklab.shuffle.spec import MapOutput, OpenMapOutput, ShuffleInput, ShuffleSpec
 from sparklab.shuffle.writer import write_map_output
+from sparklab.storage.peers import Holder
 from sparklab.storage.store import BlockStore
 
 KEPT_STAGES: Final = 64  # loaded stages an executor remembers; the driver sends a forgotten one again
@@ -55,59 +52,6 @@ class Budgets:
 
     cache_bytes: int
     shuffle_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class TaskOrder:
-    """A task as it travels: `shipped` holds the source partitions whose data it needs."""
-
-    task: int
-    partition: int
-    attempt: int
-    shipped: dict[tuple[int, int], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class StageOrder:
-    """A stage attempt as it travels; parts that the executor has already are None."""
-
-    stage: int
-    attempt: int
-    job: int
-    binary: bytes | None
-    inputs: dict[int, ShuffleInput] | None
-    properties: Mapping[str, str] = field(default_factory=dict)  # of the job
-    broadcasts: tuple[BroadcastRef, ...] = ()  # that its functions refer to
-    files: AddedFiles | None = None
-    gang: Gang | None = None  # of a barrier stage
-    data: Mapping[str, bytes] = field(default_factory=dict)  # parts that the executor could not reach by itself
-
-
-@dataclass(frozen=True, slots=True)
-class TaskReport:
-    """How a task ended, as it travels back."""
-
-    task: int
-    status: str  # "succeeded" | "fetch_failed" | "failed" | "cancelled" | "stage_unknown" | "parts_missing"
-    value: Any  # MapOutput, packed result, FetchFailed arguments, WireError or keys of parts
-    duration_s: float
-    metrics: TaskMetrics
-    changes: Sequence[Any]
-    warnings: Sequence[tuple[str, str]]  # (subject, message)
-    updates: bytes = b""  # what it added to accumulators, pickled; empty where nothing
-
-
-@dataclass(frozen=True, slots=True)
-class WireError:
-    """A user's exception on its way to the driver."""
-
-    pickled: bytes | None  # None where the exception cannot be pickled
-    kind: str
-    text: str
-    user_traceback: str
-    where: str  # operator, RDD, call site
-    record_index: int
-    record: str | None
 
 
 @dataclass(slots=True)
@@ -222,6 +166,10 @@ class Executor:
         Made if missing, mode 0700, removed by :meth:`close`.
     open_map_output : callable
         Opens a map output of any executor.
+    ask_peer : callable
+        Asks another executor for a cached block.
+    host : str
+        Executors with the same token open each other's files.
     meet : callable, optional
         Has a task of a barrier stage wait for the others, at the executor of the given address.
     """
@@ -233,14 +181,18 @@ class Executor:
         directory: Path,
         budgets: Budgets,
         open_map_output: OpenMapOutput,
+        ask_peer: AskPeer,
+        host: str,
         meet: Meet | None = None,
     ) -> None:
         self.number = number
         self.epoch = epoch
         self.directory = directory
         self.budgets = budgets
+        self.host = host
         self.open_map_output = open_map_output
         self.meet = meet or meet_in(Meetings())
+        self._ask_peer = ask_peer
         self.shuffle_directory = directory / "shuffle"
         self.shuffle_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         self.blocks = BlockStore(str(directory / "blocks"), budgets.cache_bytes)
@@ -263,7 +215,7 @@ class Executor:
         except PartsMissing as missing:
             return [self._report(t.task, "parts_missing", missing.keys) for t in tasks]
         except BaseException as error:
-            wire = _wire_error(error, None)
+            wire = wire_error(error, None)
             return [self._report(t.task, "failed", wire) for t in tasks]
         return [self._run_one(stage, order, task) for task in tasks]
 
@@ -295,7 +247,17 @@ class Executor:
             raise PartsMissing(missing)
         return root
 
+    def peer_blocks(
+        self, holders: Mapping[tuple[int, int], Sequence[Holder]], check_cancelled: Callable[[], None]
+    ) -> PeerBlocks:
+        """What `holders` have, to be asked for block by block."""
+        limit_bytes = self.budgets.shuffle_bytes // 4
+        return PeerBlocks(holders, self._ask_peer, self.host, str(self.directory), limit_bytes, check_cancelled)
+
     def _run_one(self, stage: _LoadedStage, order: StageOrder, task_order: TaskOrder) -> TaskReport:
+        stale = () if order.gang is None else order.gang.stale
+        holders = {block: known for block, known in task_order.holders.items() if block[0] not in stale}
+        peers = self.peer_blocks(holders, lambda: self._check(task_order.task))
         task = TaskContext(
             job=order.job,
             stage=order.stage,
@@ -308,10 +270,11 @@ class Executor:
             shipped=task_order.shipped,
             check_cancelled=lambda: self._check(task_order.task),
             properties=order.properties,
+            elsewhere=peers.find,
             files_root=stage.files_root,
             gang=None if order.gang is None else _Gang(self, order, order.gang, task_order),
         )
-        for rdd in order.gang.stale if order.gang is not None else ():
+        for rdd in stale:
             self.blocks.drop(rdd, task_order.partition, "dropped")
         started = time.perf_counter()
         status = "succeeded"
@@ -340,9 +303,10 @@ class Executor:
             status = "fetch_failed"
             value = (error.shuffle_id, error.map_index, error.executor, error.epoch, error.found)
         except BaseException as error:
-            status, value = "failed", _wire_error(error, task)
+            status, value = "failed", wire_error(error, task)
         counted = updates if status == "succeeded" else b""
-        return self._report(task_order.task, status, value, time.perf_counter() - started, task.metrics, counted)
+        duration_s = time.perf_counter() - started
+        return self._report(task_order.task, status, value, duration_s, task.metrics, counted, peers.missing)
 
     def _write(self, records: Iterator[Any], spec: ShuffleSpec, task: TaskContext) -> MapOutput:
         return write_map_output(
@@ -363,10 +327,12 @@ class Executor:
         duration_s: float = 0.0,
         metrics: TaskMetrics | None = None,
         updates: bytes = b"",
+        missing: Sequence[Missing] = (),
     ) -> TaskReport:
         changes = self.blocks.drain_changes()
+        warnings = self.blocks.drain_warnings()
         return TaskReport(
-            task, status, value, duration_s, metrics or TaskMetrics(), changes, self.blocks.drain_warnings(), updates
+            task, status, value, duration_s, metrics or TaskMetrics(), changes, warnings, updates, missing
         )
 
     # --- cancelling -------------------------------------------------------------------------------
@@ -431,41 +397,3 @@ class Executor:
         held.forget(self._tokens)
         self.blocks.close()
         shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def _wire_error(error: BaseException, task: TaskContext | None) -> WireError:
-    """`error` as it travels: pickled if it can be, and always as text, user's frames first."""
-    try:
-        pickled = cloudpickle.dumps(error)
-        pickle.loads(pickled)
-    except BaseException:  # whatever the user's class does in __reduce__ or __init__
-        pickled = None
-    where, record_index, record = ("", -1, None) if task is None else describe_failure(error, task)
-    return WireError(
-        pickled=pickled,
-        kind=type(error).__name__,
-        text=str(error) if isinstance(error, SparklabError) else bounded(_text(error)),
-        user_traceback=_user_traceback(error),
-        where=where,
-        record_index=record_index,
-        record=record,
-    )
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as second:
-        return f"(its __str__ raised {type(second).__name__})"
-
-
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-
-
-def _user_traceback(error: BaseException) -> str:
-    """The traceback without sparklab's own frames; whole where there are no others."""
-    summary = traceback.TracebackException.from_exception(error)
-    frames = [f for f in summary.stack if not f.filename.startswith(_PACKAGE)]
-    if frames:
-        summary.stack = traceback.StackSummary.from_list(frames)
-    return "".join(summary.format())

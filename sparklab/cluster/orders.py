@@ -11,15 +11,18 @@ from typing import Any, Protocol
 
 from sparklab.broadcast import Broadcast, collecting
 from sparklab.cluster.closures import dump_stage, large_captures
-from sparklab.cluster.executor import StageOrder, TaskOrder, TaskReport, WireError
+from sparklab.cluster.failures import WireError
+from sparklab.cluster.wire import StageOrder, TaskOrder, TaskReport
 from sparklab.errors import ClosureError, SparklabError, UserCodeError
 from sparklab.files import AddedFiles, key_of
 from sparklab.rdd.core import RDDCore, SourcePartition
 from sparklab.rdd.dependency import OneToOne, Shuffle
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.locations import BlockRegistry
+from sparklab.scheduler.waiting import ExecutorState
 from sparklab.shuffle.spec import ShuffleInput
 from sparklab.storage.level import StorageLevel
+from sparklab.storage.peers import Holder
 
 Feed = Callable[..., None]
 """Hands stimuli to the scheduler; never blocks, from any thread."""
@@ -62,6 +65,7 @@ class _Prepared:
     inputs: dict[int, ShuffleInput]
     rdd: RDDCore
     sources: set[int]  # ids of the RDDs whose partitions carry data
+    caches: bool  # some RDD is persisted
     chain: list[RDDCore] | None  # where all steps are one to one: its sources and persisted RDDs, children first
     properties: Mapping[str, str]
     broadcasts: dict[str, Broadcast[Any]]  # by token; referred to, so that they live while the stage may be sent
@@ -75,7 +79,9 @@ class OrderBook:
     Parameters
     ----------
     blocks : BlockRegistry
-        Where partitions are cached: their source data stays at home.
+        Where partitions are cached: their source data stays at home, or tasks are told whom to ask.
+    executors : mapping
+        Those alive, by number.
     warn : callable
         Told ``(subject, message)`` about large captures.
     """
@@ -83,12 +89,15 @@ class OrderBook:
     def __init__(
         self,
         blocks: BlockRegistry,
+        executors: Mapping[int, ExecutorState],
         warn: Callable[[str, str], None],
         max_bytes: int,
         files: FilesToSend,
         large_bytes: int = 1 << 20,
     ) -> None:
         self._blocks = blocks
+        self._executors = executors
+        self._named: dict[int, Holder] = {}  # executors as orders name them, by number
         self.warn = warn
         self._max_bytes = max_bytes
         self._large_bytes = large_bytes
@@ -126,6 +135,7 @@ class OrderBook:
             stage.inputs,
             stage.rdd,
             sources,
+            any(rdd.storage_level != StorageLevel.NONE for rdd in stage.rdds),
             chain,
             stage.properties,
             {each.travels_as.token: each for each in used},
@@ -152,7 +162,7 @@ class OrderBook:
         stage.sent_binary.add(to)
         stage.sent_inputs.add(to)
         tasks = [
-            TaskOrder(t.task, t.partition, t.attempt, self._shipped(stage, t.partition, launch.executor))
+            TaskOrder(t.task, t.partition, t.attempt, *self._needs(stage, t.partition, launch.executor))
             for t in launch.tasks
         ]
         return order, tasks
@@ -194,18 +204,25 @@ class OrderBook:
         self.resend(stage, executor, epoch)
         return report
 
-    def _shipped(self, stage: _Prepared, partition: int, executor: int) -> dict[tuple[int, int], Any]:
-        """Source partitions with data that computing `partition` may need; none above a block cached there."""
-        if not stage.sources:
-            return {}
-        found: dict[tuple[int, int], Any] = {}
+    def _needs(
+        self, stage: _Prepared, partition: int, executor: int
+    ) -> tuple[dict[tuple[int, int], Any], dict[tuple[int, int], tuple[Holder, ...]]]:
+        """Source partitions with data that computing `partition` may need, and who else holds blocks on the way.
+
+        Nothing above a block cached on `executor` itself. Above one that is cached elsewhere everything is named all
+        the same: it may be gone when it is asked for.
+        """
+        shipped: dict[tuple[int, int], Any] = {}
+        holders: dict[tuple[int, int], tuple[Holder, ...]] = {}
+        if not stage.sources and not stage.caches:
+            return shipped, holders
         if stage.chain is not None:  # most stages; a walk per task would cost as much as a lineage is long
             for rdd in stage.chain:
-                if executor in self._blocks.executors(rdd._id, partition):
+                if self._is_held(rdd, partition, executor, holders):
                     break
                 if rdd._id in stage.sources:
-                    found[rdd._id, partition] = rdd.partitions[partition]
-            return found
+                    shipped[rdd._id, partition] = rdd.partitions[partition]
+            return shipped, holders
         seen: set[tuple[int, int]] = set()
         stack = [(stage.rdd, partition)]
         while stack:
@@ -213,14 +230,33 @@ class OrderBook:
             if (rdd._id, index) in seen:
                 continue
             seen.add((rdd._id, index))
-            if executor in self._blocks.executors(rdd._id, index):
+            if self._is_held(rdd, index, executor, holders):
                 continue
             if rdd._id in stage.sources:
-                found[rdd._id, index] = rdd.partitions[index]
+                shipped[rdd._id, index] = rdd.partitions[index]
             for dependency in rdd.dependencies:
                 if not isinstance(dependency, Shuffle):
                     stack.extend((dependency.rdd, p) for p in dependency.parents(index))
-        return found
+        return shipped, holders
+
+    def _is_held(
+        self, rdd: RDDCore, index: int, executor: int, holders: dict[tuple[int, int], tuple[Holder, ...]]
+    ) -> bool:
+        """Whether `executor` has the block itself; who else does enters `holders`."""
+        found = self._blocks.executors(rdd._id, index)
+        others = tuple(self.holder(each) for each in found if each != executor and each in self._executors)
+        if others:
+            holders[rdd._id, index] = others
+        return executor in found
+
+    def holder(self, executor: int) -> Holder:
+        """The executor, which is alive, as orders name it."""
+        state = self._executors[executor]
+        named = self._named.get(executor)
+        if named is None or named.epoch != state.epoch:
+            # One object for all, so that an order's pickle has it once.
+            named = self._named[executor] = Holder(executor, state.epoch, state.address, state.host)
+        return named
 
     def resend(self, stage: int, executor: int, epoch: int) -> None:
         """The executor has forgotten the stage: the next order carries everything."""
@@ -253,7 +289,8 @@ def ended(report: TaskReport, executor: int, epoch: int, stage: int) -> m.TaskEn
             outcome = m.Cancelled()
         case other:
             raise ValueError(f"no such status: {other}")
-    return m.TaskEnded(report.task, executor, epoch, outcome, report.duration_s, report.metrics, changes)
+    missing = [m.BlockMissing(b.rdd, b.partition, b.executor, b.epoch, b.answered) for b in report.missing]
+    return m.TaskEnded(report.task, executor, epoch, outcome, report.duration_s, report.metrics, changes, missing)
 
 
 def _user_error(wire: WireError, stage: int) -> m.UserError:

@@ -11,7 +11,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import Any, Final
@@ -20,14 +20,19 @@ from distributed import Worker, get_worker
 
 from sparklab.broadcast import held
 from sparklab.cluster import compat
-from sparklab.cluster.executor import Budgets, Executor, StageOrder, TaskOrder
+from sparklab.cluster.executor import Budgets, Executor
 from sparklab.cluster.host import host_token, open_local
 from sparklab.cluster.meeting import Answer, MeetingId, Meetings
+from sparklab.cluster.peers import ANSWER_S
 from sparklab.cluster.scratch import PREFIX as SCRATCH_PREFIX
+from sparklab.cluster.wire import StageOrder, TaskOrder
 from sparklab.errors import FetchFailedError
 from sparklab.shuffle.spec import ByteSource, MapLocation
+from sparklab.storage.peers import BlockPart, BlockRequest, Holder
 
 FETCH_TIMEOUT_S: Final = 30.0
+CONNECT_S: Final = 2.0  # Dask tries a dead address until then; computing the block is an answer as well
+LOOK_S: Final = 0.1  # how often who waits for a peer looks whether it was cancelled
 DEAD_S: Final = 30.0  # how long an address that did not answer is not asked again
 
 RUN: Final = "sparklab_run"
@@ -39,7 +44,8 @@ FORGET: Final = "sparklab_forget"
 DROP: Final = "sparklab_drop"
 PEEK: Final = "sparklab_peek"
 MEET: Final = "sparklab_meet"
-HANDLERS: Final = (RUN, RUN_IN_GANG, CANCEL, HELLO, READ, FORGET, DROP, PEEK, MEET)
+BLOCK: Final = "sparklab_block"
+HANDLERS: Final = (RUN, RUN_IN_GANG, CANCEL, HELLO, READ, FORGET, DROP, PEEK, MEET, BLOCK)
 
 
 def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, Any]) -> None:
@@ -90,7 +96,7 @@ class ExecutorService:
         self._host = host
         self._dead: dict[str, float] = {}
         self._meetings = Meetings()
-        self.executor = Executor(number, epoch, directory, self._budgets, self._open, self._meet)
+        self.executor = Executor(number, epoch, directory, self._budgets, self._open, self._ask_peer, host, self._meet)
 
     # --- handlers ---------------------------------------------------------------------------------
 
@@ -157,6 +163,15 @@ class ExecutorService:
     async def peek(self, rdd: int, partition: int, count: int) -> list[str]:
         return self.executor.blocks.peek(rdd, partition, count) or []
 
+    async def block(self, epoch: int, request: bytes) -> bytes:
+        """Part of a cached block as pickled :class:`BlockPart`, or None; also where this is another incarnation."""
+        if epoch != self.executor.epoch:
+            return pickle.dumps(None)
+        # Not on the event loop: what is held live is pickled for the answer.
+        return await asyncio.to_thread(
+            lambda: pickle.dumps(self.executor.blocks.share(pickle.loads(request)), protocol=5)
+        )
+
     def close(self) -> None:
         """The handlers answer no more; blocks and files are gone."""
         for name in HANDLERS:
@@ -213,6 +228,30 @@ class ExecutorService:
                 location.epoch,
                 f"{type(error).__name__}: {error}",
             ) from error
+
+    def _ask_peer(self, holder: Holder, request: BlockRequest, check_cancelled: Callable[[], None]) -> BlockPart | None:
+        """What `holder` answers; runs in the task's thread. OSError in place of a second wait for a dead address."""
+        if time.monotonic() < self._dead.get(holder.address, 0.0):
+            raise OSError(f"{holder.address} did not answer a moment ago")
+        asked = pickle.dumps(request, protocol=5)
+        name = handler_of(BLOCK, self._app)
+        call = compat.call(
+            self._worker, holder.address, name, connect_timeout_s=CONNECT_S, epoch=holder.epoch, request=asked
+        )
+        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        deadline = time.monotonic() + ANSWER_S
+        try:
+            while not concurrent.futures.wait((future,), LOOK_S).done:
+                check_cancelled()
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"no answer in {ANSWER_S:g} s")
+            part: BlockPart | None = pickle.loads(future.result())
+            return part
+        except OSError:
+            self._dead[holder.address] = time.monotonic() + DEAD_S
+            raise
+        finally:
+            future.cancel()
 
 
 class _RemoteSource:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from distributed import Client
 
 from sparklab.cluster import compat, plugin
-from sparklab.cluster.executor import StageOrder, TaskReport
 from sparklab.cluster.orders import Feed, OrderBook, ended
+from sparklab.cluster.wire import StageOrder, TaskReport
 from sparklab.errors import ClusterError
 from sparklab.scheduler import messages as m
 

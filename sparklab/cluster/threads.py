@@ -5,14 +5,20 @@ from __future__ import annotations
 import queue
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from sparklab.broadcast import held
-from sparklab.cluster.executor import Budgets, Executor, StageOrder, TaskOrder, meet_in
+from sparklab.cluster.executor import Budgets, Executor, meet_in
 from sparklab.cluster.host import open_local
 from sparklab.cluster.meeting import Meetings
 from sparklab.cluster.orders import Feed, OrderBook, ended
+from sparklab.cluster.wire import StageOrder, TaskOrder
 from sparklab.scheduler import messages as m
+from sparklab.storage.peers import BlockPart, BlockRequest, Holder
+
+HOST: Final = "threads"
 
 
 class _Seat:
@@ -59,20 +65,24 @@ class ThreadsRunner:
 
     def _join(self, number: int, epoch: int) -> None:
         directory = Path(self._scratch.name) / f"{number}.{epoch}"
-        executor = Executor(number, epoch, directory, self._budgets, open_local, self._meet)
+        executor = Executor(number, epoch, directory, self._budgets, open_local, self._ask, HOST, self._meet)
         self._seats[number] = _Seat(executor, self._feed, self._book)
         self._feed(
             m.ExecutorJoined(
                 executor=number,
                 epoch=epoch,
                 address=f"threads://{number}",
-                host="threads",
+                host=HOST,
                 pid=0,
                 slots=1,
                 memory_bytes=0,
                 cache_budget_bytes=self._budgets.cache_bytes,
             )
         )
+
+    def _ask(self, holder: Holder, request: BlockRequest, _: Callable[[], None]) -> BlockPart | None:
+        seat = self._seat(holder.executor, holder.epoch)
+        return None if seat is None else seat.executor.blocks.share(request)
 
     def kill(self, number: int, stay_dead: bool = False) -> None:
         """Fence executor `number` off; its blocks and files are gone, its running task is disowned."""

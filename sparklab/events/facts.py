@@ -223,7 +223,8 @@ class BlockRemoved:
     partition: int
     executor: int
     epoch: int
-    reason: str  # "evicted" | "dropped" (by hand) | "executor_lost" | "unpersisted" | "corrupt"
+    # "evicted" | "dropped" (by hand) | "executor_lost" | "unpersisted" | "corrupt" | "missing" (not where it should be)
+    reason: str
     bytes: int
 
 

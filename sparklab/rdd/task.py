@@ -67,7 +67,7 @@ class Blocks(Protocol):
         compute: Callable[[], Iterator[Any]],
         task: TaskContext,
     ) -> Iterator[Any]:
-        """Records of the cached block; computed and stored first where it is not there."""
+        """Records of the cached block, here or with a peer; computed and stored first where nobody has it."""
         ...
 
 
@@ -130,4 +130,6 @@ class TaskContext:
     properties: Mapping[str, str] = field(default_factory=dict)  # of the thread that submitted the job
     updates: dict[int, Any] = field(default_factory=dict)  # accumulator -> what this attempt added
     gang: Gang | None = None  # of a barrier stage
+    # records of a cached block that other executors hold, or None: then it has to be computed
+    elsewhere: Callable[[int, int], Iterator[list[Any]] | None] = lambda rdd, partition: None
     files_root: str = ""  # where added files are, for this executor

@@ -15,7 +15,9 @@ def apply_changes(state: State, changes: Iterable[m.BlockChange], executor: int,
     recovered = ""
     for change in changes:
         if change.op == "stored":
-            again = state.blocks.store(change.rdd, change.partition, executor, change.tier, change.bytes)
+            again = state.blocks.store(
+                change.rdd, change.partition, executor, change.tier, change.bytes, since=state.next_task
+            )
             recovered = "cache" if again else recovered
             state.out.facts.append(
                 BlockStored(
@@ -27,6 +29,23 @@ def apply_changes(state: State, changes: Iterable[m.BlockChange], executor: int,
                 BlockRemoved(change.rdd, change.partition, executor, epoch, change.reason, change.bytes)
             )
     return recovered
+
+
+def forget_missing(state: State, missing: Iterable[m.BlockMissing], task: Task, unanswered_too: bool) -> None:
+    """Copies that their executors do not have are known no more: what needs them is planned without them.
+
+    An executor that did not answer may be alive and busy: its copies are forgotten only with `unanswered_too`, where
+    the task could not do without. What a task was told before a copy was booked says nothing about that copy.
+    """
+    for each in missing:
+        executor = state.executors.get(each.executor)
+        if executor is None or executor.epoch != each.epoch or not (each.answered or unanswered_too):
+            continue
+        size_bytes = state.blocks.doubt(each.rdd, each.partition, each.executor, task.id)
+        if size_bytes is not None:
+            state.out.facts.append(
+                BlockRemoved(each.rdd, each.partition, each.executor, each.epoch, "missing", size_bytes)
+            )
 
 
 def book_map_output(state: State, task: Task, outcome: m.Succeeded) -> str:

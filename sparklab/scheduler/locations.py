@@ -13,8 +13,10 @@ from sparklab.shuffle.spec import MapLocation, MapOutput, ShuffleInput, ShuffleS
 class BlockRegistry:
     """Cached partitions of RDDs. Remembers which were held once and lost, so that recomputation can be counted."""
 
-    _where: dict[int, dict[int, dict[int, tuple[str, int]]]] = field(default_factory=dict)  # rdd -> part -> executor
+    # RDD -> partition -> executor -> (tier, bytes, the task number at which it was booked)
+    _where: dict[int, dict[int, dict[int, tuple[str, int, int]]]] = field(default_factory=dict)
     _lost: dict[int, set[int]] = field(default_factory=dict)
+    _doubted: dict[int, set[int]] = field(default_factory=dict)  # RDD -> executors that may hold more than is known
 
     def is_cached(self, rdd: int, partition: int) -> bool:
         return bool(self._where.get(rdd, {}).get(partition))
@@ -35,9 +37,12 @@ class BlockRegistry:
     def held_by(self, executor: int, rdd: int) -> int:
         return sum(executor in holders for holders in self._where.get(rdd, {}).values())
 
-    def store(self, rdd: int, partition: int, executor: int, tier: str, size_bytes: int) -> bool:
-        """Remember the block; True when it had been held before and lost: it was recomputed."""
-        self._where.setdefault(rdd, {}).setdefault(partition, {})[executor] = (tier, size_bytes)
+    def store(self, rdd: int, partition: int, executor: int, tier: str, size_bytes: int, since: int = 0) -> bool:
+        """Remember the block; True when it had been held before and lost: it was recomputed.
+
+        Tasks numbered `since` or above were sent after it was known.
+        """
+        self._where.setdefault(rdd, {}).setdefault(partition, {})[executor] = (tier, size_bytes, since)
         lost = self._lost.get(rdd)
         if lost and partition in lost:
             lost.discard(partition)
@@ -49,11 +54,19 @@ class BlockRegistry:
         holders = self._where.get(rdd, {}).get(partition)
         if holders is None or executor not in holders:
             return 0
-        _, size_bytes = holders.pop(executor)
+        _, size_bytes, _ = holders.pop(executor)
         if not holders:
             del self._where[rdd][partition]
             self._lost.setdefault(rdd, set()).add(partition)
         return size_bytes
+
+    def doubt(self, rdd: int, partition: int, executor: int, task: int) -> int | None:
+        """Forget a copy that `task` did not find, unless it was booked after the task was sent. Returns its bytes."""
+        known = self._where.get(rdd, {}).get(partition, {}).get(executor)
+        if known is None or known[2] > task:
+            return None
+        self._doubted.setdefault(rdd, set()).add(executor)
+        return self.remove(rdd, partition, executor)
 
     def remove_executor(self, executor: int) -> Iterator[tuple[int, int, int]]:
         """Forget all copies on `executor`: yields (rdd, partition, bytes) of each."""
@@ -70,10 +83,11 @@ class BlockRegistry:
         return partition in self._lost.get(rdd, ())
 
     def forget_rdd(self, rdd: int) -> set[int]:
-        """Forget all blocks of `rdd` for good (unpersist). Returns the executors that hold some."""
+        """Forget all blocks of `rdd` for good (unpersist). Returns the executors that hold some, or may."""
         self._lost.pop(rdd, None)
         parts = self._where.pop(rdd, {})
-        return {executor for holders in parts.values() for executor in holders}
+        doubted = self._doubted.pop(rdd, set())
+        return doubted.union(executor for holders in parts.values() for executor in holders)
 
 
 @dataclass(slots=True)

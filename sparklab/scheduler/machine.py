@@ -19,7 +19,7 @@ from sparklab.events.facts import (
     bounded,
 )
 from sparklab.scheduler import messages as m
-from sparklab.scheduler.books import apply_changes, book_map_output, count_updates, task_fact
+from sparklab.scheduler.books import apply_changes, book_map_output, count_updates, forget_missing, task_fact
 from sparklab.scheduler.gangs import Gangs
 from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
 from sparklab.scheduler.placement import Placement
@@ -144,6 +144,7 @@ class Scheduler:
             attempts.discard(task.id)
             if not attempts:
                 run.running.pop(task.partition, None)
+        forget_missing(self.state, s.missing, task, isinstance(outcome, m.FetchFailed))
         recovered = apply_changes(self.state, s.changes, s.executor, s.epoch) if current else ""
         status, error = "succeeded", ""
         failed: BaseException | None = None

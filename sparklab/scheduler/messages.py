@@ -27,6 +27,17 @@ class BlockChange:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockMissing:
+    """A task asked `executor` for its copy of a block and did not get it. `answered`: the executor said so itself."""
+
+    rdd: int
+    partition: int
+    executor: int
+    epoch: int
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Succeeded:
     """`value` is a map task's :class:`MapOutput`, or whatever the job's function returned, packed by the runner."""
 
@@ -90,6 +101,7 @@ class TaskEnded:
     duration_s: float = 0.0
     metrics: TaskMetrics = field(default_factory=TaskMetrics)
     changes: Sequence[BlockChange] = ()
+    missing: Sequence[BlockMissing] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +291,7 @@ Instruction: TypeAlias = (
 __all__ = [
     "ApplyUpdates",
     "BlockChange",
+    "BlockMissing",
     "BlocksChanged",
     "CancelTasks",
     "Cancelled",

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sparklab.errors import StorageError
 from sparklab.storage.codec import Buffer, read_batches, read_frames
 from sparklab.storage.level import StorageLevel
-from sparklab.storage.memory import BlockId, MemoryBlock
+from sparklab.storage.memory import SERIALS, BlockId, MemoryBlock
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -24,13 +24,14 @@ def is_disk_full(error: OSError) -> bool:
 class DiskBlock:
     """One partition's frames in a file."""
 
-    __slots__ = ("bytes", "level", "path", "records")
+    __slots__ = ("bytes", "level", "path", "records", "serial")
 
     def __init__(self, path: str, bytes_: int, level: StorageLevel, records: int) -> None:
         self.path: Final = path
         self.bytes: Final = bytes_
         self.level: Final = level
         self.records: Final = records
+        self.serial: Final = next(SERIALS)
 
     def batches(self) -> Iterator[list[Any]]:
         """Yields the records; the whole file is verified before the first one is handed out.
@@ -48,11 +49,11 @@ class DiskBlock:
         finally:
             os.close(fd)
 
-    def frames(self) -> Iterator[Buffer]:
-        """Yields the frames, each verified."""
+    def frames(self, start: int = 0) -> Iterator[Buffer]:
+        """Yields the frames from the one at offset `start` on, each verified."""
         fd = self._open()
         try:
-            for one in read_frames(lambda at, length: os.pread(fd, length, at), 0, self.bytes):
+            for one in read_frames(lambda at, length: os.pread(fd, length, at), start, self.bytes):
                 yield one.whole()
         finally:
             os.close(fd)

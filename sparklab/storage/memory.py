@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import count
 from typing import Final, TypeAlias
 
 from sparklab.storage.level import StorageLevel
 from sparklab.storage.representation import Held
 
 BlockId: TypeAlias = tuple[int, int]  # RDD, partition
+SERIALS: Final = count(1)  # of the forms of blocks in this process: who copies in parts must not mix two of them
 
 
 class MemoryBlock:
     """One partition's batches in memory."""
 
-    __slots__ = ("batches", "bytes", "leaving", "level", "records")
+    __slots__ = ("batches", "bytes", "leaving", "level", "records", "serial")
 
     def __init__(self, batches: Sequence[Held], bytes_: int, level: StorageLevel) -> None:
         self.batches: Final = batches
         self.bytes: Final = bytes_
         self.records: Final = sum(held.records for held in batches)
         self.level: Final = level
+        self.serial: Final = next(SERIALS)
         self.leaving = False  # chosen for eviction by some thread, still readable
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.errors import StorageError
 from sparklab.storage.codec import BatchSize, Buffer, dump_frames, load_batches
-from sparklab.storage.disk import DiskTier
+from sparklab.storage.disk import DiskBlock, DiskTier
 from sparklab.storage.ledger import Block, BlockChange, Flight, Ledger, StoreUsage
 from sparklab.storage.level import StorageLevel
 from sparklab.storage.memory import BlockId, MemoryBlock
+from sparklab.storage.peers import PART_BYTES, BlockPart, BlockRequest
 from sparklab.storage.representation import Batch, Held, hold
 
 if TYPE_CHECKING:
@@ -88,6 +89,10 @@ class BlockStore:
         try:
             found = self._find_or_claim(block_id, task, flight)
             if found is None:
+                found = task.elsewhere(*block_id)
+                if found is not None:
+                    self._ledger.land(block_id, flight)  # a peer's block is read, not kept
+            if found is None:
                 task.metrics.cache_misses += 1
                 stored = self._compute(block_id, level, compute, task, flight)
             else:
@@ -123,8 +128,15 @@ class BlockStore:
         try:
             return _begun(block.batches())
         except StorageError:
-            self._ledger.discard(block_id, block)
+            self._discard(block_id, block)
             return None
+
+    def _discard(self, block_id: BlockId, block: DiskBlock) -> None:
+        self._ledger.warn(
+            f"cache of RDD {block_id[0]}",
+            f"the file of partition {block_id[1]} of RDD {block_id[0]} was damaged or gone and is computed again",
+        )
+        self._ledger.discard(block_id, block)
 
     # --- computing a block and keeping it -----------------------------------------------------------
 
@@ -223,35 +235,38 @@ class BlockStore:
         """
         return self._ledger.drop(rdd, partition, reason)
 
-    def get_batches(
-        self, rdd: int, partition: int, start: int = 0, limit_bytes: int | None = None
-    ) -> list[Buffer] | None:
-        """Frames of the block from frame `start` on, for a peer; [] at its end, None where the block is not here.
+    def share(self, request: BlockRequest, limit_bytes: int = PART_BYTES) -> BlockPart | None:
+        """What a peer asks for; None where the block, or the copy that it began with, is not here.
 
-        Returns at least one frame where there is one, and no more once `limit_bytes` are reached. Does not count as
-        use: a peer that copies a block does not keep it from being evicted.
+        A part has at least one frame where there is one, and no more once `limit_bytes` are reached. Does not count
+        as use: a peer that copies a block does not keep it from being evicted.
         """
-        block_id = (rdd, partition)
+        block_id = (request.rdd, request.partition)
         block = self._ledger.get(block_id)
-        if block is None:
+        if block is None or request.serial not in (0, block.serial):
             return None
-        if isinstance(block, MemoryBlock):
-            frames: Iterator[Buffer] = (held.frame() for held in islice(block.batches, start, None))
-        else:
-            frames = islice(block.frames(), start, None)
         chosen: list[Buffer] = []
         total = 0
+        if isinstance(block, MemoryBlock):
+            at = request.start
+            while at < len(block.batches) and total < limit_bytes:
+                chosen.append(block.batches[at].frame())
+                total += len(chosen[-1])
+                at += 1
+            return BlockPart(block.serial, block.level, chosen, at if at < len(block.batches) else -1)
+        if request.as_file:
+            return BlockPart(block.serial, block.level, (), -1, block.path, block.bytes)
         try:
-            for one in frames:
+            for one in block.frames(request.start):
                 chosen.append(one)
                 total += len(one)
-                if limit_bytes is not None and total >= limit_bytes:
+                if total >= limit_bytes:
                     break
         except StorageError:
-            if not isinstance(block, MemoryBlock):
-                self._ledger.discard(block_id, block)
+            self._discard(block_id, block)
             return None
-        return chosen
+        at = request.start + total
+        return BlockPart(block.serial, block.level, chosen, at if at < block.bytes else -1)
 
     def put_frames(self, rdd: int, partition: int, level: StorageLevel, frames: Iterable[Buffer]) -> bool:
         """Whether the block, pushed by a peer, is held now; digests are checked and room is made as for any block.

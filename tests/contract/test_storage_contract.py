@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sparklab.storage.level import StorageLevel
+from sparklab.storage.peers import BlockRequest
 from sparklab.storage.store import BlockStore
 from tests.support.tasks import a_task
 
@@ -66,12 +67,13 @@ class Cache(RuleBasedStateMachine):
 
     @rule(rdd=st.integers(0, 5), partition=st.integers(0, 3))
     def send_to_a_peer(self, rdd: int, partition: int) -> None:
-        frames = self.store.get_batches(rdd, partition)
-        assert (frames is not None) == any(b[:2] == (rdd, partition) for b in self.store.blocks())
-        if frames is not None:
+        part = self.store.share(BlockRequest(rdd, partition))
+        assert (part is not None) == any(b[:2] == (rdd, partition) for b in self.store.blocks())
+        if part is not None:
+            assert part.next == -1
             with tempfile.TemporaryDirectory() as directory:
                 peer = BlockStore(directory, 1 << 20)
-                assert peer.put_frames(rdd, partition, StorageLevel.MEMORY_ONLY, frames)
+                assert peer.put_frames(rdd, partition, StorageLevel.MEMORY_ONLY, part.frames)
                 assert len(peer.peek(rdd, partition, 1_000) or []) == len(self.records(rdd, partition))
                 peer.close()
 

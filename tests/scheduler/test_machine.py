@@ -94,6 +94,7 @@ class World:
         self.finished: dict[int, BaseException | None] = {}
         self.values: dict[int, dict[int, Any]] = {}
         self.cancelled: list[int] = []
+        self.removed: list[int] = []  # executors that were told to remove blocks
         self.ran: list[tuple[int, int]] = []  # (stage, partition) of each task that succeeded
         self.epochs: dict[int, int] = {}
         self._jobs = itertools.count()
@@ -119,6 +120,8 @@ class World:
                     self.values[i.job][i.position] = i.value
                 case m.CancelTasks():
                     self.cancelled.extend(i.tasks)
+                case m.RemoveBlocks():
+                    self.removed.append(i.executor)
 
     def join(self, number: int) -> None:
         self.epochs[number] = self.epochs.get(number, -1) + 1
@@ -302,6 +305,45 @@ def test_a_task_waits_for_the_executor_with_its_block_only_for_the_locality_wait
     assert {launch.executor for launch, _ in world.launched.values()} == {0}
     world.send(m.Tick(6.0))
     assert {launch.executor for launch, _ in world.launched.values()} == {0, 1}
+
+
+def cached_and_read_by_zero(world: World) -> tuple[RDDCore, int, int]:
+    """A cached RDD, a partition of it on executor 1, and a task on executor 0 that is about to want it."""
+    cached = Mapped(Source(Ids(), 4))
+    cached.storage_level = StorageLevel.MEMORY_ONLY
+    world.submit(cached)
+    world.run()
+    on_one = next(p for p in range(4) if world.scheduler.blocks.executors(cached._id, p) == (1,))
+    world.submit(Source(Ids(), 2))
+    return cached, on_one, next(task for task, (launch, _) in world.launched.items() if launch.executor == 0)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+@pytest.mark.parametrize("fetch_failed", [True, False])
+def test_a_copy_that_was_asked_for_in_vain_is_forgotten(answered: bool, fetch_failed: bool) -> None:
+    world = World()
+    cached, partition, task = cached_and_read_by_zero(world)
+    launch, _ = world.launched.pop(task)
+    missing = [m.BlockMissing(cached._id, partition, 1, 0, answered)]
+    outcome = m.FetchFailed(-1, 0, -1, -1, "not planned") if fetch_failed else m.Succeeded("value")
+    world.send(m.TaskEnded(task, launch.executor, launch.epoch, outcome, missing=missing))
+    forgotten = answered or fetch_failed  # a silent executor may be busy: its copies stay known while tasks can do
+    assert world.scheduler.blocks.is_cached(cached._id, partition) is not forgotten
+    assert [b.reason for b in world.of(f.BlockRemoved)] == ["missing"] * forgotten
+    world.send(m.RddForgotten(cached._id))
+    assert 1 in world.removed, "what is not known for certain is removed as well"
+
+
+@pytest.mark.parametrize("stale", ["epoch", "booked since"])
+def test_a_stale_word_of_a_missing_copy_removes_nothing(stale: str) -> None:
+    world = World()
+    cached, partition, task = cached_and_read_by_zero(world)
+    launch, _ = world.launched.pop(task)
+    if stale == "booked since":
+        world.send(m.BlocksChanged(1, 0, [m.BlockChange("stored", cached._id, partition, "memory", 10)]))
+    missing = [m.BlockMissing(cached._id, partition, 1, 7 if stale == "epoch" else 0, True)]
+    world.send(m.TaskEnded(task, launch.executor, launch.epoch, m.Succeeded("value"), missing=missing))
+    assert world.scheduler.blocks.is_cached(cached._id, partition)
 
 
 def test_a_user_error_fails_the_job_after_the_allowed_tries() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from sparklab.errors import StorageError
 from sparklab.storage.level import StorageLevel
+from sparklab.storage.peers import BlockRequest
 from sparklab.storage.store import BlockStore
 from tests.support.tasks import a_task
 
@@ -50,6 +51,12 @@ def read(store: BlockStore, rdd: int, records: Any, level: StorageLevel = MEMORY
 
 def changes(store: BlockStore) -> list[tuple[Any, ...]]:
     return [(c.op, c.rdd, c.partition, c.tier, c.reason) for c in store.drain_changes()]
+
+
+def frames_of(store: BlockStore, rdd: int) -> list[Any]:
+    part = store.share(BlockRequest(rdd, 0))
+    assert part is not None
+    return list(part.frames)
 
 
 STORED = ("stored", 1, 0, "memory", "")
@@ -414,25 +421,28 @@ def test_a_peer_gets_the_frames_bit_by_bit_and_can_hold_them(
     read(store, 1, records, level)
     peer = BlockStore(str(tmp_path / "peer"), 10_000_000)
     frames: list[Any] = []
+    serial = at = 0
     while True:
-        some = store.get_batches(1, 0, start=len(frames), limit_bytes=1)
-        assert some is not None
-        if not some:
+        part = store.share(BlockRequest(1, 0, serial, at), limit_bytes=1)
+        assert part is not None
+        assert len(part.frames) == 1
+        frames += part.frames
+        serial, at = part.serial, part.next
+        if at < 0:
             break
-        assert len(some) == 1
-        frames += some
-    assert store.get_batches(1, 0) == frames
+    assert frames_of(store, 1) == frames
     assert peer.put_frames(1, 0, level, frames)
     assert [(c.op, c.rdd) for c in peer.drain_changes()] == [("stored", 1)]
     assert list(peer.get_or_compute(1, 0, level, Computed([]), a_task())) == records
     assert peer.put_frames(1, 0, level, frames)
-    assert store.get_batches(1, 1) is None
+    assert store.share(BlockRequest(1, 1)) is None
+    assert store.share(BlockRequest(1, 0, serial + 1)) is None
     peer.close()
 
 
 def test_a_peers_copy_that_is_damaged_or_does_not_fit_is_not_kept(store: BlockStore, tmp_path: Path) -> None:
     read(store, 1, range(1_000))
-    frames = [bytearray(frame) for frame in store.get_batches(1, 0) or []]
+    frames = [bytearray(frame) for frame in frames_of(store, 1)]
     small = BlockStore(str(tmp_path / "small"), 1_000)
     assert not small.put_frames(1, 0, MEMORY, map(bytes, frames))
     frames[-1][-5] ^= 1

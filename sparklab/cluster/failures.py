@@ -1,0 +1,66 @@
+"""A user's exception on its way to the driver: as an object where that can be, and always as text."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import traceback
+from dataclasses import dataclass
+
+import cloudpickle
+
+from sparklab.errors import SparklabError
+from sparklab.events.facts import bounded
+from sparklab.rdd.task import TaskContext
+from sparklab.rdd.usererror import describe_failure
+
+
+@dataclass(frozen=True, slots=True)
+class WireError:
+    """A user's exception on its way to the driver."""
+
+    pickled: bytes | None  # None where the exception cannot be pickled
+    kind: str
+    text: str
+    user_traceback: str
+    where: str  # operator, RDD, call site
+    record_index: int
+    record: str | None
+
+
+def wire_error(error: BaseException, task: TaskContext | None) -> WireError:
+    """`error` as it travels: pickled if it can be, and always as text, user's frames first."""
+    try:
+        pickled = cloudpickle.dumps(error)
+        pickle.loads(pickled)
+    except BaseException:  # whatever the user's class does in __reduce__ or __init__
+        pickled = None
+    where, record_index, record = ("", -1, None) if task is None else describe_failure(error, task)
+    return WireError(
+        pickled=pickled,
+        kind=type(error).__name__,
+        text=str(error) if isinstance(error, SparklabError) else bounded(_text(error)),
+        user_traceback=_user_traceback(error),
+        where=where,
+        record_index=record_index,
+        record=record,
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as second:
+        return f"(its __str__ raised {type(second).__name__})"
+
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def _user_traceback(error: BaseException) -> str:
+    """The traceback without sparklab's own frames; whole where there are no others."""
+    summary = traceback.TracebackException.from_exception(error)
+    frames = [f for f in summary.stack if not f.filename.startswith(_PACKAGE)]
+    if frames:
+        summary.stack = traceback.StackSummary.from_list(frames)
+    return "".join(summary.format())

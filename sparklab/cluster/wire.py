@@ -1,0 +1,60 @@
+"""What travels between the driver and its executors: stages and tasks one way, reports the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sparklab.broadcast import BroadcastRef
+from sparklab.cluster.peers import Missing
+from sparklab.files import AddedFiles
+from sparklab.rdd.task import TaskMetrics
+from sparklab.scheduler.messages import Gang
+from sparklab.shuffle.spec import ShuffleInput
+from sparklab.storage.peers import Holder
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOrder:
+    """A task as it travels.
+
+    `shipped` holds the source partitions whose data it needs, `holders` who else has cached blocks of its pipeline.
+    """
+
+    task: int
+    partition: int
+    attempt: int
+    shipped: dict[tuple[int, int], Any]
+    holders: Mapping[tuple[int, int], Sequence[Holder]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StageOrder:
+    """A stage attempt as it travels; parts that the executor has already are None."""
+
+    stage: int
+    attempt: int
+    job: int
+    binary: bytes | None
+    inputs: dict[int, ShuffleInput] | None
+    properties: Mapping[str, str] = field(default_factory=dict)  # of the job
+    broadcasts: tuple[BroadcastRef, ...] = ()  # that its functions refer to
+    files: AddedFiles | None = None
+    gang: Gang | None = None  # of a barrier stage
+    data: Mapping[str, bytes] = field(default_factory=dict)  # parts that the executor could not reach by itself
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """How a task ended, as it travels back."""
+
+    task: int
+    status: str  # "succeeded" | "fetch_failed" | "failed" | "cancelled" | "stage_unknown" | "parts_missing"
+    value: Any  # MapOutput, packed result, FetchFailed arguments, WireError or keys of parts
+    duration_s: float
+    metrics: TaskMetrics
+    changes: Sequence[Any]
+    warnings: Sequence[tuple[str, str]]  # (subject, message)
+    updates: bytes = b""  # what it added to accumulators, pickled; empty where nothing
+    missing: Sequence[Missing] = ()  # copies of blocks that the driver knew of and the task did not get
