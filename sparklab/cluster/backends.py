@@ -207,15 +207,17 @@ class LocalBackend:
         current = {each.number: each for each in cluster.executors()}.get(executor)
         if current is not None and current.epoch == epoch and current.pid is not None:
             with contextlib.suppress(ClusterError):
-                cluster.kill(executor)
+                cluster.kill(executor, epoch=epoch)
 
     def kill(self, executor: int, stay_dead: bool) -> None:
         assert self._cluster is not None
+        epoch = -1
         for each in self._cluster.executors():
             if each.number == executor:
+                epoch = each.epoch
                 with self._lock:
                     self._by_user.add((executor, each.epoch))
-        self._cluster.kill(executor, stay_dead)
+        self._cluster.kill(executor, stay_dead, -1 if stay_dead else epoch)
 
     def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
         assert self._runner is not None

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from sparklab import steps
 from sparklab.broadcast import PartsMissing, held
 from sparklab.cluster import results
 from sparklab.cluster.closures import load_stage
@@ -23,6 +24,7 @@ from sparklab.cluster.meeting import Answer, MeetingId, Meetings
 from sparklab.cluster.peers import AskPeer, Missing, PeerBlocks
 from sparklab.cluster.wire import StageOrder, TaskOrder, TaskReport
 from sparklab.errors import FetchFailedError, JobFailed
+from sparklab.faults import PROPERTY, AnswerDropped, ExecutorStruck, Place, Striker
 from sparklab.files import reach
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.running import running
@@ -281,13 +283,15 @@ class Executor:
         value: Any = None
         updates = b""
         try:
-            with self._interruptible(task_order.task), running(task):
+            with self._interruptible(task_order.task), running(task), self._faults(order, task):
                 try:
                     records = stage.rdd.iterator(task_order.partition, task)
                     if stage.writes is not None:
+                        steps.at("map")
                         value = self._write(records, stage.writes, task)
                     else:
                         value = results.pack(stage.function(task_order.partition, records))
+                        steps.at("result")
                     if isinstance(task.gang, _Gang):
                         task.gang.end()
                     if task.updates:
@@ -295,6 +299,8 @@ class Executor:
                 finally:
                     for end in task.on_end:
                         end()
+        except (ExecutorStruck, AnswerDropped):
+            raise
         except TaskCancelled:
             status = "cancelled"
         except PartsMissing as missing:  # unpersisted since the stage was loaded
@@ -307,6 +313,14 @@ class Executor:
         counted = updates if status == "succeeded" else b""
         duration_s = time.perf_counter() - started
         return self._report(task_order.task, status, value, duration_s, task.metrics, counted, peers.missing)
+
+    def _faults(self, order: StageOrder, task: TaskContext) -> contextlib.AbstractContextManager[None]:
+        """Inside, the faults strike that the job asks for, if any."""
+        plan = order.properties.get(PROPERTY)
+        if plan is None:
+            return contextlib.nullcontext()
+        place = Place(self.number, self.epoch, task.job, task.stage, task.partition, task.attempt)
+        return steps.watched(Striker(plan, place, task.check_cancelled))
 
     def _write(self, records: Iterator[Any], spec: ShuffleSpec, task: TaskContext) -> MapOutput:
         return write_map_output(

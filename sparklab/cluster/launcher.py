@@ -120,17 +120,17 @@ class Supervisor:
         match message:
             case {"command": "stop"}:
                 self._running = False
-            case {"command": "kill", "number": int(number), "stay_dead": bool(stay_dead)}:
-                self._kill(number, stay_dead)
+            case {"command": "kill", "number": int(number), "epoch": int(epoch), "stay_dead": bool(stay_dead)}:
+                self._kill(number, epoch, stay_dead)
             case {"command": "revive", "number": int(number)}:
                 self._revive(number)
             case _:
                 print(f"launcher: unknown command {message!r}", file=sys.stderr)
 
-    def _kill(self, number: int, stay_dead: bool) -> None:
+    def _kill(self, number: int, epoch: int, stay_dead: bool) -> None:
         executor = self._executors.get(number)
-        if executor is None:
-            return
+        if executor is None or epoch not in (-1, executor.epoch):
+            return  # whoever was meant is dead, and its successor is not to suffer for that
         executor.stay_dead = stay_dead
         if executor.pid:
             os.kill(executor.pid, signal.SIGKILL)

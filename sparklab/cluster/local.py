@@ -162,10 +162,13 @@ class LocalCluster:
             raise
         return self.address
 
-    def kill(self, number: int, stay_dead: bool = False) -> None:
-        """The launcher was told to end executor `number` by SIGKILL; a replacement follows unless `stay_dead`."""
+    def kill(self, number: int, stay_dead: bool = False, epoch: int = -1) -> None:
+        """The launcher was told to end executor `number` by SIGKILL; a replacement follows unless `stay_dead`.
+
+        With `epoch`, nothing happens where that incarnation has been replaced already.
+        """
         self._check_number(number)
-        self._send(command="kill", number=number, stay_dead=stay_dead)
+        self._send(command="kill", number=number, epoch=epoch, stay_dead=stay_dead)
 
     def revive(self, number: int) -> None:
         """The launcher was told to start executor `number` again, if it is dead."""

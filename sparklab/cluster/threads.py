@@ -15,6 +15,7 @@ from sparklab.cluster.host import open_local
 from sparklab.cluster.meeting import Meetings
 from sparklab.cluster.orders import Feed, OrderBook, ended
 from sparklab.cluster.wire import StageOrder, TaskOrder
+from sparklab.faults import AnswerDropped, ExecutorStruck
 from sparklab.scheduler import messages as m
 from sparklab.storage.peers import BlockPart, BlockRequest, Holder
 
@@ -24,8 +25,9 @@ HOST: Final = "threads"
 class _Seat:
     """An executor and the thread that runs its tasks."""
 
-    def __init__(self, executor: Executor, feed: Feed, book: OrderBook) -> None:
+    def __init__(self, executor: Executor, feed: Feed, book: OrderBook, on_struck: Callable[[int], None]) -> None:
         self.executor = executor
+        self._on_struck = on_struck
         self.orders: queue.SimpleQueue[tuple[StageOrder, list[TaskOrder]] | None] = queue.SimpleQueue()
         self._feed = feed
         self._book = book
@@ -37,7 +39,11 @@ class _Seat:
         while (order := self.orders.get()) is not None:
             stage, tasks = order
             for task in tasks:
-                (report,) = self.executor.run(stage, [task])
+                try:
+                    (report,) = self.executor.run(stage, [task])
+                except (ExecutorStruck, AnswerDropped):
+                    self._on_struck(self.executor.number)
+                    return
                 if self.dead:
                     return
                 report = self._book.answer(report, stage.stage, self.executor.number, self.executor.epoch)
@@ -60,13 +66,14 @@ class ThreadsRunner:
         self._scratch = tempfile.TemporaryDirectory(prefix="sparklab-threads-", dir=directory)
         self._seats: dict[int, _Seat] = {}
         self._meet = meet_in(Meetings())
+        self._closed = False
         for number in range(count):
             self._join(number, 0)
 
     def _join(self, number: int, epoch: int) -> None:
         directory = Path(self._scratch.name) / f"{number}.{epoch}"
         executor = Executor(number, epoch, directory, self._budgets, open_local, self._ask, HOST, self._meet)
-        self._seats[number] = _Seat(executor, self._feed, self._book)
+        self._seats[number] = _Seat(executor, self._feed, self._book, self._struck)
         self._feed(
             m.ExecutorJoined(
                 executor=number,
@@ -84,17 +91,25 @@ class ThreadsRunner:
         seat = self._seat(holder.executor, holder.epoch)
         return None if seat is None else seat.executor.blocks.share(request)
 
+    def _struck(self, number: int) -> None:
+        self._end(number, "an injected fault struck it", by_user=False, stay_dead=False)
+
     def kill(self, number: int, stay_dead: bool = False) -> None:
         """Fence executor `number` off; its blocks and files are gone, its running task is disowned."""
-        seat = self._seats.pop(number)
+        self._end(number, "killed by hand", by_user=True, stay_dead=stay_dead)
+
+    def _end(self, number: int, reason: str, by_user: bool, stay_dead: bool) -> None:
+        seat = self._seats.pop(number, None)
+        if seat is None:
+            return  # somebody else was faster
         seat.dead = True
         running = seat.executor.current_task
         if running is not None:
             seat.executor.cancel([running])
         seat.orders.put(None)
         seat.executor.close()
-        self._feed(m.ExecutorGone(number, seat.executor.epoch, "killed by hand", True))
-        if not stay_dead:
+        self._feed(m.ExecutorGone(number, seat.executor.epoch, reason, by_user))
+        if not stay_dead and not self._closed:
             self._join(number, seat.executor.epoch + 1)
 
     @property
@@ -142,13 +157,15 @@ class ThreadsRunner:
         held.forget([token])
 
     def close(self) -> None:
-        for seat in self._seats.values():
+        self._closed = True
+        seats = list(self._seats.values())  # one that is being struck takes itself out
+        for seat in seats:
             seat.dead = True
             running = seat.executor.current_task
             if running is not None:
                 seat.executor.cancel([running])
             seat.orders.put(None)
-        for seat in self._seats.values():
+        for seat in seats:
             seat.thread.join(2)
             seat.executor.close()
         self._scratch.cleanup()

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from sparklab.rdd.task import TaskContext
 
 
+class WriteCheckpoint(WritePickles):
+    """A part of a checkpoint."""
+
+    __slots__ = ()
+
+    _step = "checkpoint"
+
+
 class CheckpointFiles:
     """A folder with a file of digest-checked frames for each partition. Survives every executor and the context."""
 
@@ -51,7 +59,7 @@ class CheckpointBlocks:
 def write_files(rdd: RDDCore, path: str, run: Callable[..., list[Any]]) -> tuple[CheckpointFiles, Sequence[Partition]]:
     """The records of `rdd` are in files in the new folder `path`, written by a job that `run` runs. Blocks."""
     with output_at(path, marker=False) as output:
-        write = WritePickles((output.temporary, None, BATCH_RECORDS))
+        write = WriteCheckpoint((output.temporary, None, BATCH_RECORDS))
         write.origin = Origin(rdd._id, "checkpoint", rdd.call_site)
         parts = run(rdd, write, None, "checkpoint")
         output.commit(parts)

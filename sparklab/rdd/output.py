@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import IO, Any, cast
 
+from sparklab import steps
 from sparklab.errors import StorageError
 from sparklab.rdd.compression import codec_named
 from sparklab.rdd.filesystems import RemoteFile, as_os_error, filesystem_of, is_url
@@ -152,6 +153,8 @@ class _WritePart(Operator):
 
     __slots__ = ()
 
+    _step = "save"
+
     def __call__(self, index: int, records: Records) -> tuple[str, str]:
         folder, codec_name, option = self.f
         codec = codec_named(codec_name) if codec_name else None
@@ -171,6 +174,8 @@ class _WritePart(Operator):
                         out.close()
                     raw.flush()
                     raw.close()  # here, where a store that refuses the last piece is heard
+                with writing(folder):
+                    steps.at(self._step, "" if is_url(path) else path)
             done = True
         finally:
             if not done and not is_url(path) and os.path.exists(path):

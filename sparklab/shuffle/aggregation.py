@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
+from sparklab import steps
 from sparklab.errors import IdentityHashError
 from sparklab.shuffle.combine import GROUPING, combine_values, merge_combiners
 from sparklab.shuffle.spec import Aggregator
@@ -112,6 +113,7 @@ class Aggregation:
         """Yields the gathered pairs; `total_bytes` is what all `sides` amount to, known beforehand."""
         parts = min(_MOST_PARTS, -(-total_bytes * LIVE_BYTES_PER_READ // self.budget_bytes))
         if parts <= 1 or depth >= _DEEPEST_SPLIT:
+            steps.at("merge")
             yield from batches(self._gather([_pairs_of(frames) for frames in sides]).items())
             return
         # one more than needed, since parts are never exactly even
@@ -143,6 +145,7 @@ class Aggregation:
         for file in split:
             file.write()
             self._metrics.spilled_bytes += file.bytes
+        steps.at("spill")
         return split
 
 

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterator
 from typing import Any
 
+from sparklab import steps
 from sparklab.errors import FetchFailedError, StorageError
 from sparklab.shuffle.bounds import count_up_to
 from sparklab.shuffle.files import HASHED, SORTED, read_footer
@@ -84,6 +85,7 @@ class Fetch:
 
     def _opened(self) -> ByteSource:
         if self._source is None:
+            steps.at("fetch", self.location.output.path)
             self._source = self._open(self.location)
         return self._source
 

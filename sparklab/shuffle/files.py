@@ -6,6 +6,7 @@ import os
 import struct
 from typing import Any, Final
 
+from sparklab import steps
 from sparklab.errors import StorageError
 from sparklab.shuffle.spec import ByteSource
 from sparklab.storage.codec import Buffer, dump_batch, load_batches
@@ -82,6 +83,7 @@ class OutputFile:
         self.append(index)
         self.append(TRAILER.pack(_MAGIC, start, len(index)))
         self._file.close()
+        steps.at("write", self._temporary)
         os.rename(self._temporary, self.path)
 
     def abandon(self) -> None:

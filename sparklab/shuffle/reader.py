@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from sparklab import steps
 from sparklab.shuffle.aggregation import LIVE_BYTES_PER_READ, Aggregation, cogrouped, combined_by
 from sparklab.shuffle.bounds import count_up_to, even_cuts
 from sparklab.shuffle.buckets import sub_buckets
@@ -182,5 +183,6 @@ class _Reduce:
                 del frames[0][: count_up_to(frames[0], low[0], ordering.ascending, by)]
             for frame in frames:
                 records += frame
+        steps.at("merge")
         records.sort(key=by, reverse=not ordering.ascending)
         return records

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from sparklab import steps
 from sparklab.shuffle.buckets import Buckets
 from sparklab.shuffle.combine import chunks, columns_of, combine_values, sort_key
 from sparklab.shuffle.files import HASHED, SORTED, OutputFile, output_path
@@ -84,6 +85,7 @@ def _write_hashed(
         written = buckets.flush(last)
         if not last:
             metrics.spilled_bytes += written
+            steps.at("spill")
     out.commit([HASHED, spec.num_partitions, buckets.subs, buckets.offsets.tobytes()])
     return MapOutput(
         spec.shuffle_id, map_index, out.path, out.bytes, buckets.records, reduce_bytes=buckets.reduce_bytes()
@@ -185,6 +187,7 @@ def _write_sorted(
             start = out.bytes
             runs.append(_write_run(run, live, spec.ordering, out, samples))
             metrics.spilled_bytes += out.bytes - start
+            steps.at("spill")
             run = []
             live = 0
     if run:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any, Final
 
+from sparklab import steps
 from sparklab.errors import StorageError
 from sparklab.storage.codec import Buffer, read_batches, read_frames
 from sparklab.storage.level import StorageLevel
@@ -104,6 +105,10 @@ class DiskTier:
             if all(writer.append(held.frame(), held.records) for held in block.batches):
                 return writer.commit(block.level)
             return None
+        except OSError as error:
+            if is_disk_full(error):
+                return None
+            raise
         finally:
             writer.abandon()
 
@@ -136,6 +141,7 @@ class BlockWriter:
 
     def commit(self, level: StorageLevel) -> DiskBlock:
         """The block stands under its name."""
+        steps.at("persist", self._temporary)
         os.rename(self._temporary, self._path)
         os.close(self._fd)
         self._fd = -1

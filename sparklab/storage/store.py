@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from sparklab.errors import StorageError
+from sparklab import steps
+from sparklab.errors import FetchFailedError, StorageError
 from sparklab.storage.codec import BatchSize, Buffer, dump_frames, load_batches
-from sparklab.storage.disk import DiskBlock, DiskTier
+from sparklab.storage.disk import DiskBlock, DiskTier, is_disk_full
 from sparklab.storage.ledger import Block, BlockChange, Flight, Ledger, StoreUsage
 from sparklab.storage.level import StorageLevel
 from sparklab.storage.memory import BlockId, MemoryBlock
@@ -165,6 +166,7 @@ class BlockStore:
                         break
                     reserved += held.bytes
                 else:
+                    steps.at("persist")
                     self._ledger.keep_in_memory(block_id, MemoryBlock(kept, reserved, level), flight)
                     reserved = 0
             if in_memory and not over:
@@ -204,10 +206,22 @@ class BlockStore:
                 if not writer.append(b"".join(frames), len(batch)):
                     self._warn_disk_full(block_id)
                     return chain(writer.take_back(), (batch,), (batch for batch, _ in drawn))
-            block = writer.commit(level)
+            try:
+                block = writer.commit(level)
+            except OSError as error:
+                if not is_disk_full(error):
+                    raise
+                self._warn_disk_full(block_id)
+                return writer.take_back()
         finally:
             writer.abandon()
-        batches = _begun(block.batches())  # open before anybody can drop it
+        try:
+            batches = _begun(block.batches())  # open before anybody can drop it
+        except StorageError as error:
+            # Nothing has been handed out: another attempt computes it, and this one's counters count for nothing.
+            block.remove()
+            found = f"the block of RDD {block_id[0]} was damaged as soon as it was written: {error.found}"
+            raise FetchFailedError(-1, block_id[1], -1, -1, found) from error
         self._ledger.keep_on_disk(block_id, block, flight)
         return batches
 

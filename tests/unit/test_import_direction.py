@@ -16,11 +16,13 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "sparklab"
 
 # events <- storage, shuffle <- rdd <- scheduler <- cluster <- context <- jupyter; errors and conf are leaves.
-LEAVES = {"errors", "conf", "jvmonly"}
+LEAVES = {"errors", "conf", "jvmonly", "steps"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "conf": {"errors"},
     "jvmonly": set(),
+    "steps": set(),
+    "faults": set(),
     "events": LEAVES,
     "storage": LEAVES | {"events"},
     "shuffle": LEAVES | {"events", "storage"},
@@ -38,7 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sql": LEAVES | {"context"},
     "core": {"broadcast", "context", "files", "rdd", "status"},
     "scheduler": LEAVES | {"events", "storage", "shuffle", "rdd"},
-    "cluster": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "accumulators", "broadcast", "files"},
+    "cluster": LEAVES
+    | {"events", "storage", "shuffle", "rdd", "scheduler", "accumulators", "broadcast", "files", "faults"},
     # What a context is made of, a mixin each.
     "sharing": LEAVES | {"rdd", "cluster", "accumulators", "broadcast", "files"},
     "labels": LEAVES | {"cluster", "status"},
@@ -54,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "train": LEAVES | {"events", "rdd", "context"},
     # The notebook folds facts and sends commands; it never reaches into a stage, a shuffle or the cluster.
     "jupyter": LEAVES | {"events", "storage", "rdd", "scopes", "context", "doctor"},
-    "testing": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "context"},
+    "testing": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "context", "faults"},
     "commands": LEAVES | {"context", "doctor", "jupyter"},
     "__main__": LEAVES | {"commands"},
     # The public names, each imported from its home at first use.
