@@ -30,6 +30,7 @@ from sparklab.rdd.core import RDDCore
 from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext, TaskMetrics
 from sparklab.scheduler.messages import Gang
+from sparklab.scheduler.waiting import BATCH_S
 from sparklab.shuffle.files import remove_shuffle
 from sparklab.shuffle.reader import read_cogrouped, read_reduce_input
 from sparklab.shuffle.spec import MapOutput, OpenMapOutput, ShuffleInput, ShuffleSpec
@@ -37,6 +38,7 @@ from sparklab.shuffle.writer import write_map_output
 from sparklab.storage.peers import Holder
 from sparklab.storage.store import BlockStore
 
+ANSWER_AFTER_S: Final = 2 * BATCH_S  # several tasks in one message that take longer are answered in parts
 KEPT_STAGES: Final = 64  # loaded stages an executor remembers; the driver sends a forgotten one again
 
 
@@ -209,7 +211,11 @@ class Executor:
     # --- running ----------------------------------------------------------------------------------
 
     def run(self, order: StageOrder, tasks: Sequence[TaskOrder]) -> list[TaskReport]:
-        """Run `tasks` of one stage, in order. Never raises for what user code does."""
+        """Run `tasks` of one stage, in order. Never raises for what user code does.
+
+        Where they took long, the reports are of the first of them: the driver hears of these, and sends the others
+        again.
+        """
         try:
             stage = self._stage(order)
         except KeyError:
@@ -219,7 +225,13 @@ class Executor:
         except BaseException as error:
             wire = wire_error(error, None)
             return [self._report(t.task, "failed", wire) for t in tasks]
-        return [self._run_one(stage, order, task) for task in tasks]
+        reports: list[TaskReport] = []
+        began_s = time.monotonic()
+        for task in tasks:
+            reports.append(self._run_one(stage, order, task))
+            if time.monotonic() - began_s > ANSWER_AFTER_S:
+                break
+        return reports
 
     def _stage(self, order: StageOrder) -> _LoadedStage:
         if order.binary is not None:

@@ -14,7 +14,7 @@ from distributed import Client
 
 from sparklab.cluster import compat, plugin
 from sparklab.cluster.orders import Feed, OrderBook, ended
-from sparklab.cluster.wire import StageOrder, TaskReport
+from sparklab.cluster.wire import StageOrder, TaskOrder, TaskReport
 from sparklab.errors import ClusterError
 from sparklab.scheduler import messages as m
 
@@ -140,21 +140,26 @@ class DaskRunner:
         if launch.gang is None and self._lane_of(launch) == "graph":
             for task in tasks:
                 self._submit(seat, stage, pickle.dumps((stage, [task]), protocol=5), task.task)
-                # All this is sent with the first alone.
-                stage = replace(stage, binary=None, inputs=None, broadcasts=(), files=None, data={})
+                stage = _without_parts(stage)
             return
         data = pickle.dumps((stage, tasks), protocol=5)
         handler = plugin.RUN if launch.gang is None else plugin.RUN_IN_GANG
-        compat.on_loop(self._client, self._run(seat, launch.stage, data, handler))
+        compat.on_loop(self._client, self._run(seat, stage, tasks, data, handler))
 
-    async def _run(self, seat: _Seat, stage: int, data: bytes, handler: str) -> None:
-        try:
-            answer = await self._call(seat.address, handler, {"order": data})
-        except OSError as error:
-            if not self._closed:
-                self._unreachable(seat, error)
-            return
-        self._report(seat, stage, answer)
+    async def _run(self, seat: _Seat, stage: StageOrder, tasks: list[TaskOrder], data: bytes, handler: str) -> None:
+        while True:
+            try:
+                answer = await self._call(seat.address, handler, {"order": data})
+            except OSError as error:
+                if not self._closed:
+                    self._unreachable(seat, error)
+                return
+            tasks = tasks[self._report(seat, stage.stage, answer) :]
+            if not tasks:
+                return
+            # They took longer than was thought. What the executor has of the stage by now does not travel again.
+            stage = _without_parts(stage)
+            data = pickle.dumps((stage, tasks), protocol=5)
 
     def _unreachable(self, seat: _Seat, error: BaseException) -> None:
         self.leave(seat.executor, seat.epoch, f"its connection broke ({type(error).__name__})")
@@ -185,13 +190,15 @@ class DaskRunner:
         elif not self._closed and self.seat(seat.executor, seat.epoch) is not None:
             self._feed(m.TaskEnded(task, seat.executor, seat.epoch, m.Lost(f"its Dask task is {future.status}")))
 
-    def _report(self, seat: _Seat, stage: int, answer: bytes) -> None:
+    def _report(self, seat: _Seat, stage: int, answer: bytes) -> int:
+        """The scheduler is told; returns of how many tasks."""
         reports: list[TaskReport] = pickle.loads(answer)
         reports = [self._book.answer(report, stage, seat.executor, seat.epoch) for report in reports]
         for report in reports:
             for subject, message in report.warnings:
                 self._book.warn(subject, f"executor {seat.executor}: {message}")
         self._feed(*(ended(report, seat.executor, seat.epoch, stage) for report in reports))
+        return len(reports)
 
     def cancel(self, tasks: m.CancelTasks) -> None:
         self._send(tasks.executor, tasks.epoch, plugin.CANCEL, tasks=list(tasks.tasks))
@@ -228,3 +235,8 @@ class DaskRunner:
         for future in list(self._futures.values()):
             future.cancel()
         self._futures.clear()
+
+
+def _without_parts(stage: StageOrder) -> StageOrder:
+    """`stage` for an executor that was sent all parts of it just before."""
+    return replace(stage, binary=None, inputs=None, broadcasts=(), files=None, data={})

@@ -113,6 +113,7 @@ class Scheduler:
                     apply_changes(self.state, stimulus.changes, stimulus.executor, stimulus.epoch)
             case m.RddForgotten():
                 self.state.out.facts.append(RddUnpersisted(stimulus.rdd))
+                self.state.last_task_s.pop(stimulus.rdd, None)
                 for executor in sorted(self.blocks.forget_rdd(stimulus.rdd)):
                     if executor in self.executors:
                         epoch = self.executors[executor].epoch

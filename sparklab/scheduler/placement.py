@@ -12,7 +12,7 @@ from sparklab.scheduler import messages as m
 from sparklab.scheduler.gangs import Gangs
 from sparklab.scheduler.stages import Stage
 from sparklab.scheduler.state import StageRun, State, Task
-from sparklab.scheduler.waiting import ExecutorState, batch_size, prefetch
+from sparklab.scheduler.waiting import NEXT_TO_NOTHING_S, ExecutorState, batch_size, prefetch
 from sparklab.storage.level import StorageLevel
 
 
@@ -93,10 +93,10 @@ class Placement:
                     elif len(self._state.executors) >= len(run.waiting):
                         break  # nobody behind it takes the executors that it waits for
                     continue
+                size = self._batch_size(run)
                 for executor in sorted(self._state.executors.values(), key=lambda e: (len(e.running), e.executor)):
                     if executor.in_gang:
                         continue  # what is sent now would wait for all of the gang
-                    size = batch_size(run.mean_task_s, len(run.waiting), len(self._state.executors))
                     free = executor.slots * size + prefetch(run.mean_task_s) - len(executor.running)
                     if free <= 0 or not len(run.waiting):
                         continue
@@ -127,6 +127,19 @@ class Placement:
                     run.gang.plan if run.gang is not None else None,
                 )
             )
+
+    def _batch_size(self, run: StageRun) -> int:
+        at_home = run.waiting.at_home and not self._state.limits.fair
+        mean_task_s = run.mean_task_s
+        if mean_task_s is None and at_home:
+            last_s = self._state.last_task_s.get(self.cached_in(run.stage))
+            # What was slow last time may have computed what is cached now.
+            mean_task_s = last_s if last_s is not None and last_s < NEXT_TO_NOTHING_S else None
+        return batch_size(mean_task_s, len(run.waiting), len(self._state.executors), at_home)
+
+    def cached_in(self, stage: Stage) -> int:
+        """The last RDD of `stage` that has cached blocks, -1 where there is none."""
+        return max(stage.ids.intersection(self._state.blocks.rdds()), default=-1)
 
     def _is_patient(self, run: StageRun) -> bool:
         since = run.waiting.idle_since_s

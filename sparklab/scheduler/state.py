@@ -102,4 +102,5 @@ class State:
     tasks: dict[int, Task] = field(default_factory=dict)
     now_s: float = 0.0
     next_task: int = 0
+    last_task_s: dict[int, float] = field(default_factory=dict)  # cached RDD -> mean of the last stage that read it
     out: Effects = field(default_factory=Effects)  # of the stimuli being taken in

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 # Tasks this short are sent several at a time, so that an executor works about this long per message.
-BATCH_S = 0.02
+BATCH_S = 0.05
 MAX_BATCH = 64
+UNMEASURED_BATCH = 8
+NEXT_TO_NOTHING_S = 0.01
+PREFETCH_BELOW_S = 0.2
 
 
 @dataclass(slots=True)
@@ -36,6 +39,11 @@ class WaitingTasks:
 
     def __len__(self) -> int:
         return len(self.waiting)
+
+    @property
+    def at_home(self) -> bool:
+        """Whether every partition that waits prefers some executor."""
+        return not self.anywhere
 
     def add(self, partition: int, preferred: Iterable[int] = ()) -> None:
         if partition in self.waiting:
@@ -87,12 +95,21 @@ class WaitingTasks:
 
 def prefetch(mean_task_s: float | None) -> int:
     """Tasks that may wait at an executor behind the running one: short tasks must not wait for the driver's answer."""
-    return 1 if mean_task_s is not None and mean_task_s < 10 * BATCH_S else 0
+    return 1 if mean_task_s is not None and mean_task_s < PREFETCH_BELOW_S else 0
 
 
-def batch_size(mean_task_s: float | None, waiting: int, executors: int) -> int:
-    """How many tasks one message may carry: 1 until the stage's tasks are known to be tiny."""
-    if mean_task_s is None or mean_task_s >= BATCH_S / 2:
-        return 1
+def batch_size(mean_task_s: float | None, waiting: int, executors: int, at_home: bool = False) -> int:
+    """How many tasks one message may carry: 1 until the stage's tasks are known to be short.
+
+    Some at once where all are `at_home`, at the executors that hold what they read: they go nowhere else anyway, and
+    most are short. An executor that finds them long answers with those that are done. What is left to do is shared out
+    in halves, so that executors end together, unless it is next to nothing.
+    """
     share = -(-waiting // (2 * max(executors, 1)))
+    if mean_task_s is None:
+        return max(1, min(UNMEASURED_BATCH, share)) if at_home else 1
+    if mean_task_s >= BATCH_S / 2:
+        return 1
+    if 2 * share * mean_task_s < NEXT_TO_NOTHING_S:
+        share *= 2
     return max(1, min(int(BATCH_S / max(mean_task_s, 1e-6)), MAX_BATCH, share))

@@ -181,6 +181,9 @@ class Work:
     def run_done(self, run: StageRun) -> None:
         """All partitions of `run` are there: stages that waited for its shuffle look again."""
         self._end_run(run, "succeeded")
+        cached = self._placement.cached_in(run.stage)
+        if cached >= 0 and run.mean_task_s is not None:
+            self.state.last_task_s[cached] = run.mean_task_s
         if run.stage.writes is not None:
             shuffle = run.stage.writes.shuffle_id
             for child in [r for r in self.state.runs.values() if shuffle in r.waiting_for]:

@@ -9,11 +9,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from sparklab import SparkConf, SparkContext
+from sparklab.cluster import compat, plugin
+from sparklab.cluster.executor import ANSWER_AFTER_S
 from sparklab.errors import ClosureError, ClusterError, JobCancelled, SparklabError
 from tests.waiting import wait_until
 
@@ -53,6 +56,33 @@ def test_an_unguarded_script_runs_from_the_command_line() -> None:
 
 def test_a_context_that_is_never_stopped_ends_with_its_program() -> None:
     assert run_python("-c", SCRIPT.replace("sc.stop()", "")) == "sum 328350\n"
+
+
+def test_tasks_sent_together_that_turn_out_long_are_answered_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    messages: list[str] = []
+    call = compat.call
+
+    def counting(owner: Any, address: str, handler: str, **arguments: Any) -> Any:
+        messages.append(handler)
+        return call(owner, address, handler, **arguments)
+
+    def spin(x: int) -> int:
+        ends_s = time.perf_counter() + ANSWER_AFTER_S
+        while time.perf_counter() < ends_s:
+            pass
+        return x
+
+    monkeypatch.setattr(compat, "call", counting)
+    with SparkContext("local[2]", "parts") as sc:
+        cached = sc.parallelize(range(8), 8).cache()
+        cached.count()
+        messages.clear()
+        assert cached.map(spin).collect() == list(range(8))
+        # two to each executor at first; each answers after one task, and is sent the other again
+        assert messages.count(plugin.RUN) == 8
+        messages.clear()
+        assert cached.map(lambda x: -x).sum() == -28
+        assert messages.count(plugin.RUN) < 8
 
 
 def test_the_constructor_returns_before_the_cluster_has_started() -> None:

@@ -439,6 +439,31 @@ def test_tiny_tasks_are_sent_several_at_a_time() -> None:
     assert len(world.launched) > 32
 
 
+def test_the_first_tasks_over_cached_partitions_go_several_to_the_executors_that_hold_them() -> None:
+    world = World(2)
+    cached = Mapped(Source(Ids(), 24))
+    cached.storage_level = StorageLevel.MEMORY_ONLY
+    world.submit(cached)
+    world.run()
+    world.submit(Mapped(cached))
+    holders = {task.partition: launch.executor for launch, task in world.launched.values()}
+    assert len(holders) == 12, "six to each; the others wait until it is known how long these take"
+    assert all(executor in world.scheduler.blocks.executors(cached._id, p) for p, executor in holders.items())
+
+
+def test_the_first_tasks_go_one_by_one_where_some_partition_has_to_be_computed_again() -> None:
+    world = World(2)
+    cached = Mapped(Source(Ids(), 24))
+    cached.storage_level = StorageLevel.MEMORY_ONLY
+    world.submit(cached)
+    world.run()
+    (holder,) = world.scheduler.blocks.executors(cached._id, 0)
+    lost = [m.BlockChange("removed", cached._id, 0, "", 0, "evicted")]
+    world.send(m.BlocksChanged(holder, world.epochs[holder], lost))
+    world.submit(Mapped(cached))
+    assert len(world.launched) == 2
+
+
 def test_a_union_needs_only_the_shuffle_of_the_partitions_asked_for() -> None:
     world = World()
     ids = Ids()
