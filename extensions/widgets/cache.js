@@ -33,7 +33,7 @@ export class CacheMethods {
     for (const row of cache.rows) {
       const was = (this.before || new Map()).get(row.rdd) || "";
       for (let i = 0; i < row.p.length && i < was.length; i++) {
-        if (HELD.includes(was[i]) && !HELD.includes(row.p[i])) { const key = `${row.rdd}:${i}`; this.evicted.set(key, 1); this.after(EVICTED_MS, () => { this.evicted.delete(key); if (this.tab === "cache") this.update(); }); }
+        if (HELD.includes(was[i]) && row.p[i] === "w") { const key = `${row.rdd}:${i}`; this.evicted.set(key, 1); this.after(EVICTED_MS, () => { this.evicted.delete(key); if (this.tab === "cache") this.update(); }); }
       }
     }
     this.before = new Map(cache.rows.map((row) => [row.rdd, row.p]));

@@ -1,10 +1,10 @@
 // The DAG: stages as frames, RDDs as nodes, partitions as shapes.
 
 import { axis, bold, count, div, drawing, el, ink, place, put, px, rect, resolve, say, span, sv } from "./dom.js";
-import { ancestors, route } from "./geometry.js";
+import { ancestors, partAt, route } from "./geometry.js";
 import { NAMES, SHORT, STROKES, TINTS, WORST } from "./shapes.js";
 
-const RING_MS = 600;
+const RING_MS = 600, RINGS_MAX = 24;
 
 export class DagMethods {
   dagActions(dag) {
@@ -17,7 +17,8 @@ export class DagMethods {
     const all = this.data.dag.nodes.flatMap((node) => (node.losts || []).map((part) => [node.k, part]));
     const at = all.findIndex(([key, part]) => key === this.node && part === this.part);
     const [key, part] = all[(at + 1) % all.length];
-    this.select(key, part); this.notice = `lost: partition ${count(part)} of ${this.data.dag.nodes.find((n) => n.k === key).n}`; this.update();
+    this.select(key, part); const node = this.data.dag.nodes.find((n) => n.k === key), why = this.losses(node).get(part);
+    this.notice = `lost: partition ${count(part)} of ${node.n}${why ? `, ${why}` : ""}`; this.update();
     this.buttons.get(key)?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
@@ -92,7 +93,7 @@ export class DagMethods {
   box(node, dag) {
     const button = el("button", {
       type: "button", class: `sl-node${dag.lazy ? " sl-lazy" : ""}`, "data-key": node.k, tabindex: "-1", onclick: (event) => this.pick(this.data.dag.nodes.find((n) => n.k === node.k), event),
-      style: place(node.x, node.y, node.w, node.h), title: node.title,
+      style: place(node.x, node.y, node.w, node.h), title: node.title, onmousemove: (event) => this.point(node.k, event),
     }, el("span", { class: "sl-name", text: node.n }), el("span", { class: "sl-site", text: node.s }));
     const [kind, gx, gy, columns, cell, pitchX, pitchY] = node.g, held = { node: "", cells: [] };
     if (kind === "squares" || kind === "grid" || kind === "small") {
@@ -160,17 +161,57 @@ export class DagMethods {
     for (const [state, n] of node.tally.filter(([one]) => one !== "d").sort((p, q) => WORST.indexOf(p[0]) - WORST.indexOf(q[0]))) rows.push(el("div", {}, this.glyph(state), span(`${count(n)} ${SHORT[state] || NAMES[state]}`)));
     held.facts.replaceChildren(...rows.slice(0, 5));
     held.over.replaceChildren(); held.calls.replaceChildren();
-    const calls = new Set([...(node.losts || []).slice(0, 3), ...(picked === null ? [] : [picked])]);
+    this.callOut(node, held, fills, picked);
+  }
+
+  // A ring and a leader on each lost cell, and why: cells with one reason share a label. Of a great many, on the first.
+  callOut(node, held, fills, picked) {
+    const [, gx, gy, columns, , pitch] = node.g, losts = node.losts || [];
+    const lost = node.tally.find(([state]) => state === "l")?.[1] || 0, ringed = losts.slice(0, lost > RINGS_MAX ? 3 : RINGS_MAX);
+    const labels = [], label = (part, title, why) => labels.push({ title, why, parts: [part] });
+    ringed.forEach((part, i) => {
+      const why = node.why?.[i] || "", same = labels.find((one) => one.why === why);
+      if (!same || (lost <= 3 && labels.length < 3)) label(part, `lost: ${count(part)}`, why); else same.parts.push(part);
+    });
+    for (const one of labels) if (one.parts.length > 1) one.title = `lost: ${one.parts.length === ringed.length ? count(lost) : one.parts.length}`;
+    if (picked !== null && !ringed.includes(picked)) {
+      const at = losts.indexOf(picked);
+      label(picked, `${at < 0 ? "partition" : "lost"}: ${count(picked)}`, at < 0 ? NAMES[node.p[Math.floor(picked / node.bin)]] : node.why[at]);
+    }
+    held.over.replaceChildren(); held.calls.replaceChildren();
     let free = gy - 8;
-    for (const part of calls) {
-      const bin = Math.floor(part / node.bin), x = gx + (bin % columns) * pitch, y = gy + Math.floor(bin / columns) * pitch, at = Math.max(free, y - 7);
+    for (const one of labels.slice(0, 4)) {
+      const rows = one.parts.map((part) => gy + Math.floor(Math.floor(part / node.bin) / columns) * pitch), at = Math.max(free, rows[0] - 7);
       free = at + 34;
-      held.over.append(sv("path", { d: `M${x + 8} ${y + 1.5}H${gx + 404}L${gx + 410} ${at + 8}`, "stroke-width": 1.5, style: { stroke: ink("fg"), fill: "none" } }),
-        rect(x - 4.5, y - 4.5, 12, 12, { fill: ink("bg"), stroke: ink("fg") }, { "stroke-width": 2 }),
-        rect(x - 1.5, y - 1.5, 6, 6, { fill: fills[node.p[bin]] }));
-      held.calls.append(el("div", { class: "sl-call", style: { left: px(gx + 414), top: px(at) } }, el("b", { text: `${node.losts?.includes(part) ? "lost" : "partition"}: ${count(part)}` }), span(node.losts?.includes(part) ? node.why || "" : NAMES[node.p[bin]])));
+      one.parts.forEach((part, i) => {
+        const bin = Math.floor(part / node.bin), x = gx + (bin % columns) * pitch, y = rows[i];
+        held.over.append(sv("path", { d: `M${x + 8} ${y + 1.5}H${gx + 404}L${gx + 410} ${at + 8}`, "stroke-width": one.parts.length > 3 ? 0.75 : 1.5, style: { stroke: ink("fg"), fill: "none" } }));
+      });
+      one.parts.forEach((part, i) => {
+        const bin = Math.floor(part / node.bin), x = gx + (bin % columns) * pitch, y = rows[i];
+        held.over.append(rect(x - 4.5, y - 4.5, 12, 12, { fill: ink("bg"), stroke: ink("fg") }, { "stroke-width": 2 }), rect(x - 1.5, y - 1.5, 6, 6, { fill: fills[node.p[bin]] }));
+      });
+      held.calls.append(el("div", { class: "sl-call", style: { left: px(gx + 414), top: px(at) } }, el("b", { text: one.title }), span(one.why)));
     }
   }
+
+  // What the pointer is on: a partition's state, and why it was lost.
+  point(key, event) {
+    const node = this.data.dag.nodes.find((n) => n.k === key), button = this.buttons.get(key);
+    if (!node || !button) return;
+    const box = button.getBoundingClientRect(), part = partAt(node, (event.clientX - box.left) / this.scale, (event.clientY - box.top) / this.scale);
+    const text = part === null ? node.title : `${node.title}, ${this.partition(node, part)}`;
+    if (button.title !== text) button.title = text;
+  }
+
+  partition(node, part) {
+    const state = node.p[Math.floor(part / node.bin)], losses = this.losses(node);
+    const lost = losses.get([...losses.keys()].find((one) => one >= part && one < part + node.bin));
+    const which = node.bin > 1 ? `partitions ${count(part)} to ${count(part + node.bin - 1)}` : `partition ${count(part)}`;
+    return `${which}: ${NAMES[state]}${lost ? ` ${lost}` : ""}`;
+  }
+
+  losses(node) { const losts = node.losts?.length ? node.losts : [...node.p].flatMap((state, i) => (state === "l" ? [i] : [])); return new Map((node.why || []).map((why, i) => [losts[i], why])); }
 
   proportions(node, held) {
     const sig = JSON.stringify([node.tally, node.of]);

@@ -129,6 +129,7 @@ class Views(Holdings):
     def _job_started(self, fact: f.JobStarted) -> None:
         if fact.job in self.jobs:
             return
+        self._brought.clear()  # what nobody's end of a task followed is no task's of this job
         self.jobs_total += 1
         self.jobs[fact.job] = JobView(fact, self.time_s)
         for node in fact.rdds:

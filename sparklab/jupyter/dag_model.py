@@ -47,6 +47,10 @@ class Look(Protocol):
         """A byte for each partition of `rdd` as `stage` sees it."""
         ...
 
+    def losses(self, stage: StageNode, rdd: RddNode) -> Mapping[int, str]:
+        """Partition -> why it was lost, as people say it after "lost"."""
+        ...
+
     def shuffle(self, shuffle: int) -> tuple[int, bool]:
         """Bytes written, and whether more will come."""
         ...
@@ -154,7 +158,8 @@ def _frame_title(
     if narrow:
         return f"Stage {stage.stage}, {plural(stage.tasks, 'task')}"
     if look is None:
-        return f"Stage {stage.stage}, {plural(stage.tasks, 'task')}, 0.09 s"
+        room = "ran in job 999" if stage.skipped else "0.09 s"
+        return f"Stage {stage.stage}, {plural(stage.tasks, 'task')}, {room}"
     return f"Stage {stage.stage}, {look.title(stage)}"
 
 
@@ -189,6 +194,8 @@ def _picture(
         cells, per_cell = bins(states)
         code = rdd.name if rdd.name.isidentifier() and rdd.name != rdd.operator else str(rdd.rdd)
         acts = [] if group.kind else look.acts(rdd)
+        losts = _losts(states)
+        whys = look.losses(stage, rdd) if losts else {}
         nodes.append(
             {
                 "k": group.key,
@@ -205,7 +212,8 @@ def _picture(
                 "of": f"{computed:,}/{whole:,}" if not lazy else f"{whole:,} partitions",
                 "tally": [(state, tally[state]) for state in _DRAWN if tally[state]],
                 "say": f"{whole:,} partitions: {tally_text(tally)}" if whole else "no partitions",
-                "losts": _losts(states) if grid.kind == "mosaic" else [],
+                "losts": losts if grid.kind == "mosaic" else [],
+                "why": [whys.get(part, "") for part in losts],
                 "fold": group.key if group.kind else None,
                 "facts": _card(stage, rdd, tally, look),
                 "acts": acts,

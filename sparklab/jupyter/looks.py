@@ -2,92 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Final
 
 from sparklab.events import states
 from sparklab.events.facts import RddNode, StageNode
 from sparklab.events.run import seconds
-from sparklab.events.views import CachedRdd, JobView, StageView, Views
-from sparklab.jupyter.dag_model import Plan, mib, plural
+from sparklab.events.views import JobView, StageView, Views
+from sparklab.jupyter.dag_model import mib, plural
 from sparklab.jupyter.holdings import HELD, Holding
+from sparklab.jupyter.kinship import Kinship
+from sparklab.jupyter.worked import worked
 
 _NOT_RUN: Final = "n"
 _HELD: Final = HELD.encode()
-
-
-@dataclass(slots=True)
-class Kinship:
-    """Which partition of a narrow child each partition goes into; computed once per plan."""
-
-    plan: Plan
-    rdds: dict[int, RddNode] = field(default_factory=dict)
-    children: dict[int, list[int]] = field(default_factory=dict)
-    _parents: dict[int, list[int]] = field(default_factory=dict)
-    _carried: dict[tuple[int, int, frozenset[int]], Sequence[int] | None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.rdds = {rdd.rdd: rdd for rdd in self.plan.rdds}
-        children, parents = defaultdict(list), defaultdict(list)
-        for edge in self.plan.edges:
-            if edge.shuffle < 0:
-                children[edge.parent].append(edge.child)
-                parents[edge.child].append(edge.parent)
-        self.children, self._parents = dict(children), dict(parents)
-
-    def step(self, parent: int, child: int, partition: int) -> int:
-        """The partition of `child` that `partition` of `parent` goes into.
-
-        One to one where both have as many; end to end into a union; in groups of neighbours into a coalesced RDD.
-        """
-        have, want = self.rdds[parent].partitions, self.rdds[child].partitions
-        if have == want:
-            return partition
-        inputs = self._parents.get(child, [])
-        if sum(self.rdds[one].partitions for one in inputs if one in self.rdds) == want:
-            before = 0
-            for one in inputs:
-                if one == parent:
-                    break
-                before += self.rdds[one].partitions
-            return before + partition
-        return min(want - 1, partition * want // max(1, have))
-
-    def path(self, start: int, end: int, inside: frozenset[int]) -> list[int] | None:
-        """RDDs from `start` down to `end`, within a stage. Iterative."""
-        came: dict[int, int] = {start: start}
-        stack = [start]
-        while stack:
-            at = stack.pop()
-            if at == end:
-                way = [at]
-                while way[-1] != start:
-                    way.append(came[way[-1]])
-                return way[::-1]
-            for child in self.children.get(at, ()):
-                if child in inside and child not in came:
-                    came[child] = at
-                    stack.append(child)
-        return None
-
-    def carried(self, start: int, end: int, inside: frozenset[int]) -> Sequence[int] | None:
-        """For each partition of `start`, the partition of `end` that it goes into; None where it goes nowhere."""
-        key = (start, end, inside)
-        if key not in self._carried:
-            self._carried[key] = self._carry(self.path(start, end, inside))
-        return self._carried[key]
-
-    def _carry(self, way: list[int] | None) -> Sequence[int] | None:
-        if way is None:
-            return None
-        places: Sequence[int] = range(self.rdds[way[0]].partitions)
-        for parent, child in pairwise(way):
-            if self.rdds[parent].partitions != self.rdds[child].partitions:
-                places = [self.step(parent, child, place) for place in places]
-        return places
 
 
 @dataclass(slots=True)
@@ -98,6 +27,7 @@ class JobLook:
     job: JobView
     kin: Kinship
     held: dict[int, Holding]
+    _rows: dict[int, dict[int, str]] = field(default_factory=dict)
 
     # --- stages ---------------------------------------------------------------------------------------
 
@@ -109,15 +39,23 @@ class JobLook:
 
     def title(self, stage: StageNode) -> str:
         if self._skipped(stage):
-            return f"{plural(stage.tasks, 'task')}, skipped"
+            ran = self._ran_before(stage)
+            return f"{plural(stage.tasks, 'task')}, {'skipped' if ran is None else f'ran in job {ran}'}"
         view = self._stage(stage)
         if view is None or view.status == "waiting":
             return plural(stage.tasks, "task")
-        planned = view.planned or stage.tasks
+        planned = self.job.planned.get(stage.stage) or view.planned or stage.tasks
         if view.status == "succeeded":
             return f"{plural(planned, 'task')}, {seconds(view.wall_s)}"
         progress = f"{self._done(view):,}/{planned:,}"
         return progress if view.status == "running" else f"{progress}, {view.status}"
+
+    def _ran_before(self, stage: StageNode) -> int | None:
+        """The job of the same cell that ran `stage`, so that this one need not."""
+        scope = self.views.scopes.get(self.job.scope)
+        before = [job for job in (scope.jobs if scope is not None else ()) if job < self.job.job]
+        ran = (job for job in reversed(before) if job in self.views.jobs and stage.stage in self.views.jobs[job].tasks)
+        return next(ran, None)
 
     @staticmethod
     def _done(view: StageView) -> int:
@@ -130,11 +68,13 @@ class JobLook:
     # --- partitions -----------------------------------------------------------------------------------
 
     def states(self, stage: StageNode, rdd: RddNode) -> str:
-        if self._skipped(stage) or rdd.rdd in stage.cut_rdds:
-            worked = states.SKIPPED * rdd.partitions
-        else:
-            worked = self._worked(stage, rdd)
-        return self._kept(rdd, worked) if rdd.rdd in self.held else worked
+        row = states.SKIPPED * rdd.partitions if self._skipped(stage) else self._worked(stage)[rdd.rdd]
+        return self._kept(rdd, row) if rdd.rdd in self.held else row
+
+    def _worked(self, stage: StageNode) -> dict[int, str]:
+        if stage.stage not in self._rows:
+            self._rows[stage.stage] = worked(self.views, self.job, self.kin, stage)
+        return self._rows[stage.stage]
 
     def _kept(self, rdd: RddNode, worked: str) -> str:
         """What is held stands before what was worked on; computed again is what this job did."""
@@ -153,63 +93,12 @@ class JobLook:
                 row[partition] = ord(states.RECOMPUTED)
         return row.decode("ascii")
 
-    def _worked(self, stage: StageNode, rdd: RddNode) -> str:
-        view = self._stage(stage)
-        if view is None:
-            return (states.DONE if self.job.status == "succeeded" else states.WAITING) * rdd.partitions
-        inside = frozenset(stage.rdds)
-        last = stage.rdds[-1]
-        tasks = view.states.decode("ascii")
-        places = self.kin.carried(rdd.rdd, last, inside)
-        if places is None:
-            return states.WAITING * rdd.partitions
-        again = {i for shuffle, i in self.job.recomputed_outputs if shuffle == stage.shuffle}
-        guard = self._guard(rdd.rdd, inside)
-        above = self.kin.carried(rdd.rdd, guard.rdd, inside) if guard is not None else None
-        if guard is None and not again and isinstance(places, range) and len(tasks) >= len(places):
-            worked = tasks[: len(places)].replace(states.RECOMPUTED, states.DONE)
-            return worked if rdd.rdd == last else worked.replace(states.LOST, states.DONE)
-        ended = view.status != "running"
-        out = []
-        for i, place in enumerate(places):
-            state = tasks[place] if place < len(tasks) else states.WAITING
-            if guard is not None and above is not None:
-                state = self._behind(guard, above[i], state, place in again, ended)
-            elif state == states.RECOMPUTED and place not in again:
-                state = states.DONE  # what was recomputed is the cached RDD above, not this one
-            if state == states.LOST and rdd.rdd != last:
-                state = states.DONE  # the shuffle's output was lost, not the steps before it
-            out.append(state)
-        return "".join(out)
-
-    def _behind(self, guard: CachedRdd, partition: int, state: str, again: bool, ended: bool) -> str:
-        """The state of a partition that is computed only where the cached `guard` does not hold its own."""
-        if (guard.rdd, partition) in self.job.recomputed_blocks or again:
-            return states.RECOMPUTED if state in (states.DONE, states.RECOMPUTED) else state
-        # All cached partitions but the recomputed ones were found, none computed for the first time.
-        found = self.job.cache_hits > 0 and self.job.cache_misses <= len(self.job.recomputed_blocks)
-        if partition in guard.blocks and (found or state in (states.WAITING, states.RUNNING)):
-            return states.SKIPPED
-        if partition in guard.lost and ended:
-            return states.SKIPPED
-        return states.DONE if state == states.RECOMPUTED else state
-
-    def _guard(self, rdd: int, inside: frozenset[int]) -> CachedRdd | None:
-        """The cached RDD that stands before every use of `rdd` in this stage, if one does."""
-        found: CachedRdd | None = None
-        stack, seen = [rdd], {rdd}
-        while stack:
-            below = [child for child in self.kin.children.get(stack.pop(), ()) if child in inside]
-            if not below:
-                return None
-            for child in below:
-                cached = self.views.cache.get(child)
-                if cached is not None and (cached.blocks or cached.lost):
-                    found = found or cached
-                elif child not in seen:
-                    seen.add(child)
-                    stack.append(child)
-        return found
+    def losses(self, stage: StageNode, rdd: RddNode) -> Mapping[int, str]:
+        held = self.held.get(rdd.rdd)
+        if held is not None and held.cached.lost:
+            return held.cached.lost
+        shuffle = self.views.shuffles.get(stage.shuffle)
+        return shuffle.lost if shuffle is not None and rdd.rdd == stage.rdds[-1] else {}
 
     # --- edges and cards ------------------------------------------------------------------------------
 
@@ -334,6 +223,10 @@ class LazyLook:
         if held is None or not held.cached.blocks:
             return (states.SKIPPED if cut else _NOT_RUN) * rdd.partitions
         return held.states[: rdd.partitions].ljust(rdd.partitions, _NOT_RUN).replace(states.WAITING, _NOT_RUN)
+
+    def losses(self, stage: StageNode, rdd: RddNode) -> Mapping[int, str]:
+        held = self.held.get(rdd.rdd)
+        return held.cached.lost if held is not None else {}
 
     def shuffle(self, shuffle: int) -> tuple[int, bool]:
         view = self.views.shuffles.get(shuffle)

@@ -13,7 +13,8 @@ from sparklab.events.views import JobView, ScopeView, Views
 from sparklab.jupyter.cache_model import cache_model
 from sparklab.jupyter.dag_model import DagDrawer, Plan, plural
 from sparklab.jupyter.holdings import Holding, holdings
-from sparklab.jupyter.looks import JobLook, Kinship, LazyLook
+from sparklab.jupyter.kinship import Kinship
+from sparklab.jupyter.looks import JobLook, LazyLook
 from sparklab.jupyter.notes import notes
 from sparklab.jupyter.shapes import NAMES
 
@@ -231,7 +232,10 @@ def _foot(
             whole = sum(n for _, n in node["tally"])
             verb = "is" if lost == 1 else "are"
             more = "" if lost <= 3 else ", ..."
-            return f"{lost:,} of {whole:,} partitions {verb} lost: {first}{more}. Recomputed where a job needs them."
+            reasons = set(node["why"])
+            why = f", {reasons.pop()}" if len(reasons) == 1 and "" not in reasons else ""
+            again = "It is recomputed where a job needs it." if lost == 1 else "Recomputed where a job needs them."
+            return f"{lost:,} of {whole:,} partitions {verb} lost: {first}{more}{why}. {again}"
     since = scope.opened_s if scope is not None else 0.0
     notes = [note for note in (*views.losses, *views.warnings) if note.time_s >= since]
     if notes:
@@ -271,7 +275,7 @@ def _bounded(model: PanelModel) -> PanelModel:
             if less == 0:
                 node["facts"], node["acts"] = node["facts"][:2], []
             else:
-                node["losts"] = node["losts"][:3]
+                node["losts"], node["why"] = node["losts"][:3], node["why"][:3]
         if less == 1:
             model["cache"]["rows"] = model["cache"]["rows"][-8:]
             model["summary"] = model["summary"][:300]

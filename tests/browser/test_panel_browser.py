@@ -372,6 +372,34 @@ def test_a_lost_partition_among_three_thousand_is_ringed_and_named(show: Any) ->
     assert "lost: 1,741" in page.locator(".sl-call").inner_text().replace("\n", " ")
     page.get_by_role("button", name="Next lost").click()
     assert "1,741" in page.locator(".sl-foot-text").inner_text()
+    assert "dropped by hand" in page.locator(".sl-foot-text").inner_text()
+    assert "lost dropped by hand" in page.locator(".sl-card").inner_text()
+
+
+def test_every_lost_cell_has_a_ring_and_a_leader_and_a_reason_up_to_a_crowd(show: Any) -> None:
+    page = show(model_of(facts.many_partitions(3000, 2871, (12, 1741, 1742, 2500))))
+    assert page.locator(".sl-call").all_inner_texts() == ["lost: 4\ndropped by hand"]
+    assert node(page, "repartition").locator("svg path").count() == 4
+    many = show(model_of(facts.many_lost()))
+    assert many.locator(".sl-call").all_inner_texts() == ["lost: 2\ndropped by hand", "lost: 20\nwith executor 1"]
+    canvas = page.locator("canvas").bounding_box()
+    page.mouse.move(canvas["x"] + canvas["width"] * 12.4 / 100, canvas["y"] + 1)
+    assert node(page, "repartition").get_attribute("title").endswith("partition 12: lost dropped by hand")
+
+
+def test_only_what_was_evicted_is_marked_hollow(show: Any) -> None:
+    records = facts.word_count(finished=True)
+    page = show(model_of(records), tab="cache")
+    story = facts.Story()
+    story.records, story.now_s = list(records), records[-1].time_s + 1
+    story.add(facts.BlockRemoved(90, 1, 1, 0, "evicted", 2 * facts.MIB), facts.BlockRemoved(90, 3, 1, 0, "dropped", 1))
+    put(page, model_of(story.records))
+    row = page.locator(".sl-row", has_text="pages")
+    shapes = row.locator("use").evaluate_all("all => all.map((use) => use.getAttribute('href').split('-').pop()[0])")
+    assert "".join(shapes[:5]) == "moklm"
+    assert "evicted pages[1], 2.0 MiB, LRU" in page.locator(".sl-foot-text").inner_text()
+    page.wait_for_function("() => !document.querySelector('.sl-row use[href*=\"-o\"]')", timeout=5_000)
+    assert row.locator("use").nth(1).get_attribute("href").split("-")[-1].startswith("w")
 
 
 def test_the_strip_is_one_line_and_opens_to_the_panel(show: Any) -> None:

@@ -206,6 +206,15 @@ def many_partitions(partitions: int = 3000, done: int = 2871, lost: Sequence[int
     return story.records
 
 
+def many_lost() -> list[Record]:
+    """3,000 cached partitions, of which 20 went with executor 1 and two were dropped by hand."""
+    story = Story(label="In [9]")
+    story.records = many_partitions(3000, 3000, (12, 2500))
+    story.now_s = story.records[-1].time_s
+    story.add(*(BlockRemoved(2, i, 1, 0, "executor_lost", MIB // 5) for i in range(1501, 1541)), after_s=0.1)
+    return story.records
+
+
 def three_partitions() -> list[Record]:
     """One stage of three tasks, two done."""
     story = Story(label="In [5]")

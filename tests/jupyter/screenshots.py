@@ -84,6 +84,8 @@ def pages() -> dict[str, Callable[[], list[Shot]]]:
         "large": lambda: [
             Shot("3,000 partitions", model_of(facts.many_partitions())),
             Shot("100,000 partitions", model_of(facts.many_partitions(100_000, 60_000, (17, 51_000, 51_001)))),
+            Shot("Four lost", model_of(facts.many_partitions(3000, 2871, (12, 1741, 1742, 2500)))),
+            Shot("22 lost, for two reasons", model_of(facts.many_lost())),
             Shot("120 partitions", model_of(facts.many_partitions(120, 80, (7,)))),
             Shot("Three partitions", model_of(facts.three_partitions())),
             Shot("PageRank, folded", model_of(facts.page_rank())),

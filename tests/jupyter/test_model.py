@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from sparklab.events.facts import JobStarted, RddEdge, Record, StageNode
+from sparklab.events.facts import JobStarted, RddEdge, StageNode, StageStarted
 from sparklab.events.holdings import Note
 from sparklab.events.run import run_of
 from sparklab.jupyter.dag_model import bins, mib
-from sparklab.jupyter.looks import Kinship
+from sparklab.jupyter.kinship import Kinship
 from sparklab.jupyter.model import BYTES_MAX, panel_model
 from tests.jupyter import sample_facts as facts
 from tests.jupyter.models import model_of, views_of
@@ -83,16 +83,13 @@ def test_a_stage_whose_output_is_there_is_drawn_as_skipped() -> None:
     assert model["dag"]["frames"][0]["t"] == "Stage 5, 24 tasks, skipped"
 
 
-def test_what_stands_above_a_cached_rdd_and_need_not_run_is_drawn_as_skipped() -> None:
-    records = []
-    for record in facts.killed_executor():
-        fact = record.fact
-        if isinstance(fact, JobStarted):
-            stage = fact.stages[0]
-            cut = StageNode(stage.stage, "result", -1, 24, stage.rdds, (), False, "filter", cut_rdds=(1, 2, 3))
-            fact = replace(fact, stages=(cut,))
-        records.append(Record(record.seq, record.time_s, fact))
-    assert set(node(model_of(records), "union")["p"]) == {"s"}
+def test_what_stands_above_a_cached_rdd_and_need_not_run_is_drawn_as_skipped_from_the_start() -> None:
+    records = facts.killed_executor()
+    planned = next(i for i, record in enumerate(records) if isinstance(record.fact, JobStarted))
+    model = model_of(records[: planned + 1])
+    assert node(model, "words")["p"] == "ml" * 12
+    assert node(model, "union")["p"] == "sw" * 12
+    assert node(model, "filter")["p"] == "w" * 24
 
 
 def test_a_failed_job_shows_the_partition_that_failed_and_its_error() -> None:
@@ -166,6 +163,20 @@ def test_the_card_of_a_cached_rdd_counts_its_records_also_those_that_were_lost()
     part = dict(node(model_of(facts.word_count(done=14), narrow=True), "reduceByKey")["facts"])
     assert part["Records"] == "980,000 in 14 of 24 partitions"
     assert "Records" not in dict(node(model_of(facts.word_count()), "map")["facts"])
+
+
+def test_a_lost_partition_says_why_it_was_lost() -> None:
+    assert node(model_of(facts.many_partitions()), "repartition")["why"] == ["dropped by hand"]
+    model = model_of(facts.killed_executor(answered=False))
+    assert node(model, "words")["why"] == ["with executor 1"] * 2
+    records = facts.lost_map_outputs()
+    again = next(i for i, r in enumerate(records) if isinstance(r.fact, StageStarted) and r.fact.attempt == 1)
+    outputs = model_of(records[:again])
+    assert set(node(outputs, "map")["why"]) == {"with executor 1"}
+    lost = model_of(facts.many_partitions(3000, 2871, (17, 18)))
+    assert lost["foot"] == (
+        "2 of 3,000 partitions are lost: 17, 18, dropped by hand. Recomputed where a job needs them."
+    )
 
 
 def test_the_worst_state_of_a_bin_is_always_visible() -> None:
