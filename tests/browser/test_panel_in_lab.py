@@ -1,4 +1,4 @@
-"""The panel in JupyterLab: a click while the kernel is busy, and the four ways to reopen a saved notebook."""
+"""The panel in JupyterLab: a click while the kernel is busy, and the ways to reopen a saved notebook."""
 
 from __future__ import annotations
 
@@ -25,6 +25,17 @@ CELLS = (
 )
 NO_ERROR = "Error displaying widget"
 
+# What the notebook's kernel prints for a line of code.
+KERNEL_SAYS = """
+async (code) => {
+  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel, told = [];
+  const future = kernel.requestExecute({ code, store_history: false });
+  future.onIOPub = (message) => { if (message.header.msg_type === "stream") told.push(message.content.text); };
+  await future.done;
+  return told.join("");
+}
+"""
+
 
 @dataclass
 class Saved:
@@ -45,13 +56,18 @@ class Saved:
         saved["metadata"]["copied"] = "by hand"
         return saved
 
-    def without_kernels(self) -> None:
-        """Every kernel of the server is gone, as after a restart of the machine."""
+    def sessions(self) -> list[dict[str, Any]]:
+        """The sessions of the server, each with its kernel."""
         address, token = self.address.split("/lab/")[0], self.address.split("token=")[1]
         request = urllib.request.Request(f"{address}/api/sessions", headers={"Authorization": f"token {token}"})
         with urllib.request.urlopen(request, timeout=20) as answer:
-            sessions = json.load(answer)
-        for session in sessions:
+            sessions: list[dict[str, Any]] = json.load(answer)
+        return sessions
+
+    def without_kernels(self) -> None:
+        """Every kernel of the server is gone, as after a restart of the machine."""
+        address, token = self.address.split("/lab/")[0], self.address.split("token=")[1]
+        for session in self.sessions():
             gone = urllib.request.Request(
                 f"{address}/api/sessions/{session['id']}",
                 method="DELETE",
@@ -103,6 +119,28 @@ def test_reopened_with_its_kernel_alive_and_trusted_the_panels_live_and_their_tw
         assert page.locator(".sl-head-text").first.inner_text().startswith("Done")
         assert not any(twins(page))
         assert NO_ERROR not in page.inner_text("body")
+
+
+def test_reopened_with_its_kernel_alive_but_untrusted_the_twins_alone_are_seen_and_no_error(saved: Saved) -> None:
+    trusted = saved.path.read_bytes()
+    saved.path.write_text(json.dumps(saved.altered()), encoding="utf-8")
+    try:
+        with open_page(saved.address + "&reset") as page:
+            cell = "window.jupyterapp.shell.currentWidget.content.widgets[1].model"
+            assert page.evaluate(f"() => {cell}.trusted") is False
+            assert page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.id") in (
+                session["kernel"]["id"] for session in saved.sessions()
+            )
+            page.wait_for_selector("img.sparklab-twin >> nth=1")
+            page.wait_for_function("() => !document.body.innerText.includes('Loading widget')")
+            assert twins(page) == [True, True]
+            assert page.locator(".sl-panel").count() == 0
+            assert NO_ERROR not in page.inner_text("body")
+            assert page.locator("img.sparklab-twin").first.evaluate("one => one.naturalWidth") >= 600
+            answer = page.evaluate(KERNEL_SAYS, "print(sc.lastRun.status)")
+            assert answer.strip() == "cancelled", "the kernel that ran the cells is the one behind the notebook"
+    finally:
+        saved.path.write_bytes(trusted)
 
 
 @pytest.mark.parametrize("kernel", ["another", "gone"])
