@@ -7,7 +7,7 @@ SETUP_FILES := pyproject.toml constraints.txt
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help lab demo test lint compat bench-quick binder-check labextension clean
+.PHONY: help lab demo test lint compat bench-quick bench-memory binder-check labextension clean
 
 help:
 	@echo "make lab            JupyterLab on the start notebook        (ARGS=\"--no-browser\" goes to JupyterLab)"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint           ruff and mypy"
 	@echo "make compat         the same programs on PySpark and on sparklab: results, layouts, job counts"
 	@echo "make bench-quick    log mining, word count, sort and tiny jobs against PySpark, dask.bag and plain processes"
+	@echo "make bench-memory   shuffles of four times the executors' memory, and what the executors took"
 	@echo "make binder-check   binder/'s steps in a fresh environment, on one core and 2 GB"
 	@echo "make labextension   the JupyterLab extension's bundle from its source (needs node and npm)"
 	@echo "make clean          removes what the targets above have made, .venv too"
@@ -44,6 +45,9 @@ bench-%: $(VENV)/.stamp-bench
 
 bench-quick: $(VENV)/.stamp-bench
 	$(PY) -m tests.benchmarks quick $(ARGS)
+
+bench-memory: $(VENV)/.stamp-run
+	$(PY) -m tests.benchmarks.memory $(ARGS)
 
 binder-check: $(VENV)/.stamp-run
 	$(PY) binder/check.py $(ARGS)

@@ -32,7 +32,7 @@ from sparklab.rdd.task import TaskContext, TaskMetrics
 from sparklab.scheduler.messages import Gang
 from sparklab.scheduler.waiting import BATCH_S
 from sparklab.shuffle.files import remove_shuffle
-from sparklab.shuffle.reader import read_cogrouped, read_reduce_input
+from sparklab.shuffle.reader import group_records, read_cogrouped, read_reduce_input
 from sparklab.shuffle.spec import MapOutput, OpenMapOutput, ShuffleInput, ShuffleSpec
 from sparklab.shuffle.writer import write_map_output
 from sparklab.storage.peers import Holder
@@ -101,6 +101,10 @@ class _StageShuffle:
             self._executor.budgets.shuffle_bytes,
             task,
         )
+
+    def group(self, records: Iterator[Any], task: TaskContext) -> Iterator[Any]:
+        budget_bytes = self._executor.budgets.shuffle_bytes
+        return group_records(records, str(self._executor.shuffle_directory), budget_bytes, task)
 
     def _input(self, spec: ShuffleSpec) -> ShuffleInput:
         found = self._inputs.get(spec.shuffle_id)

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, count, islice
 from typing import Any, NamedTuple
 
+from sparklab.rdd.running import current_task
 from sparklab.rdd.xorshift import first_int
+from sparklab.shuffle.combine import GROUPING
 from sparklab.shuffle.spec import Aggregator
 
 Records = Iterator[Any]
@@ -186,6 +188,10 @@ class CombinePartition(Operator):
 
     def __call__(self, index: int, records: Records) -> Records:
         aggregator: Aggregator = self.f
+        task = current_task()
+        if aggregator == GROUPING and task is not None:
+            yield from task.shuffle.group(records, task)  # lists that need not fit in memory
+            return
         create, merge_value = aggregator.create, aggregator.merge_value
         combiners: dict[Any, Any] = {}
         for x in records:

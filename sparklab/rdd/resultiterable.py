@@ -9,6 +9,9 @@ from typing import Any
 class ResultIterable(Iterable[Any]):
     """The values of one key: can be iterated any number of times and knows its length.
 
+    Where they do not fit in the executor's memory they are on its disk, and are read from there while they are gone
+    through. Pickled, cached or collected they are all in memory.
+
     Examples
     --------
     >>> values = ResultIterable([3, 1])

@@ -86,6 +86,10 @@ class ShuffleService(Protocol):
         """``(key, (values in side 0, ...))``; a side is a shuffle, or the pairs of a parent partitioned alike."""
         ...
 
+    def group(self, records: Iterator[Any], task: TaskContext) -> Iterator[Any]:
+        """``(key, its values)`` of the pairs of one partition."""
+        ...
+
 
 class Gang(Protocol):
     """The other tasks of a barrier stage, as one of them sees them."""

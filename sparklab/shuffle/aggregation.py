@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from sparklab import steps
 from sparklab.errors import IdentityHashError
 from sparklab.shuffle.combine import GROUPING, combine_values, merge_combiners
+from sparklab.shuffle.groups import Groups, grouped
 from sparklab.shuffle.spec import Aggregator
+from sparklab.shuffle.spill import SpillFile
 from sparklab.shuffle.stable_hash import stable_hash, stable_hashes
-from sparklab.storage.codec import Frame, batches, dump_pairs, read_frames
+from sparklab.storage.codec import batches, dump_pairs
 
 if TYPE_CHECKING:
     from sparklab.rdd.task import TaskMetrics
@@ -30,6 +31,11 @@ _WAITING_RECORDS: Final = 1_000  # for each temporary file, before they are writ
 class PairFrame(Protocol):
     """Pairs, wherever they are."""
 
+    @property
+    def size_bytes(self) -> int:
+        """What they take, or would take, as a frame."""
+        ...
+
     def pairs(self) -> Iterable[Any]: ...
 
     def columns(self) -> tuple[Sequence[Any], Sequence[Any]]: ...
@@ -41,6 +47,7 @@ class LoosePairs:
 
     keys: list[Any]
     values: list[Any]
+    size_bytes: int = 0
 
     def pairs(self) -> Iterable[Any]:
         return zip(self.keys, self.values, strict=True)
@@ -52,8 +59,11 @@ class LoosePairs:
 Gather: TypeAlias = Callable[[Sequence[Iterable[Any]]], dict[Any, Any]]
 """From the pairs of each side to ``{key: what became of its values}``, in an order that the pairs alone decide."""
 
+Groupings: TypeAlias = Callable[[tuple[Any, ...]], Any]
+"""What becomes of a key's values where nothing but lists of them is made: from a list for each side."""
 
-def combined_by(aggregator: Aggregator) -> Gather:
+
+def combined_by(aggregator: Aggregator) -> tuple[Gather, Groupings | None]:
     """Gathers one side: combiners merged where the map side made them, else made here."""
     into = merge_combiners if aggregator.map_side else combine_values
 
@@ -62,7 +72,8 @@ def combined_by(aggregator: Aggregator) -> Gather:
         into(combined, sides[0], aggregator)
         return combined
 
-    return gather
+    # a combiner of the user's own is one object, and in memory; a list of values need not be
+    return gather, itemgetter(0) if aggregator == GROUPING else None
 
 
 def cogrouped(sides: Sequence[Iterable[Any]]) -> dict[Any, Any]:
@@ -95,6 +106,9 @@ class Aggregation:
     ----------
     gather : Gather
         What is done with pairs that fit in memory together.
+    groupings : callable, optional
+        Given where `gather` makes lists of values and nothing else: lists that do not fit in memory are then read
+        from disk, SpilledValues.
     directory : str
         For temporary files; they have no name, and are gone when they are closed or the process ends.
     budget_bytes : int
@@ -103,8 +117,11 @@ class Aggregation:
         Its ``spilled_bytes`` grow by what is written.
     """
 
-    def __init__(self, gather: Gather, directory: str, budget_bytes: int, metrics: TaskMetrics) -> None:
+    def __init__(
+        self, gather: Gather, groupings: Groupings | None, directory: str, budget_bytes: int, metrics: TaskMetrics
+    ) -> None:
         self._gather = gather
+        self._groupings = groupings
         self._directory = directory
         self.budget_bytes = budget_bytes
         self._metrics = metrics
@@ -112,36 +129,59 @@ class Aggregation:
     def batches(self, sides: Sequence[Iterator[PairFrame]], total_bytes: int, depth: int = 0) -> Iterator[list[Any]]:
         """Yields the gathered pairs; `total_bytes` is what all `sides` amount to, known beforehand."""
         parts = min(_MOST_PARTS, -(-total_bytes * LIVE_BYTES_PER_READ // self.budget_bytes))
-        if parts <= 1 or depth >= _DEEPEST_SPLIT:
+        if parts <= 1:
             steps.at("merge")
             yield from batches(self._gather([_pairs_of(frames) for frames in sides]).items())
+            return
+        if depth >= _DEEPEST_SPLIT:
+            yield from self._undivided(sides)
             return
         # one more than needed, since parts are never exactly even
         with ExitStack() as files:
             split = [self._split(frames, parts + 1, depth, files) for frames in sides]
+            total_bytes = sum(file.bytes for side in split for file in side)
+            fit_evenly = total_bytes // (parts + 1) * LIVE_BYTES_PER_READ <= self.budget_bytes
             for part in zip(*split, strict=True):
                 bytes_ = sum(file.bytes for file in part)
-                # a single key cannot be split: when nearly everything fell into one part, going on is of no use
-                deeper = depth + 1 if bytes_ < total_bytes * 9 // 10 else _DEEPEST_SPLIT
+                # A single key cannot be split: when nearly everything fell into one part, going on is of no use,
+                # nor where a part is too large though an even share would fit.
+                deeper = depth + 1
+                if bytes_ >= total_bytes * 9 // 10 or (fit_evenly and self._groupings is not None):
+                    deeper = _DEEPEST_SPLIT
                 yield from self.batches([file.frames() for file in part], bytes_, deeper)
                 for file in part:
                     file.close()
 
-    def _split(self, frames: Iterator[PairFrame], parts: int, depth: int, files: ExitStack) -> list[_TemporaryFrames]:
+    def _undivided(self, sides: Sequence[Iterator[PairFrame]]) -> Iterator[list[Any]]:
+        """The gathered pairs of what a hash of the key does not divide."""
+        steps.at("merge")
+        if self._groupings is None:
+            yield from batches(self._gather([_pairs_of(frames) for frames in sides]).items())
+            return
+        groups = Groups(len(sides), self._directory, self.budget_bytes, LIVE_BYTES_PER_READ, self._metrics)
+        for key, lists in grouped(sides, groups):
+            yield [(key, self._groupings(lists))]
+
+    def _split(self, frames: Iterator[PairFrame], parts: int, depth: int, files: ExitStack) -> list[_WaitingPairs]:
         """All pairs in `parts` temporary files by a second hash of their key, each in input order."""
-        split: list[_TemporaryFrames] = []
+        split: list[_WaitingPairs] = []
         for _ in range(parts):
-            split.append(_TemporaryFrames(self._directory))
+            split.append(_WaitingPairs(self._directory))
             files.callback(split[-1].close)
+        waiting_bytes = 0
         for frame in frames:
             keys, values = frame.columns()
             for h, k, v in zip(_hashes(list(keys)), keys, values, strict=True):
                 file = split[_spread(h, depth) % parts]
                 file.keys.append(k)
                 file.values.append(v)
+            waiting_bytes += frame.size_bytes
+            full = waiting_bytes * 2 * LIVE_BYTES_PER_READ > self.budget_bytes
             for file in split:
-                if len(file.keys) >= _WAITING_RECORDS:
+                if full or len(file.keys) >= _WAITING_RECORDS:
                     file.write()
+            if full:
+                waiting_bytes = 0
         for file in split:
             file.write()
             self._metrics.spilled_bytes += file.bytes
@@ -153,33 +193,20 @@ def _pairs_of(frames: Iterator[PairFrame]) -> Iterator[Any]:
     return chain.from_iterable(frame.pairs() for frame in frames)
 
 
-class _TemporaryFrames:
-    """Pairs in a file without a name; `keys` and `values` wait to be written."""
+class _WaitingPairs(SpillFile):
+    """A spill file of pairs; `keys` and `values` wait to be written."""
 
     def __init__(self, directory: str) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115 - closed by close()
+        super().__init__(directory)
         self.keys: list[Any] = []
         self.values: list[Any] = []
-        self.bytes = 0
 
     def write(self) -> None:
         """What waited stands in the file."""
-        if not self.keys:
-            return
-        for one in dump_pairs(self.keys, self.values):
-            view = memoryview(one)
-            while view:
-                view = view[self._file.write(view) :]
-            self.bytes += len(one)
-        self.keys.clear()
-        self.values.clear()
-
-    def frames(self) -> Iterator[Frame]:
-        fd = self._file.fileno()
-        return read_frames(lambda offset, length: os.pread(fd, length, offset), 0, self.bytes)
-
-    def close(self) -> None:
-        self._file.close()
+        if self.keys:
+            self.append(dump_pairs(self.keys, self.values))
+            self.keys.clear()
+            self.values.clear()
 
 
 def _hashes(keys: list[Any]) -> Sequence[int]:

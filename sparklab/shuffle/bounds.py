@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -57,3 +58,50 @@ def count_up_to(items: Sequence[Any], bound: Any, ascending: bool, key: Callable
         else:
             low = middle + 1
     return low
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A place in sorted records: after those of `key`, or before them."""
+
+    key: Any
+    before: bool = False
+
+    def count(self, items: Sequence[Any], ascending: bool, key: Callable[[Any], Any]) -> int:
+        """How many of the sorted `items` come before the cut."""
+        if not self.before:
+            return count_up_to(items, self.key, ascending, key)
+        low, high = 0, len(items)
+        while low < high:
+            middle = (low + high) // 2
+            if is_before(key(items[middle]), self.key, ascending):
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+
+def heavy_keys(weighted: list[tuple[Any, int]], limit: int, ascending: bool) -> list[Any]:
+    """The keys whose weights amount to more than `limit`; `weighted` (key, weight) is sorted already."""
+    heavy: list[Any] = []
+    current: list[Any] = []
+    sum_ = 0
+    for key, weight in weighted:
+        if not current or is_before(current[0], key, ascending):
+            current, sum_ = [key], 0
+        if sum_ <= limit < sum_ + weight:
+            heavy.append(current[0])
+        sum_ += weight
+    return heavy
+
+
+def with_heavy(cuts: list[Cut], heavy: list[Any], ascending: bool) -> list[Cut]:
+    """`cuts`, which are after their keys, in order, with one before and one after each of the `heavy` keys."""
+    merged: list[Cut] = []
+    for key in heavy:
+        while cuts and is_before(cuts[0].key, key, ascending):
+            merged.append(cuts.pop(0))
+        if cuts and not is_before(key, cuts[0].key, ascending):
+            del cuts[0]
+        merged += [Cut(key, before=True), Cut(key)]
+    return merged + cuts

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from sparklab.errors import SparklabError
@@ -130,9 +129,3 @@ def _explain(error: Exception) -> None:
             f"a record that is no (key, value) pair: {error}",
             "make pairs first, for example with map(lambda x: (x, 1)) or keyBy",
         ) from error
-
-
-def chunks(records: Iterator[Any], size: int) -> Iterator[Iterator[Any]]:
-    """Yields iterators over the next `size` records each, without collecting them; each must be used up in turn."""
-    for first in records:
-        yield chain((first,), islice(records, size - 1))

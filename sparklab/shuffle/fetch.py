@@ -8,7 +8,7 @@ from typing import Any
 
 from sparklab import steps
 from sparklab.errors import FetchFailedError, StorageError
-from sparklab.shuffle.bounds import count_up_to
+from sparklab.shuffle.bounds import Cut
 from sparklab.shuffle.files import HASHED, SORTED, read_footer
 from sparklab.shuffle.spec import ByteSource, MapLocation, OpenMapOutput
 from sparklab.storage.codec import Buffer, Frame, read_frames
@@ -131,10 +131,10 @@ class Run:
         self.offsets = array("Q", offsets)
         self.first_keys = first_keys
 
-    def frames(self, low: list[Any], high: list[Any], ascending: bool) -> tuple[int, int]:
-        """The range of frames that may hold records after `low` up to `high` (each a list of one key, or empty)."""
-        first = max(0, count_up_to(self.first_keys, low[0], ascending, _itself) - 1) if low else 0
-        last = count_up_to(self.first_keys, high[0], ascending, _itself) if high else len(self.first_keys)
+    def frames(self, low: Cut | None, high: Cut | None, ascending: bool) -> tuple[int, int]:
+        """The range of frames that may hold records between the cuts; None: from the beginning, to the end."""
+        first = max(0, low.count(self.first_keys, ascending, _itself) - 1) if low is not None else 0
+        last = high.count(self.first_keys, ascending, _itself) if high is not None else len(self.first_keys)
         return first, max(first, last)
 
     def weights(self, first: int, last: int) -> list[tuple[Any, int]]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sparklab import steps
 from sparklab.shuffle.aggregation import LIVE_BYTES_PER_READ, Aggregation, cogrouped, combined_by
-from sparklab.shuffle.bounds import count_up_to, even_cuts
+from sparklab.shuffle.bounds import Cut, even_cuts, heavy_keys, is_before, with_heavy
 from sparklab.shuffle.buckets import sub_buckets
-from sparklab.shuffle.combine import sort_key
+from sparklab.shuffle.combine import GROUPING, sort_key
 from sparklab.shuffle.fetch import Fetch, Run
 from sparklab.shuffle.sides import NarrowSide, ShuffledSide, Side, counted
 from sparklab.shuffle.spec import OpenMapOutput, Ordering, ShuffleInput, ShuffleSpec
@@ -76,14 +76,25 @@ def read_cogrouped(
         opened: list[Side] = [
             ShuffledSide(side[0], reduce_index, side[1], open_, task)
             if isinstance(side, tuple)
-            else NarrowSide(side, num_partitions)
+            else NarrowSide(side, num_partitions, max(1, memory_budget_bytes // len(sides)))
             for side in sides
         ]
         spec = next((side[0] for side in sides if isinstance(side, tuple)), None)
-        grouping = Aggregation(cogrouped, directory, max(1, memory_budget_bytes), task.metrics)
+        grouping = Aggregation(cogrouped, tuple, directory, max(1, memory_budget_bytes), task.metrics)
         return _aggregated(spec, opened, grouping)
 
     return _positioned(begun, task)
+
+
+def group_records(records: Iterator[Any], directory: str, memory_budget_bytes: int, task: TaskContext) -> Iterator[Any]:
+    """``(key, its values)`` of pairs that are all here already, each key once. Nothing is read before the first."""
+
+    def begun() -> Iterator[list[Any]]:
+        side = NarrowSide(records, 1, max(1, memory_budget_bytes))
+        grouping = Aggregation(*combined_by(GROUPING), directory, max(1, memory_budget_bytes), task.metrics)
+        yield from _aggregated(None, [side], grouping)
+
+    return chain.from_iterable(begun())
 
 
 def _positioned(begin: Callable[[], Iterator[list[Any]]], task: TaskContext) -> Iterator[Any]:
@@ -134,8 +145,9 @@ class _Reduce:
         side = ShuffledSide(self.spec, self.index, self.input, self.open, self.task)
         if self.spec.aggregator is None:
             return map(Frame.rows, side.frames())
-        combine = combined_by(self.spec.aggregator)
-        aggregation = Aggregation(combine, self.directory, self.budget_bytes, self.task.metrics)
+        aggregation = Aggregation(
+            *combined_by(self.spec.aggregator), self.directory, self.budget_bytes, self.task.metrics
+        )
         return _aggregated(self.spec, [side], aggregation)
 
     # --- sorted -------------------------------------------------------------------------------------------
@@ -145,8 +157,8 @@ class _Reduce:
         bounds = self.input.bounds or []
         if self.index > len(bounds):
             return
-        low = list(bounds[self.index - 1 : self.index]) if self.index > 0 else []
-        high = list(bounds[self.index : self.index + 1])
+        low = Cut(bounds[self.index - 1]) if self.index > 0 else None
+        high = Cut(bounds[self.index]) if self.index < len(bounds) else None
         runs: list[tuple[Fetch, Run]] = []
         weighted: list[tuple[Any, int]] = []
         total = 0
@@ -159,30 +171,48 @@ class _Reduce:
                     if first < last:
                         runs.append((fetch, run))
                         total += run.offsets[last] - run.offsets[first]
-                        weighted += run.weights(first + 1, last)
+                        weighted += [
+                            (key, weight)
+                            for key, weight in run.weights(first, last)
+                            if low is None or is_before(low.key, key, ordering.ascending)
+                        ]
         parts = -(-total * LIVE_BYTES_PER_READ // self.budget_bytes)
-        ranges = [low, *([cut] for cut in even_cuts(weighted, parts, ordering.ascending)), high]
-        for after, up_to in pairwise(ranges):
-            yield self._sorted_range(runs, after, up_to, ordering)
+        cuts = [Cut(key) for key in even_cuts(weighted, parts, ordering.ascending)]
+        if parts > 1:
+            # what one key has alone may be too much to be held together, and needs no sorting
+            heavy = heavy_keys(weighted, self.budget_bytes // LIVE_BYTES_PER_READ, ordering.ascending)
+            cuts = with_heavy(cuts, heavy, ordering.ascending)
+        for after, up_to in pairwise([low, *cuts, high]):
+            records = self._range(runs, after, up_to, ordering)
+            if after is not None and up_to is not None and after.before and not up_to.before:
+                yield from records  # of one key: in map order as they are
+            else:
+                yield self._sorted_together(records, ordering)
 
-    def _sorted_range(
-        self, runs: list[tuple[Fetch, Run]], low: list[Any], high: list[Any], ordering: Ordering
-    ) -> list[Any]:
-        """The records after `low` up to `high`, sorted; runs are put one after the other, which timsort merges."""
+    def _sorted_together(self, records: Iterator[list[Any]], ordering: Ordering) -> list[Any]:
+        """The records in order; runs stand one after the other, which timsort merges."""
+        together: list[Any] = []
+        for frame in records:
+            together += frame
+        steps.at("merge")
+        together.sort(key=sort_key(ordering.keyfunc), reverse=not ordering.ascending)
+        return together
+
+    def _range(
+        self, runs: list[tuple[Fetch, Run]], low: Cut | None, high: Cut | None, ordering: Ordering
+    ) -> Iterator[list[Any]]:
+        """The records between two cuts, run by run, frame by frame."""
         by = sort_key(ordering.keyfunc)
-        records: list[Any] = []
         for fetch, run in runs:
             first, last = run.frames(low, high, ordering.ascending)
             if first == last:
                 continue
-            frames = [f.rows() for f in counted(fetch, run.offsets[first], run.offsets[last], self.task)]
-            fetch.close()
-            if high:
-                del frames[-1][count_up_to(frames[-1], high[0], ordering.ascending, by) :]
-            if low:
-                del frames[0][: count_up_to(frames[0], low[0], ordering.ascending, by)]
-            for frame in frames:
-                records += frame
-        steps.at("merge")
-        records.sort(key=by, reverse=not ordering.ascending)
-        return records
+            with fetch:
+                frames = counted(fetch, run.offsets[first], run.offsets[last], self.task)
+                for at, frame in enumerate(frames, first):
+                    rows = frame.rows()
+                    if high is not None and at == last - 1:
+                        del rows[high.count(rows, ordering.ascending, by) :]
+                    if low is not None and at == first:
+                        del rows[: low.count(rows, ordering.ascending, by)]
+                    yield rows

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sparklab.shuffle.aggregation import LoosePairs, PairFrame
+from sparklab.shuffle.aggregation import LIVE_BYTES_PER_READ, LoosePairs, PairFrame
 from sparklab.shuffle.combine import columns_of
 from sparklab.shuffle.fetch import Fetch
 from sparklab.shuffle.spec import MapLocation, OpenMapOutput, ShuffleInput, ShuffleSpec
 from sparklab.shuffle.stable_hash import HashPlacement
-from sparklab.storage.codec import Frame, batches
+from sparklab.shuffle.writer import live_bytes
+from sparklab.storage.codec import BatchSize, Frame
 
 if TYPE_CHECKING:
     from sparklab.rdd.task import TaskContext
+
+_FAR_TOO_MANY: Final = 1_000  # times the budget: split into as many files as ever
 
 
 class Side(Protocol):
     """Pairs of one partition, in order: all at once, or sub-bucket by sub-bucket once they are divided."""
 
-    bytes: int  # of shuffle files, known before anything is read
+    bytes: int  # as frames, known before the frames are asked for
 
     def frames(self) -> Iterator[PairFrame]: ...
 
@@ -104,20 +108,32 @@ class ShuffledSide:
 
 
 class NarrowSide:
-    """The records of a parent's partition that holds the same keys: they need no shuffle."""
+    """The records of a parent's partition that holds the same keys: they need no shuffle.
 
-    bytes = 0
+    Up to `budget_bytes` of them, estimated, are drawn at once, to know what they amount to; where there are more, the
+    others are drawn as they are asked for, and `bytes` says that they are far too many.
+    """
 
-    def __init__(self, records: Iterator[Any], num_partitions: int) -> None:
-        self._records = records
+    def __init__(self, records: Iterator[Any], num_partitions: int, budget_bytes: int) -> None:
         self._partitions = num_partitions
         self._loose: list[LoosePairs] = []
+        self._drawn: deque[LoosePairs] = deque()
+        self._rest = _loose_pairs(records)
+        self.bytes = 0
+        for pairs in self._rest:
+            self._drawn.append(pairs)
+            self.bytes += pairs.size_bytes
+            if self.bytes * LIVE_BYTES_PER_READ > budget_bytes:
+                self.bytes = budget_bytes * _FAR_TOO_MANY
+                break
 
     def frames(self) -> Iterator[LoosePairs]:
-        return (LoosePairs(*columns_of(batch)) for batch in batches(self._records))
+        while self._drawn:
+            yield self._drawn.popleft()
+        yield from self._rest
 
     def undivided_bytes(self, subs: int) -> int:
-        return 0
+        return self.bytes
 
     def divide(self, subs: int, hold: bool) -> None:
         self._loose = divided(self.frames(), self._partitions, subs)
@@ -128,7 +144,16 @@ class NarrowSide:
         yield loose
 
     def sub_bytes(self, sub: int) -> int:
-        return 0
+        return self._loose[sub].size_bytes
+
+
+def _loose_pairs(records: Iterator[Any]) -> Iterator[LoosePairs]:
+    size = BatchSize()
+    while batch := list(islice(records, size.records)):
+        live = live_bytes(batch)
+        size.learn(len(batch), live)
+        # as a frame, which readers multiply to estimate what it takes in memory
+        yield LoosePairs(*columns_of(batch), live // LIVE_BYTES_PER_READ + 1)
 
 
 def divided(frames: Iterator[PairFrame], partitions: int, subs: int) -> list[LoosePairs]:
@@ -137,13 +162,16 @@ def divided(frames: Iterator[PairFrame], partitions: int, subs: int) -> list[Loo
     append_key = [part.keys.append for part in parts]
     append_value = [part.values.append for part in parts]
     place = HashPlacement(partitions * subs)
+    total = 0
     for frame in frames:
+        total += frame.size_bytes
         keys, values = frame.columns()
         for bucket, k, v in zip(place.many(list(keys)), keys, values, strict=True):
             sub = bucket // partitions
             append_key[sub](k)
             append_value[sub](v)
-    return parts
+    records = max(1, sum(len(part.keys) for part in parts))
+    return [LoosePairs(part.keys, part.values, total * len(part.keys) // records) for part in parts]
 
 
 def counted(fetch: Fetch, start: int, end: int, task: TaskContext) -> Iterator[Frame]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 from array import array
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Final
 
 from sparklab import steps
 from sparklab.shuffle.buckets import Buckets
-from sparklab.shuffle.combine import chunks, columns_of, combine_values, sort_key
+from sparklab.shuffle.combine import columns_of, combine_values, sort_key
 from sparklab.shuffle.files import HASHED, SORTED, OutputFile, output_path
 from sparklab.shuffle.spec import MapOutput, Ordering, ShuffleSpec
 from sparklab.storage.codec import BATCH_RECORDS, FRAME_LIMIT_BYTES, BatchSize, dump_pairs, encode
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 _SAMPLE: Final = 64
 _LOOK_RECORDS: Final = 10_000  # how many records are combined between looks at the combiners, at least
+_NOTED: Final = 8  # of these: keys looked at alone, and records measured
+_LOOKED_INTO: Final = 8  # items of a container
+_PLAIN: Final = {int, float, complex, bool, str, bytes, bytearray, type(None)}
 _LIVE_BYTES_PER_PICKLED: Final = 4  # small objects in memory against their pickled form, besides the fixed part
 _LIVE_BYTES_PER_RECORD: Final = 120
 
@@ -65,6 +71,33 @@ def live_bytes(records: list[Any]) -> int:
     sample = records[:: len(records) // _SAMPLE + 1]
     pickled = len(encode(sample))
     return len(records) * (_LIVE_BYTES_PER_RECORD + _LIVE_BYTES_PER_PICKLED * pickled // len(sample))
+
+
+def deep_bytes(value: Any, depth: int = 3) -> int:
+    """An estimate of the memory that `value` takes with what it contains, from a few items of each container.
+
+    Unlike :func:`live_bytes` it costs the same however large a container has grown.
+    """
+    kind = type(value)
+    if kind in _PLAIN or depth == 0:
+        return getsizeof(value)
+    if kind.__module__ == "numpy":
+        return getsizeof(value) + int(getattr(value, "nbytes", 0))  # of a view the first is its header alone
+    if kind in (list, tuple):
+        items = value[:: len(value) // _LOOKED_INTO + 1]
+        count = len(value)
+    elif kind in (set, frozenset, deque):
+        items = list(islice(value, _LOOKED_INTO))
+        count = len(value)
+    elif kind in (dict, defaultdict, Counter, OrderedDict):
+        items = [each for item in islice(value.items(), _LOOKED_INTO) for each in item]
+        count = 2 * len(value)
+    else:
+        try:
+            return _LIVE_BYTES_PER_RECORD + _LIVE_BYTES_PER_PICKLED * len(pickle.dumps(value, 5))
+        except Exception:  # it is not for being pickled, or only by value: it stays here, or will be refused later
+            return getsizeof(value)
+    return getsizeof(value) + sum(deep_bytes(item, depth - 1) for item in items) * count // max(1, len(items))
 
 
 # --- hashed: one bucket for each reduce partition, or several ----------------------------------------------
@@ -130,15 +163,30 @@ def _fill_combined(
     assert spec.aggregator is not None
     combined: dict[Any, Any] = {}
     count, look_at = 0, _LOOK_RECORDS
-    for chunk in chunks(records, _LOOK_RECORDS):
-        combine_values(combined, chunk, spec.aggregator)
+    drawn = 0  # bytes since the last look, estimated
+    size = BatchSize(_LOOK_RECORDS)
+    while True:
+        keys: list[Any] = []
+        sizes: list[int] = []
+        # one after the other, so that an error knows which record it was
+        ahead = chain(_noted(islice(records, _NOTED), keys, sizes), islice(records, max(0, size.records - _NOTED)))
+        combine_values(combined, ahead, spec.aggregator)
         check_cancelled()
-        count += _LOOK_RECORDS
-        if count < look_at:
+        if not sizes:
+            break
+        count += size.records
+        drawn += sum(sizes) * size.records // len(sizes)
+        size.learn(len(sizes), sum(sizes))
+        if count < look_at and drawn < budget_bytes // 4:
             continue
+        drawn = 0
         sample = list(islice(combined.items(), 0, None, len(combined) // _SAMPLE + 1))
-        estimate = live_bytes(sample) * len(combined) // len(sample)
-        if estimate > budget_bytes:
+        # a hot key is hardly in a sample of all keys, but among the latest ones
+        hot = {k: combined[k] for k in keys}
+        largest = max(map(deep_bytes, hot.values()))
+        estimate = max(sum(map(deep_bytes, sample)) * len(combined) // len(sample), largest)
+        # one that is large by itself will have to be pickled, read and merged as one object
+        if estimate > budget_bytes or largest > budget_bytes // 4:
             _move(combined, buckets)
             count, look_at = 0, _LOOK_RECORDS
             yield False
@@ -147,6 +195,14 @@ def _fill_combined(
             look_at = count + min(count // 2, count * (budget_bytes - estimate) // estimate)
     _move(combined, buckets)
     yield True
+
+
+def _noted(records: Iterator[Any], keys: list[Any], sizes: list[int]) -> Iterator[Any]:
+    """Yields `records`; their keys and estimated sizes are noted before anything becomes of them."""
+    for record in records:
+        sizes.append(deep_bytes(record))
+        yield record
+        keys.append(record[0])  # a pair by now
 
 
 def _move(combined: dict[Any, Any], buckets: Buckets) -> None:

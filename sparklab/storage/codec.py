@@ -43,15 +43,16 @@ class BatchSize:
     Begins small: 5,000 records of 8 MB each must never be drawn before the first has been measured.
     """
 
-    __slots__ = ("records",)
+    __slots__ = ("_most", "records")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = BATCH_RECORDS) -> None:
         self.records = 64
+        self._most = most
 
     def learn(self, records: int, bytes_: int) -> None:
         """Takes note that a frame of `records` took `bytes_`; growth is at most 32-fold a step."""
         fitting = FRAME_LIMIT_BYTES * records // (bytes_ + 1)
-        self.records = max(1, min(BATCH_RECORDS, fitting, self.records * 32))
+        self.records = max(1, min(self._most, fitting, self.records * 32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ class Frame:
     records: int
     in_columns: bool
     body: Buffer
+
+    @property
+    def size_bytes(self) -> int:
+        """The length of the body."""
+        return len(self.body)
 
     def rows(self) -> list[Any]:
         """The records."""

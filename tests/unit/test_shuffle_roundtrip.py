@@ -188,7 +188,8 @@ def test_large_cogroups_go_sub_bucket_by_sub_bucket(tmp_path: Path, budget_bytes
         records = list(read_cogrouped(sides, 2, p, open_local, str(tmp_path), budget_bytes, task))
         assert len(records) == len(expected)
         assert dict(records) == expected
-        assert (task.metrics.spilled_bytes > 0) == (budget_bytes == 100_000)
+        # half of the budget is not enough to draw a narrow side's pairs at once
+        assert (task.metrics.spilled_bytes > 0) == (budget_bytes == 100_000 or (narrow and budget_bytes == 3_000_000))
     assert not [name for name in os.listdir(tmp_path) if not name.startswith("shuffle_")]
 
 
