@@ -95,3 +95,11 @@ class FetchFailedError(SparklabError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.shuffle_id, self.map_index, self.executor, self.epoch, self.found))
+
+
+class ParameterServerError(SparklabError):
+    """A request to the parameter server was refused, or could not be served in bounded time."""
+
+
+class ServerLost(ParameterServerError):
+    """A key range has no server any more: every replica of it died. What was acknowledged is in the last snapshot."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import sparklab
-from sparklab import SparkConf, SparkContext, StorageLevel
+from sparklab import SparkConf, SparkContext, StorageLevel, ps
 from tests.support.tasks import a_task
 
 PACKAGES = ("sparklab.rdd", "sparklab.storage", "sparklab.shuffle", "sparklab.events", "sparklab.scheduler")
-PACKAGES += ("sparklab.datasets", "sparklab.train")
+PACKAGES += ("sparklab.datasets", "sparklab.ps", "sparklab.train")
 MODULES = ["sparklab.context", "sparklab.conf", "sparklab.cluster.master", "sparklab.cluster.resources"]
 MODULES += [
     f"sparklab.{name}"
@@ -24,8 +25,14 @@ for package in PACKAGES:
     MODULES += [f"{package}.{found.name}" for found in pkgutil.iter_modules(importlib.import_module(package).__path__)]
 
 
+@pytest.fixture(scope="module")
+def group() -> Iterator[ps.LocalGroup]:
+    with ps.LocalGroup(num_servers=2) as made:
+        yield made
+
+
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_of(name: str, sc_threads: SparkContext, tmp_path: Path) -> None:
+def test_examples_of(name: str, sc_threads: SparkContext, group: ps.LocalGroup, tmp_path: Path) -> None:
     names = {
         "sc": sc_threads,
         "SparkConf": SparkConf,
@@ -33,6 +40,8 @@ def test_examples_of(name: str, sc_threads: SparkContext, tmp_path: Path) -> Non
         "sparklab": sparklab,
         "directory": str(tmp_path),
         "task": a_task(),
+        "ps": ps,
+        "group": group,
     }
     result = doctest.testmod(
         importlib.import_module(name), extraglobs=names, optionflags=doctest.IGNORE_EXCEPTION_DETAIL

@@ -39,9 +39,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "util": {"context"},
     "sql": LEAVES | {"context"},
     "core": {"broadcast", "context", "files", "rdd", "status"},
+    "ps": LEAVES | {"events"},
     "scheduler": LEAVES | {"events", "storage", "shuffle", "rdd"},
     "cluster": LEAVES
-    | {"events", "storage", "shuffle", "rdd", "scheduler", "accumulators", "broadcast", "files", "faults"},
+    | {"events", "storage", "shuffle", "rdd", "scheduler", "accumulators", "broadcast", "files", "faults", "ps"},
     # What a context is made of, a mixin each.
     "sharing": LEAVES | {"rdd", "cluster", "accumulators", "broadcast", "files"},
     "labels": LEAVES | {"cluster", "status"},

@@ -1,0 +1,62 @@
+"""The parameter server of OSDI'14: ``from sparklab import ps``.
+
+Source: Li et al., "Scaling Distributed Machine Learning with the Parameter Server", OSDI 2014.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sparklab.ps.consistency import ASP, BSP, SSP
+    from sparklab.ps.filters import Filter
+    from sparklab.ps.functions import RangeFunction
+    from sparklab.ps.keys import KeyRange, KeySet
+    from sparklab.ps.local import LocalGroup
+    from sparklab.ps.table import Table
+    from sparklab.ps.updates import SGD, AdaGrad, Adam, Add, Assign, FTRLProximal, ProximalGradient, udf
+    from sparklab.ps.worker import Worker
+
+_HOMES = {
+    "ASP": "consistency", "BSP": "consistency", "SSP": "consistency",
+    "Filter": "filters",
+    "RangeFunction": "functions",
+    "KeyRange": "keys", "KeySet": "keys",
+    "LocalGroup": "local",
+    "Table": "table",
+    "Worker": "worker",
+    "SGD": "updates", "Adam": "updates", "AdaGrad": "updates", "Add": "updates", "Assign": "updates",
+    "FTRLProximal": "updates", "ProximalGradient": "updates", "udf": "updates",
+}  # fmt: skip
+
+__all__ = [
+    "ASP",
+    "BSP",
+    "SGD",
+    "SSP",
+    "AdaGrad",
+    "Adam",
+    "Add",
+    "Assign",
+    "FTRLProximal",
+    "Filter",
+    "KeyRange",
+    "KeySet",
+    "LocalGroup",
+    "ProximalGradient",
+    "RangeFunction",
+    "Table",
+    "Worker",
+    "udf",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy: NumPy and Numba are loaded by what needs them.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sparklab.ps' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"sparklab.ps.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

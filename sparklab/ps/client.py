@@ -1,0 +1,448 @@
+"""A client of one table as a pure state machine: requests become frames, frames become answers; no I/O.
+
+It cuts requests by server, keeps what is not yet safe, and sends it again when a layout says that others serve now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from sparklab.errors import ParameterServerError, ServerLost
+from sparklab.ps.frames import Frame, Kind
+from sparklab.ps.keys import NO_KEYS, Array, Keys
+from sparklab.ps.layout import Layout, TableLayout
+from sparklab.ps.plain import layout_from_plain
+
+WINDOW: Final = 1024  # requests that a client may have unsettled
+
+
+class Request:
+    """What was asked for and is not settled yet.
+
+    Attributes
+    ----------
+    spread : int
+        Ranges, as bits, that it concerns.
+    waiting : int
+        Those of them that have not answered.
+    kept : int
+        Ranges that have the push and may lose it: it is sent again if their server dies.
+    """
+
+    __slots__ = (
+        "clock",
+        "error",
+        "high",
+        "kept",
+        "keys",
+        "kind",
+        "low",
+        "meta",
+        "needs",
+        "parts",
+        "result",
+        "sent_s",
+        "seq",
+        "spread",
+        "values",
+        "waiting",
+    )  # fmt: skip
+
+    def __init__(self, kind: int, seq: int, clock: int) -> None:
+        self.kind = kind
+        self.seq = seq
+        self.clock = clock
+        self.keys: Keys | None = None
+        self.values: Array | None = None
+        self.low = self.high = 0
+        self.meta: Any = None
+        self.waiting = 0
+        self.spread = 0
+        self.kept = 0
+        self.needs: tuple[int, ...] = ()
+        self.parts: list[Any] = []
+        self.result: Any = None
+        self.error: ParameterServerError | None = None
+        self.sent_s = 0.0
+
+    @property
+    def answered(self) -> bool:
+        """Whether :meth:`Client.take` has something to give."""
+        return not self.waiting or self.error is not None
+
+
+class Client:
+    """One incarnation of one worker (or of an observer, whose number is negative) at one table.
+
+    Parameters
+    ----------
+    table, width, dtype, client, incarnation
+    layout : Layout
+    dense : bool
+        Whether every key of the table exists.
+    ordered : bool
+        Whether frames to one server arrive in the order they were sent. If not, a tick waits for the pushes before it.
+    """
+
+    def __init__(
+        self,
+        table: int,
+        width: int,
+        dtype: Any,
+        dense: bool,
+        client: int,
+        incarnation: int,
+        layout: Layout,
+        *,
+        ordered: bool = True,
+        resend_s: float | None = None,
+    ) -> None:
+        self.table = table
+        self.width = width
+        self.dtype = np.dtype(dtype)
+        self.dense = dense
+        self.client = client
+        self.incarnation = incarnation
+        self.layout = layout
+        self.clock = 0
+        self.out: list[tuple[int, Frame]] = []
+        self.resent = 0
+        self.now_s = 0.0
+        self._ordered = ordered
+        self._resend_s = resend_s
+        self._seq = 0
+        self._requests: dict[int, Request] = {}
+        self._unsafe: dict[int, Request] = {}  # answered pushes and ticks that a server may still lose
+        self._held_back: list[Request] = []  # until what they need is answered
+
+    @property
+    def ranges(self) -> TableLayout:
+        """The table's ranges as this client knows them.
+
+        Raises
+        ------
+        ParameterServerError
+            The table was dropped.
+        """
+        found = self.layout.tables.get(self.table)
+        if found is None:
+            raise ParameterServerError("asking a table", "it was dropped", "make it again")
+        return found
+
+    # --- asking -----------------------------------------------------------------------------------
+
+    def push(self, keys: Keys, values: Array, needs: Sequence[int] = ()) -> int:
+        """A push is on its way; keys ascend, values have a row each. Returns its timestamp."""
+        return self._ask(Kind.PUSH, needs, keys=keys, values=values)
+
+    def push_range(self, low: int, high: int, values: Array, needs: Sequence[int] = ()) -> int:
+        """A push of all keys in [low, high)."""
+        return self._ask(Kind.PUSH, needs, keys=np.arange(low, high, dtype=np.uint64), values=values)
+
+    def pull(self, keys: Keys, needs: Sequence[int] = ()) -> int:
+        """A pull is on its way."""
+        return self._ask(Kind.PULL, needs, keys=keys)
+
+    def pull_range(self, low: int, high: int, needs: Sequence[int] = ()) -> int:
+        """A pull of all keys in [low, high) is on its way."""
+        return self._ask(Kind.PULL_RANGE, needs, low=low, high=high)
+
+    def call(self, function: Any, arguments: dict[str, Any], low: int, high: int) -> int:
+        """A function over a range is on its way; its answer is a list of parts."""
+        meta = {"function": function, "arguments": arguments, "low": low, "high": high}
+        return self._ask(Kind.CALL, (), low=low, high=high, meta=meta)
+
+    def tick(self) -> int:
+        """This worker has completed one more clock, and says so."""
+        self.clock += 1
+        return self._ask(Kind.TICK, ())
+
+    def attach(self) -> int:
+        """The servers are asked where this worker's clock stands; the answer is that clock."""
+        return self._ask(Kind.ATTACH, ())
+
+    def detach(self, leave: bool) -> int:
+        """The client goes once all it pushed is safe; with `leave` the floor forgets it."""
+        return self._ask(Kind.DETACH, (), clock=-1 if leave else self.clock)
+
+    def _ask(self, kind: int, needs: Sequence[int], **what: Any) -> int:
+        self._seq += 1
+        request = Request(kind, self._seq, what.pop("clock", self.clock))
+        for name, value in what.items():
+            setattr(request, name, value)
+        request.waiting = request.spread = self._ranges_for(request)
+        request.needs = tuple(ts for ts in needs if ts in self._requests)
+        if not self._ordered and kind in (Kind.TICK, Kind.DETACH):
+            request.needs = tuple(ts for ts, r in self._requests.items() if r.kind in (Kind.PUSH, Kind.TICK))
+        self._requests[request.seq] = request
+        if request.needs:
+            self._held_back.append(request)
+        elif request.waiting:
+            self._send(request, request.waiting)
+        return request.seq
+
+    def _ranges_for(self, request: Request) -> int:
+        ranges = self.ranges
+        if request.kind in (Kind.PULL_RANGE, Kind.CALL):
+            return ranges.touching(request.low, request.high)
+        if request.keys is None:
+            return ranges.everything
+        if not len(request.keys):
+            return 0
+        heads = ranges.heads
+        if len(heads) == 1 and not ranges.lost:
+            return ranges.everything
+        mask = 0
+        cuts = np.searchsorted(request.keys, ranges.bounds)
+        for at, number in enumerate(ranges.ids):
+            stop = cuts[at + 1] if at + 1 < len(cuts) else len(request.keys)
+            if stop > cuts[at]:
+                mask |= 1 << number
+        return mask
+
+    def _send(self, request: Request, mask: int) -> None:
+        ranges = self.ranges
+        request.sent_s = self.now_s
+        if mask & ranges.lost:
+            request.error = ServerLost(
+                f"asking table {self.table}",
+                "every server of some of its key ranges is dead",
+                "restore the last snapshot into a new ParameterServer; with replicas=1 one death loses nothing",
+            )
+            return
+        for server, headed in ranges.heads.items():
+            part = mask & headed
+            if part:
+                self.out.append((server, self._frame(request, part)))
+
+    def _frame(self, request: Request, mask: int) -> Frame:
+        keys, values = request.keys, request.values
+        if keys is not None and mask & request.spread != request.spread:
+            chosen = self.ranges.chosen(keys, mask)
+            keys = keys[chosen]
+            values = values[chosen] if values is not None else None
+        meta = request.meta
+        if request.kind == Kind.PULL_RANGE:
+            meta = {"low": request.low, "high": request.high}
+        return Frame(
+            request.kind, self.table, self.client, self.incarnation, request.seq, request.clock, self.layout.epoch,
+            self.settled, mask, keys if keys is not None else NO_KEYS, values, meta,
+        )  # fmt: skip
+
+    @property
+    def settled(self) -> int:
+        """All requests up to this one are answered and safe: none of them is ever sent again."""
+        first = min((seq for seq, r in self._requests.items() if r.kind == Kind.PUSH), default=self._seq + 1)
+        unsafe = min((seq for seq, r in self._unsafe.items() if r.kind == Kind.PUSH), default=self._seq + 1)
+        return min(first, unsafe) - 1
+
+    # --- hearing ----------------------------------------------------------------------------------
+
+    def receive(self, server: Any, frame: Frame) -> None:
+        """A server, or the manager, said something."""
+        if frame.kind in (Kind.STALE, Kind.LAYOUT):
+            self._relaid(frame)
+            return
+        if frame.epoch != self.layout.epoch:
+            return  # it was sent again under the layout of now
+        request = self._requests.get(frame.seq)
+        if frame.kind in (Kind.VALUES, Kind.DONE, Kind.RECEIVED) and frame.settled:
+            self._safe_below(server, frame.settled)
+        if request is None or request.error is not None:
+            return
+        got = frame.mask & request.waiting
+        if frame.kind == Kind.REFUSED:
+            request.error = ParameterServerError(
+                f"{Kind(request.kind).name.lower()} at table {self.table}, clock {request.clock}",
+                f"server {server} refused: {frame.meta['found']}",
+                frame.meta["do"],
+            )
+            return
+        if not got:
+            return
+        if frame.kind == Kind.RECEIVED:
+            request.kept |= got
+        elif frame.kind == Kind.ATTACHED:
+            request.result = frame.clock if request.result is None else min(request.result, frame.clock)
+        elif frame.kind == Kind.VALUES:
+            if got != frame.mask:
+                return
+            self._take_values(request, frame)
+        elif frame.kind == Kind.RESULT:
+            if got != frame.mask:
+                return
+            request.parts.append(frame.meta["part"])
+        request.waiting &= ~got
+        if not request.waiting:
+            self._answered(request)
+
+    def _take_values(self, request: Request, frame: Frame) -> None:
+        values = frame.values
+        assert values is not None
+        if request.kind == Kind.PULL_RANGE and not self.dense:
+            request.parts.append((frame.keys, values))
+            return
+        everything = frame.mask & request.spread == request.spread
+        if request.kind == Kind.PULL:
+            assert request.keys is not None
+            if everything:
+                request.result = values
+                return
+            if request.result is None:
+                request.result = np.empty((len(request.keys), self.width), self.dtype)
+            request.result[self.ranges.chosen(request.keys, frame.mask)] = values
+            return
+        if everything:
+            request.result = values
+            return
+        if request.result is None:
+            request.result = np.empty((request.high - request.low, self.width), self.dtype)
+        at = 0
+        for low, high in self.ranges.segments(frame.mask, request.low, request.high):
+            request.result[low - request.low : high - request.low] = values[at : at + high - low]
+            at += high - low
+
+    def _answered(self, request: Request) -> None:
+        if request.kept:
+            self._unsafe[request.seq] = request
+        if request.kind in (Kind.PUSH, Kind.TICK, Kind.DETACH):
+            self._requests.pop(request.seq, None)
+        if self._held_back:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        ready = []
+        for request in self._held_back:
+            request.needs = tuple(ts for ts in request.needs if ts in self._requests and not self._finished(ts))
+            if not request.needs:
+                ready.append(request)
+        for request in ready:
+            self._held_back.remove(request)
+            request.waiting = request.spread = self._ranges_for(request)
+            if request.waiting:
+                self._send(request, request.waiting)
+            else:
+                self._answered(request)
+
+    def _finished(self, ts: int) -> bool:
+        request = self._requests.get(ts)
+        return request is None or request.answered
+
+    def _safe_below(self, server: Any, clock: int) -> None:
+        if not self._unsafe:
+            return
+        headed = self.ranges.heads.get(server, 0)
+        for seq, request in list(self._unsafe.items()):
+            # A tick to clock c is safe when the pushes of c - 1 are applied.
+            if request.clock < clock or (request.kind == Kind.TICK and request.clock <= clock):
+                request.kept &= ~headed
+                if not request.kept:
+                    del self._unsafe[seq]
+
+    def _relaid(self, frame: Frame) -> None:
+        if frame.meta is None:
+            return
+        epoch = int(frame.meta["epoch"])
+        if epoch < self.layout.epoch:
+            return
+        if epoch == self.layout.epoch:  # a range was frozen for a while
+            request = self._requests.get(frame.seq)
+            if frame.kind == Kind.STALE and request is not None and request.waiting & frame.mask:
+                self.resent += 1
+                self._send(request, request.waiting & frame.mask)
+            return
+        old = self.layout.tables.get(self.table)
+        self.layout = layout_from_plain(frame.meta)
+        new = self.layout.tables.get(self.table)
+        if old is None or new is None:
+            return
+        again = [r for r in self._requests.values() if r not in self._held_back]
+        for request in sorted([*self._unsafe.values(), *again], key=lambda r: r.seq):
+            self._send_again(request, old, new)
+        if self._held_back:
+            self._let_go()
+
+    def _send_again(self, request: Request, old: TableLayout, new: TableLayout) -> None:
+        if request.error is not None:
+            return
+        moved = 0
+        for number, chain in zip(old.ids, old.chains, strict=True):
+            if request.kept >> number & 1:
+                low, _ = old.interval(number)
+                after = new.chains[new.position(new.range_of(low))]
+                if chain[:1] != after[:1]:
+                    moved |= 1 << number
+        request.spread = new.carried(request.spread, old)
+        request.waiting = new.carried(request.waiting | moved, old)
+        request.kept = new.carried(request.kept & ~moved, old)
+        if moved:
+            self._unsafe.pop(request.seq, None)
+            self._requests[request.seq] = request
+        if request.waiting:
+            self.resent += 1
+            self._send(request, request.waiting)
+
+    # --- time and results -------------------------------------------------------------------------
+
+    def resend(self, now_s: float) -> None:
+        """What was not answered for long goes again."""
+        self.now_s = now_s
+        if self._resend_s is None:
+            return
+        for request in list(self._requests.values()):
+            due = request.waiting and request not in self._held_back and now_s - request.sent_s >= self._resend_s
+            if due and request.error is None:
+                self.resent += 1
+                self._send(request, request.waiting)
+
+    def drain(self) -> list[tuple[int, Frame]]:
+        """The frames to send since the last call."""
+        out, self.out = self.out, []
+        return out
+
+    @property
+    def unsettled(self) -> int:
+        """Requests that are not answered or not safe."""
+        return len(self._requests) + len(self._unsafe)
+
+    @property
+    def unanswered_pushes(self) -> bool:
+        """Whether a push or a tick was not answered yet."""
+        return any(r.kind in (Kind.PUSH, Kind.TICK) and not r.answered for r in self._requests.values())
+
+    def done(self, ts: int) -> bool:
+        """Whether the request with this timestamp is answered. True for one that was taken before."""
+        request = self._requests.get(ts)
+        return request is None or request.answered
+
+    def take(self, ts: int) -> Any:
+        """The answer of a request that is done, once: values of a pull, parts of a call, else None.
+
+        Raises
+        ------
+        ParameterServerError
+            It was refused, or its servers are lost.
+        """
+        request = self._requests.get(ts)
+        if request is None:
+            return None
+        if request.error is not None:
+            self._requests.pop(ts, None)
+            raise request.error
+        if request.kind == Kind.CALL:
+            self._requests.pop(ts, None)
+            return request.parts
+        if request.kind == Kind.PULL_RANGE and not self.dense:
+            self._requests.pop(ts, None)
+            if not request.parts:
+                return NO_KEYS, np.empty((0, self.width), self.dtype)
+            keys = np.concatenate([part[0] for part in request.parts])
+            order = np.argsort(keys)
+            return keys[order], np.concatenate([part[1] for part in request.parts])[order]
+        self._requests.pop(ts, None)
+        if request.result is None and request.kind == Kind.PULL:
+            return np.empty((0, self.width), self.dtype)
+        return request.result

@@ -1,0 +1,81 @@
+"""How far ahead of the slowest worker a worker may read: BSP, SSP with a bound, or ASP without one.
+
+A worker's *clock* is how many of its iterations it has completed; the *floor* is the least clock of all live workers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from sparklab.errors import ParameterServerError
+
+NO_BOUND: Final = -1  # how "asynchronous" is written where a bound travels as a number
+
+
+@dataclass(frozen=True, slots=True)
+class BSP:
+    """Every pull of a worker at clock c sees all pushes of clocks below c, of all live workers, and no other.
+
+    The same as ``SSP(0)`` with aggregation. Runs are reproducible bit by bit.
+
+    Source: Li et al. 2014, section 3.4 (sequential consistency).
+    """
+
+    @property
+    def bound(self) -> int:
+        """Clocks a worker may be ahead of the floor when it reads: 0."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class SSP:
+    """A pull of a worker at clock c sees at least all pushes of clocks below ``c - tau``; it waits for them.
+
+    Parameters
+    ----------
+    tau : int
+        At least 0.
+
+    Source: Ho et al. 2013, section 2; Li et al. 2014, section 3.4 (bounded delay).
+    """
+
+    tau: int
+
+    def __post_init__(self) -> None:
+        if self.tau < 0:
+            raise ParameterServerError("making SSP", f"a bound of {self.tau}", "give 0 or more, or use ASP()")
+
+    @property
+    def bound(self) -> int:
+        """Clocks a worker may be ahead of the floor when it reads."""
+        return self.tau
+
+
+@dataclass(frozen=True, slots=True)
+class ASP:
+    """No pull ever waits for another worker.
+
+    Source: Li et al. 2014, section 3.4 (eventual consistency).
+    """
+
+    @property
+    def bound(self) -> int:
+        """No bound."""
+        return NO_BOUND
+
+
+Consistency: TypeAlias = BSP | SSP | ASP
+
+
+def of_bound(bound: int) -> Consistency:
+    """The consistency that a bound stands for.
+
+    Examples
+    --------
+    >>> of_bound(4)
+    SSP(tau=4)
+    """
+    if bound < 0:
+        return ASP()
+    return SSP(bound) if bound else BSP()

@@ -1,0 +1,334 @@
+"""The server manager as a pure state machine: who serves what, who is alive, what moves where.
+
+Source: Li et al. 2014, sections 4.3 and 4.4.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sparklab.errors import ParameterServerError
+from sparklab.ps import ring
+from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox, Peer
+from sparklab.ps.layout import MOST_RANGES, Layout, TableLayout, even_starts
+from sparklab.ps.spec import TableSpec
+
+SILENCE_S: Final = 5.0  # without a heartbeat a server is dead after this; a killed process is seen at once
+BATCH_BYTES: Final = 16 << 20  # about what is frozen at once while ranges move
+RESEND_S: Final = 0.5
+
+
+@dataclass(slots=True)
+class Move:
+    """A range on its way to server `to`.
+
+    Attributes
+    ----------
+    how : str
+        ``"head"``: `to` serves it, whoever did is its replica; ``"tail"``: `to` is its last replica.
+    leaving : int
+        A server that the chain is to lose by it, or -1.
+    """
+
+    table: int
+    range: int
+    to: int
+    how: str
+    leaving: int = -1
+    number: int = -1
+    source: int = -1
+    done: bool = False
+
+
+class Manager:
+    """Decides; servers and clients learn of it by layouts, each with a higher epoch.
+
+    Invariant: in each table the ranges cover all keys; a server not in `layout.servers` is in no chain.
+    """
+
+    def __init__(self, replicas: int = 0, silence_s: float = SILENCE_S, resend_s: float | None = RESEND_S) -> None:
+        self.replicas = replicas
+        self.layout = Layout()
+        self.specs: dict[int, TableSpec] = {}
+        self.out: Outbox = []
+        self.now_s = 0.0
+        self.promotions = 0
+        self.lost_ranges = 0
+        self.moved_ranges = 0
+        self.moved_bytes = 0
+        self.facts_of: dict[int, dict[str, Any]] = {}
+        self._silence_s = silence_s
+        self._resend_s = resend_s
+        self._heard: dict[int, float] = {}
+        self._leaving: set[int] = set()
+        self._planned: deque[Move] = deque()
+        self._moving: dict[tuple[int, int], Move] = {}
+        self._moves = 0
+        self._asked_s = 0.0
+
+    # --- what is asked of it ----------------------------------------------------------------------
+
+    def add_table(self, spec: TableSpec, tau: int, ranges: int, sample: Any = None) -> None:
+        """The table is there, on the servers there are."""
+        servers = self._staying()
+        if not servers:
+            raise ParameterServerError(
+                f"making table {spec.name!r}", "no server is alive", "make a new ParameterServer"
+            )
+        starts = even_starts(spec.end, min(ranges, MOST_RANGES), sample)
+        ids = tuple(range(len(starts)))
+        chains = ring.place(spec.table, ids, servers, self.replicas)
+        self.specs[spec.table] = spec
+        tables = {**self.layout.tables, spec.table: TableLayout(spec.end, starts, ids, chains)}
+        self._publish(tables=tables, taus={**self.layout.taus, spec.table: tau})
+
+    def drop_table(self, table: int) -> None:
+        """The table is gone."""
+        self.specs.pop(table, None)
+        self._planned = deque(move for move in self._planned if move.table != table)
+        self._moving = {key: move for key, move in self._moving.items() if key[0] != table}
+        tables = {number: each for number, each in self.layout.tables.items() if number != table}
+        taus = {number: tau for number, tau in self.layout.taus.items() if number != table}
+        self._publish(tables=tables, taus=taus)
+
+    def set_tau(self, table: int, tau: int) -> None:
+        """The bound of `table` is `tau`, for each worker from its next clock on."""
+        self._publish(taus={**self.layout.taus, table: tau})
+
+    def set_parameters(self, table: int, parameters: dict[str, float]) -> None:
+        """The update of `table` has these parameters."""
+        self.specs[table] = self.specs[table].changed(parameters)
+        self._publish()
+
+    def worker_gone(self, table: int, rank: int) -> None:
+        """The floor of `table` leaves worker `rank` out. Idempotent."""
+        if table in self.layout.tables and (table, rank) not in self.layout.gone:
+            self._publish(gone=self.layout.gone | {(table, rank)})
+
+    def worker_joins(self, table: int, rank: int) -> None:
+        """The floor of `table` counts worker `rank`: one that it left out, or that is new, from where the floor is."""
+        gone, extra = self.layout.gone, self.layout.extra
+        if rank >= self.specs[table].workers and (table, rank) not in extra:
+            extra = extra | {(table, rank)}
+        if (table, rank) in gone or extra != self.layout.extra:
+            self._publish(gone=gone - {(table, rank)}, extra=extra)
+
+    def add_server(self, server: int, now_s: float = 0.0) -> None:
+        """`server` is alive; it takes over its share of each table, range by range."""
+        self._heard[server] = now_s
+        self._publish(servers=(*self.layout.servers, server))
+        for number, table in self.layout.tables.items():
+            count = len(self._staying())
+            for each in ring.moves_to(number, table.ids, table.chains, server, count):
+                self._planned.append(Move(number, each, server, "head"))
+        self._repair()
+        self._start_moves()
+
+    def remove_server(self, server: int) -> None:
+        """`server` gives away what it has, range by range, and then is no server any more."""
+        if not [each for each in self._staying() if each != server]:
+            raise ParameterServerError(
+                f"removing server {server}", "it is the only one", "add another server first, or stop them all"
+            )
+        self._leaving.add(server)
+        self._planned = deque(move for move in self._planned if move.to != server)
+        for number, table in self.layout.tables.items():
+            load = self._load(table)
+            for each, chain in zip(table.ids, table.chains, strict=True):
+                if server in chain:
+                    to = ring.replica_for(number, each, chain, self._staying(), load)
+                    if to is not None:
+                        load[to] += 1
+                        self._planned.append(Move(number, each, to, "tail", leaving=server))
+        self._start_moves()
+        self._finish_leaving()
+
+    def server_lost(self, server: int) -> None:
+        """`server` is dead: who comes next in its chains serves, and fresh replicas are fetched. Idempotent."""
+        if server not in self.layout.servers:
+            return
+        self._heard.pop(server, None)
+        self._leaving.discard(server)
+        self.facts_of.pop(server, None)
+        tables = {}
+        for number, table in self.layout.tables.items():
+            chains = []
+            for chain in table.chains:
+                if chain and chain[0] == server:
+                    if len(chain) > 1:
+                        self.promotions += 1
+                    else:
+                        self.lost_ranges += 1
+                chains.append(tuple(each for each in chain if each != server))
+            tables[number] = replace(table, chains=tuple(chains))
+        broken = [m for m in self._moving.values() if server in (m.to, m.source)]
+        for move in broken:
+            self._call_off(move)
+        self._planned = deque(move for move in self._planned if move.to != server)
+        self._publish(tables=tables, servers=tuple(each for each in self.layout.servers if each != server))
+        self._repair()
+        self._start_moves()
+
+    def _call_off(self, move: Move) -> None:
+        del self._moving[move.table, move.range]
+        meta = {"range": move.range, "move": move.number}
+        for server in {move.to, move.source} & set(self.layout.servers):
+            self.out.append((server, Frame(Kind.RELEASE, move.table, meta=meta)))
+        if move.to in self.layout.servers:
+            self._planned.append(replace(move, number=-1, source=-1, done=False))
+
+    # --- what it hears ----------------------------------------------------------------------------
+
+    def receive(self, source: Peer, frame: Frame, now_s: float = 0.0) -> None:
+        """A server said something."""
+        self.now_s = now_s
+        if frame.kind == Kind.BEAT:
+            server = int(source)  # type: ignore[call-overload]
+            if server not in self.layout.servers:
+                return
+            self._heard[server] = now_s
+            self.facts_of[server] = frame.meta
+            if frame.meta["epoch"] < self.layout.epoch:
+                self._send_layout(server)
+        elif frame.kind == Kind.MOVED:
+            move = self._moving.get((frame.table, frame.meta["range"]))
+            if move is not None and move.number == frame.meta["move"]:
+                move.done = True
+                self._commit()
+        elif frame.kind == Kind.GONE:
+            self.worker_gone(frame.table, frame.client)
+
+    def tick(self, now_s: float) -> None:
+        """What is due: silent servers are dead, moves without an answer are asked for again."""
+        self.now_s = now_s
+        for server in [s for s, heard in self._heard.items() if now_s - heard > self._silence_s]:
+            self.server_lost(server)
+        if self._resend_s is not None and now_s - self._asked_s >= self._resend_s:
+            self._asked_s = now_s
+            for move in self._moving.values():
+                if not move.done:
+                    self._ask(move)
+
+    def drain(self) -> Outbox:
+        """The frames to send since the last call."""
+        out, self.out = self.out, []
+        return out
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing moves or is planned to."""
+        return not self._moving and not self._planned
+
+    # --- moves ------------------------------------------------------------------------------------
+
+    def _staying(self) -> tuple[int, ...]:
+        return tuple(server for server in self.layout.servers if server not in self._leaving)
+
+    @staticmethod
+    def _load(table: TableLayout) -> Counter[int]:
+        return Counter(server for chain in table.chains for server in chain)
+
+    def _repair(self) -> None:
+        """Chains that are too short get a fresh replica."""
+        staying = self._staying()
+        wanted = min(self.replicas + 1, len(staying))
+        planned = {(move.table, move.range) for move in (*self._planned, *self._moving.values())}
+        for number, table in self.layout.tables.items():
+            load = self._load(table)
+            for each, chain in zip(table.ids, table.chains, strict=True):
+                if not chain or len(chain) >= wanted or (number, each) in planned:
+                    continue
+                to = ring.replica_for(number, each, chain, staying, load)
+                if to is not None:
+                    load[to] += 1
+                    self._planned.append(Move(number, each, to, "tail"))
+
+    def _start_moves(self) -> None:
+        if self._moving:
+            return
+        size = 0
+        while self._planned and size < BATCH_BYTES:
+            move = self._planned.popleft()
+            table = self.layout.tables[move.table]
+            if move.range not in table.ids:
+                continue
+            chain = table.chains[table.position(move.range)]
+            if not chain or move.to in chain or move.to not in self._staying():
+                continue
+            if (move.table, move.range) in self._moving:
+                self._planned.appendleft(move)
+                break
+            self._moves += 1
+            move.number, move.source = self._moves, chain[0]
+            self._moving[move.table, move.range] = move
+            self._ask(move)
+            size += self._bytes(move)
+        self._asked_s = self.now_s
+
+    def _bytes(self, move: Move) -> int:
+        facts = self.facts_of.get(move.source, {}).get("tables", {}).get(str(move.table))
+        spec = self.specs[move.table]
+        if spec.num_keys is not None:
+            low, high = self.layout.tables[move.table].interval(move.range)
+            return (high - low) * spec.width * 4 * (1 + spec.updates[-1].state_count)
+        return int(facts["used_bytes"]) // max(1, int(facts["ranges"])) if facts else 1 << 20
+
+    def _ask(self, move: Move) -> None:
+        meta = {"range": move.range, "move": move.number, "to": move.to}
+        self.out.append((move.source, Frame(Kind.MOVE, move.table, meta=meta)))
+
+    def _commit(self) -> None:
+        """The batch is copied: one layout hands all of it over."""
+        if not all(move.done for move in self._moving.values()):
+            return
+        tables = dict(self.layout.tables)
+        for move in self._moving.values():
+            table = tables[move.table]
+            at = table.position(move.range)
+            chain = tuple(server for server in table.chains[at] if server != move.leaving)
+            chain = (move.to, *chain)[: self.replicas + 1] if move.how == "head" else (*chain, move.to)
+            chains = (*table.chains[:at], chain, *table.chains[at + 1 :])
+            tables[move.table] = replace(table, chains=chains)
+            self.moved_ranges += 1
+            self.moved_bytes += self._bytes(move)
+        self._moving.clear()
+        self._publish(tables=tables)
+        self._repair()
+        self._start_moves()
+        self._finish_leaving()
+
+    def _finish_leaving(self) -> None:
+        """Servers that were told to leave, and from which nothing is left to move, are no servers any more."""
+        for server in list(self._leaving):
+            if any(server in (m.leaving, m.source) for m in (*self._planned, *self._moving.values())):
+                continue
+            self._leaving.discard(server)
+            self._heard.pop(server, None)
+            self.facts_of.pop(server, None)
+            tables = {
+                number: replace(t, chains=tuple(tuple(s for s in chain if s != server) for chain in t.chains))
+                for number, t in self.layout.tables.items()
+            }
+            self._publish(tables=tables, servers=tuple(each for each in self.layout.servers if each != server))
+            self._send_layout(server)
+
+    # --- layouts ----------------------------------------------------------------------------------
+
+    def _publish(self, **changed: Any) -> None:
+        self.layout = replace(self.layout, epoch=self.layout.epoch + 1, **changed)
+        for server in self.layout.servers:
+            self._send_layout(server)
+        self.out.append((None, Frame(Kind.LAYOUT, epoch=self.layout.epoch)))  # to all clients
+
+    def _send_layout(self, server: int) -> None:
+        self.out.append((server, Frame(Kind.LAYOUT, epoch=self.layout.epoch, meta=(self.layout, dict(self.specs)))))
+
+    def servers_of(self, table: int) -> Sequence[int]:
+        """Servers that serve ranges of `table`."""
+        return sorted(self.layout.tables[table].heads)
+
+
+__all__ = ["MANAGER", "Manager", "Move"]

@@ -1,0 +1,209 @@
+"""A parameter server in the hands of its user: tables are made here, servers added and removed, facts read."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+from sparklab.errors import ParameterServerError
+from sparklab.ps.consistency import BSP, Consistency
+from sparklab.ps.filters import Filter
+from sparklab.ps.link import Link
+from sparklab.ps.manager import Manager
+from sparklab.ps.spec import TableSpec, checked
+from sparklab.ps.table import Table
+from sparklab.ps.updates import SGD, Update
+
+RANGES: Final = 64  # per table, at least; more where a range would be large
+RANGE_BYTES: Final = 8 << 20
+
+_T = TypeVar("_T")
+
+
+class Session(ABC):
+    """What :class:`LocalGroup` and :class:`ParameterServer` have in common. Thread-safe.
+
+    Source: Li et al. 2014, section 3.
+    """
+
+    def __init__(self) -> None:
+        self._tables: dict[str, Table] = {}
+        self._numbers = 0
+        self._making = threading.Lock()
+
+    # --- what a transport gives -------------------------------------------------------------------
+
+    @abstractmethod
+    def manage(self, act: Callable[[Manager], _T]) -> _T:
+        """What `act` does with the manager has happened, and the servers and clients are told. Blocks."""
+
+    @abstractmethod
+    def link(self) -> Link:
+        """A new client's way to the servers."""
+
+    @abstractmethod
+    def until(self, condition: Callable[[Manager], bool], timeout_s: float, attempted: str) -> None:
+        """`condition` holds. Blocks; raises ParameterServerError after `timeout_s` seconds."""
+
+    @abstractmethod
+    def server_facts(self) -> dict[int, dict[str, Any]]:
+        """What each server says of itself. Blocks."""
+
+    @abstractmethod
+    def call_on_servers(
+        self, spec: TableSpec, part: Callable[..., Any], low: int, high: int | None, arguments: dict[str, Any]
+    ) -> list[Any]:
+        """`part` of each server's rows in the range. Blocks."""
+
+    @abstractmethod
+    def add_server(self) -> int:
+        """One more server takes its share of the ranges, while training goes on; returns its number. Blocks."""
+
+    @abstractmethod
+    def remove_server(self, server: int) -> None:
+        """`server` has given away its ranges and is gone, while training went on. Blocks."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """No server is left. Idempotent."""
+
+    # --- tables -----------------------------------------------------------------------------------
+
+    def table(
+        self,
+        name: str,
+        *,
+        num_keys: int | None = None,
+        sparse: bool = False,
+        width: int = 1,
+        dtype: Any = "float32",
+        update: Update | None = None,
+        consistency: Consistency | None = None,
+        apply: str = "aggregate",
+        workers: int = 0,
+        filters: Sequence[Filter] = (),
+        sample: Any = None,
+    ) -> Table:
+        """A new table, all zero, on all servers. Blocks until they know it.
+
+        Parameters
+        ----------
+        name : str
+            Any text, once per parameter server.
+        num_keys : int, optional
+            Keys are 0 to ``num_keys - 1``, each with a row (memory is taken when it is written).
+        sparse : bool
+            Any key of 64 bits; a row is made when a key is first pushed. With `num_keys`, keys are below that.
+        width : int
+            Values per key.
+        dtype : dtype_like
+            float32 or float64.
+        update : Update, optional
+            What a push does; ``SGD(lr=0.1)`` by default.
+        consistency : BSP or SSP or ASP, optional
+            How far ahead of the slowest worker a pull may run; BSP by default.
+        apply : str
+            ``"aggregate"``: the pushes of one clock are summed over all workers and applied together once all have
+            completed it, in an order that does not depend on who came first (algorithm 3). ``"arrival"``: each push is
+            applied when it arrives.
+        workers : int
+            Ranks 0 to ``workers - 1`` are waited for from the start. Further ranks join when they attach.
+        filters : sequence of Filter
+            Applied in this order to what workers push and pull.
+        sample : array_like of int, optional
+            Keys as they will occur: ranges are cut so that each has as many of them.
+
+        Raises
+        ------
+        ParameterServerError
+            The name is taken, or the arguments make no table.
+        """
+        attempted = f"making table {name!r}"
+        if apply not in ("aggregate", "arrival"):
+            raise ParameterServerError(attempted, f"apply={apply!r}", 'use apply="aggregate" or apply="arrival"')
+        if num_keys is None and not sparse:
+            raise ParameterServerError(attempted, "neither num_keys nor sparse=True", "say which keys it has")
+        if workers < 0:
+            raise ParameterServerError(attempted, f"workers={workers}", "give 0 or more")
+        bound = (consistency if consistency is not None else BSP()).bound
+        if bound < 0 and apply == "aggregate":
+            raise ParameterServerError(
+                attempted, "ASP with aggregation: a worker far ahead would pile up pushes without end",
+                'use apply="arrival" with ASP(), or SSP(tau)',
+            )  # fmt: skip
+        with self._making:
+            if name in self._tables:
+                raise ParameterServerError(attempted, "there is one of this name", "drop it, or use another name")
+            spec = checked(
+                TableSpec(
+                    self._numbers, name, width, str(dtype), None if sparse else num_keys, apply == "aggregate", workers,
+                    (update if update is not None else SGD(),), limit=num_keys,
+                ),
+                dtype,
+            )  # fmt: skip
+            self._numbers += 1
+            size = spec.end * width * 8 if not sparse else 0
+            ranges = max(RANGES, -(-size // RANGE_BYTES))
+            self.manage(lambda manager: manager.add_table(spec, bound, ranges, sample))
+            made = self._tables[name] = Table(self, spec, bound, tuple(filters))
+        return made
+
+    def drop(self, table: Table) -> None:
+        """The table is gone, its name and memory are free. Idempotent."""
+        if self._tables.get(table.name) is table:
+            del self._tables[table.name]
+            table.close()
+            self.manage(lambda manager: manager.drop_table(table.spec.table))
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """The tables by name."""
+        return dict(self._tables)
+
+    @property
+    def tau(self) -> int | None:
+        """The bound of all tables, None where it is not one. Setting it sets that of each; see :attr:`Table.tau`."""
+        bounds = {table.tau for table in self._tables.values()}
+        return bounds.pop() if len(bounds) == 1 else None
+
+    @tau.setter
+    def tau(self, bound: int) -> None:
+        for table in self._tables.values():
+            table.tau = bound
+
+    # --- servers ----------------------------------------------------------------------------------
+
+    @property
+    def servers(self) -> tuple[int, ...]:
+        """Numbers of the servers alive."""
+        return self.manage(lambda manager: manager.layout.servers)
+
+    def settle(self, timeout_s: float = 60.0) -> None:
+        """No range moves and none is about to: replicas are complete. Blocks."""
+        self.until(lambda manager: manager.settled, timeout_s, "waiting until no range moves")
+
+    def facts(self) -> dict[str, Any]:
+        """What is known now, as plain data: servers, epoch, promotions, moves, and each table's facts. Blocks."""
+        layout, promotions, lost, moved, moved_bytes = self.manage(
+            lambda m: (m.layout, m.promotions, m.lost_ranges, m.moved_ranges, m.moved_bytes)
+        )
+        return {
+            "epoch": layout.epoch,
+            "servers": list(layout.servers),
+            "promotions": promotions,
+            "lost_ranges": lost,
+            "moved_ranges": moved,
+            "moved_bytes": moved_bytes,
+            "tables": {name: table.facts() for name, table in self._tables.items()},
+        }
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

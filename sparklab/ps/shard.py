@@ -1,0 +1,444 @@
+"""A server as a pure state machine: frames go in, frames come out; no I/O, no clock, no thread.
+
+Invariants: an acknowledged push is in the weights (or in what waits for its clock) exactly once in each range; a server
+acts on a range only while the layout of its epoch gives it the range; what it acknowledged as done, every replica has.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sparklab.ps import transfer
+from sparklab.ps.chain import RESEND_S, Chain
+from sparklab.ps.frames import MANAGER, Frame, Kind, Operation, Outbox, Peer
+from sparklab.ps.functions import function_named
+from sparklab.ps.keys import mask_of
+from sparklab.ps.layout import Layout
+from sparklab.ps.plain import layout_to_plain
+from sparklab.ps.shardtable import HeldPush, ParkedPull, ShardTable
+from sparklab.ps.spec import TableSpec
+from sparklab.ps.store import Allocate, zeros
+
+MOST_EARLY: Final = 10_000  # frames of a later epoch that wait for its layout
+
+
+class Shard:
+    """One server.
+
+    Parameters
+    ----------
+    server : int
+        Its number, never used again by another.
+    allocate : callable
+        Makes the arrays of dense weights.
+    resend_s : float or None
+        How long a replica may be silent before an operation goes again; None where the transport loses nothing.
+    """
+
+    def __init__(self, server: int, allocate: Allocate = zeros, resend_s: float | None = RESEND_S) -> None:
+        self.server = server
+        self.layout = Layout()
+        self.tables: dict[int, ShardTable] = {}
+        self.out: Outbox = []
+        self.now_s = 0.0
+        self.resend_s = resend_s
+        self._allocate = allocate
+        self.chain = Chain(server, self._restrict, resend_s)
+        self._early: list[tuple[Peer, Frame]] = []
+        self._waiting: list[tuple[Peer, Frame]] = []  # for a frozen range
+        self.moving: dict[tuple[int, int], transfer.Outgoing] = {}
+        self._handlers = {
+            Kind.PULL: self._pull,
+            Kind.PULL_RANGE: self._pull,
+            Kind.PUSH: self._push,
+            Kind.TICK: self._tick,
+            Kind.CALL: self._call,
+            Kind.ATTACH: self._attach,
+            Kind.DETACH: self._detach,
+            Kind.FORWARD: self._forwarded_here,
+        }
+
+    def receive(self, source: Peer, frame: Frame, now_s: float = 0.0) -> Outbox:
+        """What follows from `frame`: the frames to send, and to whom."""
+        self.now_s = now_s
+        kind = frame.kind
+        handler = self._handlers.get(kind)  # type: ignore[call-overload]
+        if handler is not None:
+            if frame.epoch == self.layout.epoch:
+                handler(source, frame)
+            elif frame.epoch > self.layout.epoch:
+                self._early.append((source, frame))
+                del self._early[:-MOST_EARLY]
+            else:
+                self.out.append((source, self._stale(frame)))
+        elif kind == Kind.FORWARDED:
+            self.chain.confirmed(int(source), frame, self.out)  # type: ignore[call-overload]
+            transfer.continue_moves(self)
+        elif kind == Kind.STALE:
+            pass  # a successor is ahead: the layout is on its way here, too, and begins by sending again
+        elif kind == Kind.LAYOUT:
+            self._adopt(*frame.meta)
+        else:
+            transfer.receive(self, source, frame)
+        out, self.out = self.out, []
+        return out
+
+    def tick(self, now_s: float) -> Outbox:
+        """What is due at `now_s`."""
+        self.now_s = now_s
+        self.chain.tick(now_s, self.out)
+        transfer.tick(self)
+        out, self.out = self.out, []
+        return out
+
+    def facts(self) -> dict[str, Any]:
+        """What a person would want to know, as plain data."""
+        return {
+            "epoch": self.layout.epoch,
+            "in_chain": self.chain.size,
+            "tables": {str(number): table.facts() for number, table in self.tables.items()},
+        }
+
+    # --- layouts ----------------------------------------------------------------------------------
+
+    def _stale(self, frame: Frame) -> Frame:
+        stale = frame.answer(Kind.STALE, meta=layout_to_plain(self.layout))
+        stale.epoch = self.layout.epoch
+        stale.link = frame.link
+        return stale
+
+    def _adopt(self, layout: Layout, specs: dict[int, TableSpec]) -> None:
+        if layout.epoch <= self.layout.epoch:
+            return
+        for number, spec in specs.items():
+            if number not in self.tables:
+                self.tables[number] = ShardTable(spec, self._allocate)
+        for number in [n for n in self.tables if n not in layout.tables]:
+            del self.tables[number]
+        for number, table in self.tables.items():
+            self._adopt_table(number, table, layout, specs.get(number, table.spec))
+        self.layout = layout
+        self.chain.begin(layout, self.now_s, self.out)
+        for table in self.tables.values():
+            self._advance(table)
+        self.release_waiting()
+        early, self._early = self._early, []
+        for source, frame in early:
+            out, self.out = self.out, []
+            self.out = out + self.receive(source, frame, self.now_s)
+
+    def release_waiting(self) -> None:
+        """Clients whose frames waited for a frozen range are told to send them again."""
+        waiting, self._waiting = self._waiting, []
+        self.out.extend((source, self._stale(frame)) for source, frame in waiting)
+
+    def _adopt_table(self, number: int, table: ShardTable, layout: Layout, spec: TableSpec) -> None:
+        new, old = layout.tables[number], table.layout
+        table.spec = spec
+        if old.ids != new.ids:
+            transfer.carry_ranges(self, table, old, new)
+        table.layout = new
+        held = new.held(self.server)
+        before = old.held(self.server) & ~table.headed
+        known = 0
+        for group in table.clocks.groups:
+            known |= group.mask
+        unheld = known & ~held & ~mask_of(table.installed)
+        if unheld:
+            table.drop(unheld)
+        if held & ~known:  # new ranges: those that came from elsewhere were installed before, with their clocks
+            table.clocks.begin(held & ~known, range(spec.workers))
+        table.headed = new.heads.get(self.server, 0)
+        promoted = table.headed & new.carried(before, old)  # a replica until now
+        if promoted and spec.aggregate:
+            table.clocks.lower(promoted)
+        transfer.settle(self, number, layout.servers)
+        table.tau = layout.taus.get(number, table.tau)
+        for client in [rank for of, rank in layout.gone if of == number and rank not in table.gone]:
+            table.gone.add(client)
+            table.clocks.leave_out(client)
+        for client in [rank for rank in table.gone if (number, rank) not in layout.gone]:
+            table.gone.discard(client)
+            table.extra.discard(client)
+            table.clocks.count(client, min(table.clocks.floor(held), _most(table)))
+        for client in [rank for of, rank in layout.extra if of == number and rank not in table.extra]:
+            table.extra.add(client)
+            if client not in table.gone:
+                table.clocks.count(client, min(table.clocks.floor(held), _most(table)))
+        # Pulls that waited for ranges that are elsewhere now.
+        parked, table.parked = table.parked, []
+        for pull in parked:
+            self.out.append((pull.source, Frame(Kind.STALE, number, pull.frame.client, seq=pull.frame.seq,
+                                                epoch=layout.epoch, meta=layout_to_plain(layout))))  # fmt: skip
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def _table(self, source: Peer, frame: Frame) -> ShardTable | None:
+        table = self.tables.get(frame.table)
+        if table is None:
+            self._refuse(source, frame, f"no table {frame.table}", "make it with server.table(...)")
+        return table
+
+    def _refuse(self, source: Peer, frame: Frame, found: str, do: str) -> None:
+        self.out.append((source, frame.answer(Kind.REFUSED, meta={"found": found, "do": do})))
+
+    def _attach(self, source: Peer, frame: Frame) -> None:
+        table = self._table(source, frame)
+        if table is None:
+            return
+        if not table.ledger.open(frame.client, frame.incarnation):
+            self._refuse(source, frame, f"worker {frame.client} was started anew elsewhere", "stop this one")
+            return
+        if frame.client >= 0:
+            table.clear_held(frame.client, frame.incarnation)
+        clock = table.clocks.clock(frame.client, table.headed)
+        self.out.append((source, frame.answer(Kind.ATTACHED, clock=clock)))
+
+    def _pull(self, source: Peer, frame: Frame) -> None:
+        table = self._table(source, frame)
+        if table is None:
+            return
+        mask = frame.mask or table.headed
+        if not table.may_read(frame, mask):
+            table.parked = [p for p in table.parked if p.source != source or p.frame.seq != frame.seq]
+            table.parked.append(ParkedPull(source, frame, self.now_s))
+            table.parked_total += 1
+            return
+        self._serve(source, frame, table, mask)
+
+    def _serve(self, source: Peer, frame: Frame, table: ShardTable, mask: int) -> None:
+        table.note_lag(frame, mask)
+        if frame.kind == Kind.PULL:
+            keys, values = frame.keys[:0], table.read(frame.keys)
+        else:
+            keys, values = table.read_range(frame.meta["low"], frame.meta["high"], mask)
+            if frame.client < 0:
+                values = values.copy()  # no floor holds the weights still while it is sent
+        answer = frame.answer(Kind.VALUES, keys=keys, values=values)
+        answer.settled = table.clocks.applied(table.headed)
+        self.out.append((source, answer))
+
+    def _push(self, source: Peer, frame: Frame) -> None:
+        table = self._table(source, frame)
+        if table is None:
+            return
+        client = frame.client
+        if client in table.gone:
+            self._refuse(source, frame, f"worker {client} was left out of the run", "attach anew")
+            return
+        mask = frame.mask or table.headed
+        if mask & table.frozen:
+            self._waiting.append((source, frame))
+            return
+        missing = table.ledger.missing(client, frame.incarnation, frame.seq, mask, frame.settled)
+        if missing == -1:
+            self._refuse(source, frame, f"worker {client} was started anew elsewhere", "stop this one")
+            return
+        aggregated = table.spec.aggregate and client >= 0
+        done = frame.answer(Kind.DONE)
+        done.settled = table.clocks.applied(table.headed)
+        if not missing:
+            table.duplicates += 1
+            if self.chain.pending(frame.table, client, frame.seq):
+                self.chain.also_answer(frame.table, client, frame.seq, (source, done))
+            else:
+                if aggregated and self._replicated(table, mask):
+                    done.kind = Kind.RECEIVED
+                self.out.append((source, done))
+            return
+        keys, values = frame.keys, frame.values
+        if values is None:
+            self._refuse(source, frame, "a push without values", "use the client of this version")
+            return
+        if missing != mask:
+            chosen = table.layout.chosen(keys, missing)
+            keys, values = keys[chosen], values[chosen]
+        if aggregated:
+            table.ledger.take(client, frame.seq, missing)
+            table.hold(frame.clock, HeldPush(client, frame.incarnation, frame.seq, missing, keys, values))
+            if self._replicated(table, mask):
+                done.kind = Kind.RECEIVED
+            self.out.append((source, done))
+            if client not in table.clocks.groups[0].clocks:
+                self._advance(table)
+            return
+        version = table.spec.version
+        table.apply(keys, values, version)
+        table.ledger.take(client, frame.seq, missing)
+        table.applied_pushes += 1
+        operation = Frame(
+            Kind.FORWARD, frame.table, client, frame.incarnation, frame.seq, frame.clock,
+            settled=frame.settled, mask=missing, keys=keys, values=values, version=version,
+            operation=Operation.PUSH,
+        )  # fmt: skip
+        self.chain.send(operation, [(source, done)], self.now_s, self.out)
+
+    def _replicated(self, table: ShardTable, mask: int) -> bool:
+        return any(mask & ranges for ranges in table.layout.successors(self.server).values())
+
+    def _tick(self, source: Peer, frame: Frame) -> None:
+        table = self._table(source, frame)
+        if table is None:
+            return
+        client = frame.client
+        if client in table.gone or table.ledger.incarnation(client) > frame.incarnation:
+            self._refuse(source, frame, f"worker {client} was left out of the run", "attach anew")
+            return
+        mask = frame.mask or table.headed
+        if mask & table.frozen:
+            self._waiting.append((source, frame))
+            return
+        done = frame.answer(Kind.DONE)
+        changed = table.clocks.tick(client, frame.clock, mask)
+        if changed:
+            table.bounds[client] = table.tau
+        if table.spec.aggregate:
+            self._advance(table)
+            done.settled = table.clocks.applied(table.headed)
+            if done.settled < frame.clock and self._replicated(table, mask):
+                done.kind = Kind.RECEIVED
+            self.out.append((source, done))
+            return
+        operation = Frame(
+            Kind.FORWARD, frame.table, client, frame.incarnation, clock=frame.clock, mask=mask,
+            operation=Operation.TICK,
+        )  # fmt: skip
+        self.chain.send(operation, [(source, done)], self.now_s, self.out)
+        self._advance(table)
+
+    def _advance(self, table: ShardTable) -> None:
+        """What the clocks allow now is applied, and pulls that waited for it are served."""
+        for due in table.due():
+            version = table.spec.version
+            table.apply(due.keys, due.values, version)
+            table.applied_pushes += 1
+            operation = Frame(
+                Kind.FORWARD, table.spec.table, clock=due.clock, mask=due.mask, keys=due.keys, values=due.values,
+                version=version, operation=Operation.AGGREGATE,
+            )  # fmt: skip
+            self.chain.send(operation, [], self.now_s, self.out)
+        if not table.parked:
+            return
+        still = []
+        for pull in table.parked:
+            mask = pull.frame.mask or table.headed
+            if table.may_read(pull.frame, mask):
+                table.waited_s += self.now_s - pull.since_s
+                self._serve(pull.source, pull.frame, table, mask)
+            else:
+                still.append(pull)
+        table.parked = still
+
+    def _call(self, source: Peer, frame: Frame) -> None:
+        table = self._table(source, frame)
+        if table is None:
+            return
+        meta = frame.meta
+        keys, weights = table.rows_in(frame.mask or table.headed, int(meta["low"]), int(meta["high"]))
+        if callable(meta["function"]):
+            if source != MANAGER:
+                self._refuse(source, frame, "a function from a worker", "call it from the driver")
+                return
+            part = meta["function"](keys, weights, **meta["arguments"])
+        else:
+            part = function_named(meta["function"]).part(keys, weights, **meta["arguments"])
+        self.out.append((source, frame.answer(Kind.RESULT, meta={"part": part})))
+
+    def _detach(self, source: Peer, frame: Frame) -> None:
+        """What the client pushed and is not applied goes to the replicas as it is; then it may go."""
+        table = self._table(source, frame)
+        if table is None:
+            return
+        for clock, pushes in table.held.items():
+            for push in pushes:
+                if push.client == frame.client and not push.safe:
+                    push.safe = True
+                    self.chain.send(
+                        Frame(
+                            Kind.FORWARD, frame.table, push.client, push.incarnation, push.seq, clock, mask=push.mask,
+                            keys=push.keys, values=push.values, operation=Operation.HOLD,
+                        ),
+                        [], self.now_s, self.out,
+                    )  # fmt: skip
+        close = Frame(
+            Kind.FORWARD, frame.table, frame.client, frame.incarnation, clock=frame.clock, mask=table.headed,
+            operation=Operation.CLOSE,
+        )  # fmt: skip
+        table.ledger.close(frame.client, frame.incarnation)
+        self.chain.send(close, [(source, frame.answer(Kind.DONE))], self.now_s, self.out)
+        if frame.client < 0:
+            table.ledger.drop_observer(frame.client)
+        elif frame.clock < 0:
+            self.out.append((MANAGER, Frame(Kind.GONE, frame.table, frame.client, frame.incarnation)))
+
+    # --- as a replica -----------------------------------------------------------------------------
+
+    def _forwarded_here(self, source: Peer, frame: Frame) -> None:
+        predecessor = int(source)  # type: ignore[call-overload]
+        for each in self.chain.in_order(predecessor, frame):
+            confirm = Frame(Kind.FORWARDED, each.table, epoch=each.epoch, link=each.link)
+            table = self.tables.get(each.table)
+            operation = self._replicate(table, each) if table is not None else None
+            if operation is not None:
+                self.chain.send(operation, [(predecessor, confirm)], self.now_s, self.out)
+            elif each.seq and self.chain.pending(each.table, each.client, each.seq):
+                self.chain.also_answer(each.table, each.client, each.seq, (predecessor, confirm))
+            else:
+                self.out.append((predecessor, confirm))
+
+    def _replicate(self, table: ShardTable, frame: Frame) -> Frame | None:
+        """`frame` is done here; None where it was before."""
+        mask = frame.mask
+        if frame.operation in (Operation.PUSH, Operation.HOLD):
+            mask = table.ledger.missing(frame.client, frame.incarnation, frame.seq, mask, frame.settled)
+            if mask <= 0 or frame.values is None:
+                return None
+            if mask != frame.mask:
+                frame = self._restrict(frame, mask)
+            assert frame.values is not None
+            table.ledger.take(frame.client, frame.seq, mask)
+            if frame.operation == Operation.PUSH:
+                table.apply(frame.keys, frame.values, frame.version)
+            else:
+                if table.clocks.applied(mask) <= frame.clock:
+                    push = HeldPush(
+                        frame.client, frame.incarnation, frame.seq, mask, frame.keys, frame.values, safe=True
+                    )
+                    table.hold(frame.clock, push)
+        elif frame.operation == Operation.TICK:
+            if not table.clocks.tick(frame.client, frame.clock, mask):
+                return None
+            table.bounds[frame.client] = table.tau
+        elif frame.operation == Operation.AGGREGATE:
+            return self._replicate_aggregate(table, frame)
+        else:
+            table.ledger.close(frame.client, frame.incarnation)
+        return frame
+
+    def _replicate_aggregate(self, table: ShardTable, frame: Frame) -> Frame | None:
+        fresh = 0
+        for group in table.clocks.part(frame.mask):
+            if group.applied <= frame.clock:
+                fresh |= group.mask
+                group.applied = frame.clock + 1
+                group.clocks = {w: max(clock, frame.clock + 1) for w, clock in group.clocks.items()}
+                group.settle()
+        table.clocks.join()
+        if not fresh:
+            return None
+        part = frame if fresh == frame.mask else self._restrict(frame, fresh)
+        assert part.values is not None
+        table.apply(part.keys, part.values, part.version)
+        transfer.drop_held(table, frame.clock, fresh)
+        return part
+
+    def _restrict(self, frame: Frame, mask: int) -> Frame:
+        if frame.values is None or not len(frame.keys):
+            return frame.copy(mask=mask)
+        chosen = self.tables[frame.table].layout.chosen(frame.keys, mask)
+        return frame.copy(mask=mask, keys=frame.keys[chosen], values=frame.values[chosen])
+
+
+def _most(table: ShardTable) -> int:
+    clocks = [clock for group in table.clocks.groups for clock in group.clocks.values()]
+    return max(clocks, default=0)

@@ -1,0 +1,279 @@
+"""One table as one server holds it: weights, clocks, ledger, what waits for its clock, who waits for the floor."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparklab.ps import kernels
+from sparklab.ps.clocks import NEVER, ClockGroup, RangeClocks
+from sparklab.ps.consistency import NO_BOUND
+from sparklab.ps.frames import Frame, Peer
+from sparklab.ps.keys import Array, Keys
+from sparklab.ps.layout import TableLayout
+from sparklab.ps.ledger import Ledger
+from sparklab.ps.spec import TableSpec
+from sparklab.ps.store import Allocate, DenseStore, SparseStore, Store, zeros
+
+
+@dataclass(slots=True)
+class HeldPush:
+    """A push that waits until all workers have completed its clock."""
+
+    client: int
+    incarnation: int
+    seq: int
+    mask: int
+    keys: Keys
+    values: Array
+    safe: bool = False  # a replica holds it, too
+
+
+@dataclass(slots=True)
+class Aggregate:
+    """The sum of all pushes of one clock, in the ranges `mask`, as it goes down the chain."""
+
+    clock: int
+    mask: int
+    keys: Keys
+    values: Array
+
+
+@dataclass(slots=True)
+class ParkedPull:
+    """A pull that waits for the floor."""
+
+    source: Peer
+    frame: Frame
+    since_s: float
+
+
+class ShardTable:
+    """The state of one table on one server; makes no messages."""
+
+    def __init__(self, spec: TableSpec, allocate: Allocate = zeros) -> None:
+        self.spec = spec
+        self.layout = TableLayout(spec.end, (0,), (0,), ((),))
+        dtype = np.dtype(spec.dtype)
+        states = spec.updates[-1].state_count
+        self.store: Store = (
+            SparseStore(spec.width, dtype, states)
+            if spec.num_keys is None
+            else DenseStore(spec.num_keys, spec.width, dtype, states, allocate)
+        )
+        self.clocks = RangeClocks()
+        self.ledger = Ledger()
+        self.held: dict[int, list[HeldPush]] = {}  # by clock
+        self.parked: list[ParkedPull] = []
+        self.tau = NO_BOUND
+        self.bounds: dict[int, int] = {}  # the bound in force for a worker: that of its last clock
+        self.gone: set[int] = set()
+        self.extra: set[int] = set()
+        self.headed = 0
+        self.frozen = 0
+        self.installed: dict[int, int] = {}  # ranges copied here that no layout gives this server yet, and their move
+        self.last_moves: dict[int, int] = {}
+        self.lags: Counter[int] = Counter()  # of answered pulls
+        self.duplicates = 0
+        self.applied_pushes = 0
+        self.parked_total = 0
+        self.waited_s = 0.0
+
+    # --- weights ----------------------------------------------------------------------------------
+
+    def apply(self, keys: Keys, gradients: Array, version: int) -> None:
+        """`gradients` (a row per key) have gone through the update."""
+        if len(keys):
+            rows = self.store.rows_made(keys)
+            self.spec.update(version).apply(self.store.weights, self.store.states, rows, gradients)
+
+    def read(self, keys: Keys) -> Array:
+        """The weights of `keys`, a row each; 0 where a key was never pushed."""
+        out = np.empty((len(keys), self.spec.width), self.store.weights.dtype)
+        kernels.gather(self.store.weights, self.store.rows(keys), out)
+        return out
+
+    def read_range(self, low: int, high: int, mask: int) -> tuple[Keys, Array]:
+        """The weights of the keys in [low, high) and in ranges of `mask`; keys are left out where all exist."""
+        segments = self.layout.segments(mask, low, high)
+        weights = self.store.weights
+        if self.spec.num_keys is not None:
+            parts = [weights[a:b] for a, b in segments]
+            empty = np.empty((0, self.spec.width), weights.dtype)
+            values = parts[0] if len(parts) == 1 else np.concatenate([empty, *parts])
+            return np.empty(0, np.uint64), values
+        found = [self.store.live(a, b) for a, b in segments]
+        keys = np.concatenate([np.empty(0, np.uint64), *[keys for keys, _ in found]])
+        rows = np.concatenate([np.empty(0, np.int64), *[rows for _, rows in found]])
+        return keys, weights[rows]
+
+    def rows_in(self, mask: int, low: int = 0, high: int | None = None) -> tuple[Keys, Array]:
+        """All existing keys in ranges of `mask`, and their weights."""
+        end = self.spec.end if high is None else high
+        keys: list[Keys] = []
+        rows: list[Array] = []
+        for a, b in self.layout.segments(mask, low, end):
+            found, at = self.store.live(a, b)
+            keys.append(found)
+            rows.append(self.store.weights[at] if self.spec.num_keys is None else self.store.weights[a:b])
+        if not keys:
+            return np.empty(0, np.uint64), self.store.weights[:0]
+        return np.concatenate(keys), np.concatenate(rows)
+
+    # --- aggregation ------------------------------------------------------------------------------
+
+    def hold(self, clock: int, push: HeldPush) -> None:
+        """`push` waits until all workers have completed `clock`."""
+        self.held.setdefault(clock, []).append(push)
+
+    def due(self) -> list[Aggregate]:
+        """The sums of all clocks that every counted worker has completed, in order; the caller applies them.
+
+        Pushes are added in the order of rank and number, so that the sums do not depend on who came first.
+        """
+        found: list[Aggregate] = []
+        if not self.spec.aggregate:
+            return found
+        for group in list(self.clocks.groups):
+            floor = group.floor if group.floor != NEVER else max(self.held, default=-1) + 1
+            # Where this server is only a replica, the aggregates come from the head.
+            headed = group.mask & self.headed & ~self.frozen
+            if floor <= group.applied or not headed:
+                continue
+            if headed != group.mask:
+                (group,) = self.clocks.part(headed)
+            for clock in range(group.applied, floor):
+                pushes = self._taken_out(clock, group)
+                if pushes:
+                    keys, sums = self._sum(pushes)
+                    found.append(Aggregate(clock, group.mask, keys, sums))
+            group.applied = floor
+        self.clocks.join()
+        return found
+
+    def _taken_out(self, clock: int, group: ClockGroup) -> list[HeldPush]:
+        waiting = self.held.get(clock)
+        if not waiting:
+            return []
+        taken: list[HeldPush] = []
+        kept: list[HeldPush] = []
+        for push in waiting:
+            inside = push.mask & group.mask
+            if inside == push.mask:
+                taken.append(push)
+            elif inside:
+                chosen = self.layout.chosen(push.keys, inside)
+                taken.append(_part(push, inside, chosen))
+                kept.append(_part(push, push.mask & ~inside, ~chosen))
+            else:
+                kept.append(push)
+        if kept:
+            self.held[clock] = kept
+        else:
+            del self.held[clock]
+        taken.sort(key=lambda push: (push.client, push.seq))
+        return taken
+
+    def _sum(self, pushes: list[HeldPush]) -> tuple[Keys, Array]:
+        if len(pushes) == 1:
+            return pushes[0].keys, pushes[0].values
+        most = sum(len(push.keys) for push in pushes)
+        rows_of = [self.store.rows_made(push.keys) for push in pushes]
+        places = self.store.places()
+        rows = np.empty(most, np.int64)
+        sums = np.empty((most, self.spec.width), self.store.weights.dtype)
+        all_keys = np.empty(most, np.uint64)
+        count = 0
+        for push, own in zip(pushes, rows_of, strict=True):
+            before = count
+            count = kernels.accumulate(own, push.values, places, rows, sums, count)
+            if count > before:  # the new rows are in the order of this push's keys
+                new = places[own] > before
+                all_keys[before:count] = push.keys[new]
+        kernels.clear_places(places, rows[:count])
+        order = np.argsort(all_keys[:count])
+        return all_keys[:count][order], sums[:count][order]
+
+    def clear_held(self, client: int, incarnation: int) -> None:
+        """Pushes of earlier incarnations of a worker that still wait are gone: its successor makes them again."""
+        for clock in list(self.held):
+            kept = [p for p in self.held[clock] if p.client != client or p.incarnation >= incarnation]
+            if kept:
+                self.held[clock] = kept
+            else:
+                del self.held[clock]
+
+    # --- reading under a bound --------------------------------------------------------------------
+
+    def may_read(self, frame: Frame, mask: int) -> bool:
+        """Whether the floor lets this worker read now."""
+        client = frame.client
+        if client < 0 or client in self.gone:
+            return True
+        bound = self.bounds.get(client, self.tau)
+        if bound == NO_BOUND:
+            return True
+        floor = self.clocks.floor(mask)
+        return frame.clock - bound <= floor
+
+    def note_lag(self, frame: Frame, mask: int) -> None:
+        """A pull was answered: how far its worker was ahead is counted."""
+        if frame.client >= 0:
+            floor = self.clocks.floor(mask)
+            self.lags[max(0, frame.clock - floor) if floor != NEVER else 0] += 1
+
+    def drop(self, mask: int) -> None:
+        """The ranges `mask` are not held any more."""
+        for low, high in self.layout.segments(mask, 0, self.spec.end):
+            self.store.drop(low, high)
+        self._forget(mask)
+
+    def drop_range(self, mask: int, low: int, high: int) -> None:
+        """The same for one range, of which the layout need not know."""
+        self.store.drop(low, high)
+        self._forget(mask)
+
+    def _forget(self, mask: int) -> None:
+        self.clocks.forget(mask)
+        self.ledger.forget(mask)
+        for clock in list(self.held):
+            kept = []
+            for push in self.held[clock]:
+                left = push.mask & ~mask
+                if left == push.mask:
+                    kept.append(push)
+                elif left:
+                    kept.append(_part(push, left, self.layout.chosen(push.keys, left)))
+            if kept:
+                self.held[clock] = kept
+            else:
+                del self.held[clock]
+
+    def facts(self) -> dict[str, Any]:
+        """What a person would want to know, as plain data."""
+        clocks: dict[int, int] = {}
+        for group in self.clocks.groups:
+            if group.mask & self.headed:
+                for worker, clock in group.clocks.items():
+                    clocks[worker] = min(clock, clocks.get(worker, clock))
+        return {
+            "clocks": {str(worker): clock for worker, clock in sorted(clocks.items())},
+            "lags": {str(lag): count for lag, count in sorted(self.lags.items())},
+            "parked": len(self.parked),
+            "parked_total": self.parked_total,
+            "waited_s": self.waited_s,
+            "duplicates": self.duplicates,
+            "applied_pushes": self.applied_pushes,
+            "ranges": self.headed.bit_count(),
+            "vector_clocks": len(self.clocks.groups),
+            "vector_clock_size": self.clocks.size,
+            "ledger_size": self.ledger.size,
+            "used_bytes": self.store.used_bytes,
+        }
+
+
+def _part(push: HeldPush, mask: int, chosen: Array) -> HeldPush:
+    return HeldPush(push.client, push.incarnation, push.seq, mask, push.keys[chosen], push.values[chosen], push.safe)

@@ -1,0 +1,84 @@
+"""What a table is: fixed when it is made, but for the parameters of its update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sparklab.errors import ParameterServerError
+from sparklab.ps.keys import END_OF_KEYS
+from sparklab.ps.updates import Update
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table of the parameter server.
+
+    Parameters
+    ----------
+    table : int
+        Its number.
+    name : str
+    width : int
+        Values per key.
+    dtype : str
+        ``float32`` or ``float64``.
+    num_keys : int or None
+        Keys are below it, and each has a row; None: any key of 64 bits, with a row once it is pushed.
+    aggregate : bool
+        Pushes of a clock are summed over all workers and applied together; else each when it arrives.
+    workers : int
+        Ranks 0 to ``workers - 1`` are waited for from the start.
+    updates : tuple of Update
+        The update in force is the last; earlier ones are kept for replicas that are still behind.
+    """
+
+    table: int
+    name: str
+    width: int
+    dtype: str
+    num_keys: int | None
+    aggregate: bool
+    workers: int
+    updates: tuple[Update, ...]
+    first_version: int = 0
+    limit: int | None = None  # of a sparse table's keys, where one was given
+
+    @property
+    def end(self) -> int:
+        """One past the last key."""
+        return END_OF_KEYS if self.limit is None else self.limit
+
+    @property
+    def version(self) -> int:
+        """Number of the update in force."""
+        return self.first_version + len(self.updates) - 1
+
+    def update(self, version: int) -> Update:
+        """The update with this number, or the oldest kept."""
+        return self.updates[max(0, version - self.first_version)]
+
+    def changed(self, parameters: dict[str, float]) -> TableSpec:
+        """The same table with other parameters of its update; keeps the last 16 updates."""
+        updates = (*self.updates, self.updates[-1].changed(parameters))
+        dropped = max(0, len(updates) - 16)
+        return replace(self, updates=updates[dropped:], first_version=self.first_version + dropped)
+
+
+def checked(spec: TableSpec, dtype: Any) -> TableSpec:
+    """`spec` with its type by name. Raises ParameterServerError where it makes no table."""
+    attempted = f"making table {spec.name!r}"
+    name = np.dtype(dtype).name
+    if name not in ("float32", "float64"):
+        raise ParameterServerError(attempted, f"values of type {name}", "use float32 or float64")
+    if spec.width < 1:
+        raise ParameterServerError(attempted, f"a width of {spec.width}", "give the number of values per key")
+    if spec.limit is not None and not 0 < spec.limit <= END_OF_KEYS:
+        raise ParameterServerError(attempted, f"num_keys = {spec.limit}", "give at least 1, or sparse=True")
+    if not isinstance(spec.updates[0], Update):
+        raise ParameterServerError(
+            attempted, f"an update of type {type(spec.updates[0]).__name__}", "use ps.SGD(lr), ... or @ps.udf"
+        )
+    return replace(spec, dtype=name)

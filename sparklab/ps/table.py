@@ -1,0 +1,209 @@
+"""A table from outside: read and written by whoever is no worker, bound and parameters moved while workers train."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparklab.errors import ParameterServerError
+from sparklab.ps.consistency import NO_BOUND, Consistency, of_bound
+from sparklab.ps.filters import Filter
+from sparklab.ps.functions import RangeFunction, function_named
+from sparklab.ps.keys import Array
+from sparklab.ps.spec import TableSpec
+from sparklab.ps.worker import Worker
+
+if TYPE_CHECKING:
+    from sparklab.ps.session import Session
+
+
+class Table:
+    """A table of a parameter server; made by ``server.table(...)``. Thread-safe; all methods block.
+
+    Reads and writes here belong to no worker: no bound holds them, and a write is applied when it arrives.
+    """
+
+    def __init__(self, session: Session, spec: TableSpec, bound: int, filters: tuple[Filter, ...]) -> None:
+        self.spec = spec
+        self.filters = filters
+        self._session = session
+        self._bound = bound
+        self._lock = threading.Lock()
+        self._observer: Worker | None = None
+
+    @property
+    def name(self) -> str:
+        """What it was called."""
+        return self.spec.name
+
+    # --- workers ----------------------------------------------------------------------------------
+
+    def worker(self, rank: int, incarnation: int | None = None) -> Worker:
+        """A connection for worker `rank`, to be used by one process; close it when it is done.
+
+        It begins at the clock at which the rank stood before. The same rank connected again, anywhere, takes over: the
+        one before is refused from then on, and what it pushed for a clock it did not complete is dropped where pushes
+        are aggregated (its successor pushes that clock again).
+
+        Parameters
+        ----------
+        rank : int
+            0 or more. One that nobody waited for yet is waited for from now on.
+        incarnation : int, optional
+            Grows from one connection of a rank to the next; the time in nanoseconds by default.
+        """
+        if rank < 0:
+            raise ParameterServerError(
+                f"making worker {rank} of table {self.name!r}", "a negative rank", "count from 0"
+            )
+        self._session.manage(lambda manager: manager.worker_joins(self.spec.table, rank))
+        return Worker(self.spec, rank, self._session.link(), incarnation, self.filters)
+
+    def worker_lost(self, rank: int) -> None:
+        """Worker `rank` is dead: the floor leaves it out, and it is refused if it comes back without :meth:`worker`."""
+        self._session.manage(lambda manager: manager.worker_gone(self.spec.table, rank))
+
+    # --- what can be moved while workers train ----------------------------------------------------
+
+    @property
+    def tau(self) -> int:
+        """Clocks a worker may be ahead of the slowest when it reads; -1 for any number (ASP).
+
+        Setting it acts on each worker from its next clock on. Lowering it rolls nothing back: workers that are further
+        ahead wait until the others have come near.
+        """
+        return self._bound
+
+    @tau.setter
+    def tau(self, bound: int) -> None:
+        if bound < 0 and self.spec.aggregate:
+            raise ParameterServerError(
+                f"setting tau of table {self.name!r} to {bound}", "it aggregates, which needs a bound", "give 0 or more"
+            )
+        self._bound = max(bound, NO_BOUND)
+        self._session.manage(lambda manager: manager.set_tau(self.spec.table, self._bound))
+
+    @property
+    def consistency(self) -> Consistency:
+        """The consistency in force."""
+        return of_bound(self._bound)
+
+    def set(self, **parameters: float) -> None:
+        """The update goes on with other parameters, such as ``lr=0.05``, from now on.
+
+        Raises
+        ------
+        ParameterServerError
+            It has no such parameter.
+        """
+        self.spec.updates[-1].changed(parameters)
+        self._session.manage(lambda manager: manager.set_parameters(self.spec.table, parameters))
+
+    # --- weights ----------------------------------------------------------------------------------
+
+    def get(self, keys: Any) -> Array:
+        """The weights of `keys` as they stand: shape (keys,), or (keys, width) where the width is not 1."""
+        weights: Array = self._ask(lambda observer: observer.get(keys))
+        return weights
+
+    def put(self, keys: Any, values: Any) -> None:
+        """`values` went through the update."""
+        self._ask(lambda observer: observer.wait(observer.push(keys, values)))
+
+    def weights(self, low: int = 0, high: int | None = None) -> Any:
+        """The weights of a range as they stand; of a sparse table, the keys that exist and their rows."""
+        return self._ask(lambda observer: observer.get_range(low, self.spec.end if high is None else high))
+
+    # --- functions over a range -------------------------------------------------------------------
+
+    def call(self, function: str | RangeFunction, low: int = 0, high: int | None = None, **arguments: Any) -> Any:
+        """The value of `function` over a range, computed by the servers; the weights do not travel.
+
+        Parameters
+        ----------
+        function : str or RangeFunction
+            ``norm``, ``top_k``, ``quantile``, ``sum``, ``count``, or two functions of your own.
+        low, high : int
+            The range; all keys by default.
+
+        Source: Li et al. 2014, section 3.3.
+        """
+        if isinstance(function, RangeFunction):
+            parts = self._session.call_on_servers(self.spec, function.part, low, high, arguments)
+            return function.whole(parts, **arguments)
+        known = function_named(function)
+        parts = self._ask(lambda observer: observer.call(function, low, high, **arguments))
+        return known.whole(parts, **arguments)
+
+    def norm(self, order: float = 2.0) -> float:
+        """The norm of the weights; order 0 counts those that are not zero."""
+        return float(self.call("norm", order=order))
+
+    def top_k(self, count: int) -> list[tuple[int, Any]]:
+        """The keys with the largest absolute weights, and these weights, largest first."""
+        found: list[tuple[int, Any]] = self.call("top_k", count=count)
+        return found
+
+    def quantile(self, q: float) -> float:
+        """The value that a share `q` of the weights is below.
+
+        Exact up to 4,096 weights per server, else within 1/4096 of the rank.
+        """
+        if not 0 <= q <= 1:
+            raise ParameterServerError(f"asking for quantile {q}", "no such share", "give 0 to 1")
+        return float(self.call("quantile", q=q))
+
+    # --- facts ------------------------------------------------------------------------------------
+
+    def facts(self) -> dict[str, Any]:
+        """Clocks, lags, parked pulls, waiting, duplicates, ranges per server: plain data, summed over the servers."""
+        answers = self._session.server_facts()
+        number = str(self.spec.table)
+        found = {server: answer["tables"][number] for server, answer in answers.items() if number in answer["tables"]}
+        clocks: dict[int, int] = {}
+        lags: Counter[int] = Counter()
+        for each in found.values():
+            for rank, clock in each["clocks"].items():
+                clocks[int(rank)] = min(clock, clocks.get(int(rank), clock))
+            for lag, count in each["lags"].items():
+                lags[int(lag)] += count
+        sums = {
+            name: sum(each[name] for each in found.values())
+            for name in ("parked", "parked_total", "waited_s", "duplicates", "applied_pushes", "used_bytes")
+        }
+        return {
+            "tau": self._bound,
+            "clocks": dict(sorted(clocks.items())),
+            "floor": min(clocks.values(), default=0),
+            "lags": dict(sorted(lags.items())),
+            **sums,
+            "ranges": {server: each["ranges"] for server, each in sorted(found.items())},
+            "vector_clocks": max((each["vector_clocks"] for each in found.values()), default=0),
+        }
+
+    def drop(self) -> None:
+        """The table is gone from the servers."""
+        self._session.drop(self)
+
+    def close(self) -> None:
+        """Connections held here are closed; the table itself stays. Idempotent."""
+        with self._lock:
+            if self._observer is not None:
+                self._observer.close()
+                self._observer = None
+
+    def _ask(self, question: Callable[[Worker], Any]) -> Any:
+        with self._lock:
+            if self._observer is None:
+                rank = -1 - secrets.randbits(62)
+                self._observer = Worker(self.spec, rank, self._session.link())
+            return question(self._observer)
+
+    def __repr__(self) -> str:
+        kind = "sparse" if self.spec.num_keys is None else f"{self.spec.num_keys} keys"
+        return f"<Table {self.name!r} {kind} x {self.spec.width} {np.dtype(self.spec.dtype).name}>"

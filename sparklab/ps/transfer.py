@@ -1,0 +1,248 @@
+"""Ranges on their way from one server to another, in two phases: frozen and copied, then handed over by a new layout.
+
+While a range is frozen its pulls are served and its pushes wait; ranges move one after the other, so that what waits is
+small. Nothing changes hands before the manager has heard that the copy is complete, and it may call the move off.
+
+Source: Li et al. 2014, section 4.4 (server management: the node fetches the range in two phases).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparklab.ps.frames import MANAGER, Frame, Kind, Peer
+from sparklab.ps.shardtable import HeldPush, ShardTable
+
+if TYPE_CHECKING:
+    from sparklab.ps.layout import TableLayout
+    from sparklab.ps.shard import Shard
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """A range that this server is sending."""
+
+    move: int
+    to: int
+    sent_s: float = -1.0  # when last; before the chain behind the range is idle, it is not sent
+    done: bool = False
+
+
+def receive(shard: Shard, source: Peer, frame: Frame) -> None:
+    """A frame of the kinds that this module handles."""
+    meta = frame.meta
+    match frame.kind:
+        case Kind.MOVE:
+            _begin(shard, frame.table, meta["range"], meta["move"], meta["to"])
+        case Kind.RELEASE:
+            _release(shard, frame.table, meta["range"], meta["move"])
+        case Kind.INSTALL:
+            _install(shard, source, frame)
+        case Kind.INSTALLED:
+            outgoing = shard.moving.get((frame.table, meta["range"]))
+            if outgoing is not None and outgoing.move == meta["move"]:
+                outgoing.done = True
+                _say_moved(shard, frame.table, meta["range"], outgoing)
+        case Kind.EXPORT:
+            table = shard.tables[frame.table]
+            data = export(table, meta["range"]) if table.headed >> meta["range"] & 1 else None
+            shard.out.append((source, frame.answer(Kind.EXPORTED, meta={**meta, "data": data})))
+        case Kind.RESTORE:
+            table = shard.tables[frame.table]
+            if table.headed >> meta["range"] & 1:
+                accept(table, meta["data"])
+            shard.out.append((source, frame.answer(Kind.RESTORED, meta={"range": meta["range"]})))
+
+
+def _begin(shard: Shard, number: int, range_id: int, move: int, to: int) -> None:
+    table = shard.tables.get(number)
+    if table is None or not table.headed >> range_id & 1:
+        return
+    outgoing = shard.moving.get((number, range_id))
+    if outgoing is not None and outgoing.move >= move:
+        if outgoing.move == move and outgoing.done:
+            _say_moved(shard, number, range_id, outgoing)
+        return
+    table.frozen |= 1 << range_id
+    shard.moving[number, range_id] = Outgoing(move, to)
+    continue_moves(shard)
+
+
+def _say_moved(shard: Shard, number: int, range_id: int, outgoing: Outgoing) -> None:
+    shard.out.append((MANAGER, Frame(Kind.MOVED, number, meta={"range": range_id, "move": outgoing.move})))
+
+
+def continue_moves(shard: Shard) -> None:
+    """Frozen ranges with nothing left on its way down their chains are sent."""
+    for (number, range_id), outgoing in shard.moving.items():
+        if outgoing.sent_s < 0 and shard.chain.idle(number, 1 << range_id):
+            _send(shard, number, range_id, outgoing)
+
+
+def _send(shard: Shard, number: int, range_id: int, outgoing: Outgoing) -> None:
+    outgoing.sent_s = shard.now_s
+    data = export(shard.tables[number], range_id)
+    meta = {"range": range_id, "move": outgoing.move, "data": data}
+    shard.out.append((outgoing.to, Frame(Kind.INSTALL, number, epoch=shard.layout.epoch, meta=meta)))
+
+
+def tick(shard: Shard) -> None:
+    """Copies that were not confirmed for long go again."""
+    if shard.resend_s is None:
+        return
+    for (number, range_id), outgoing in shard.moving.items():
+        if not outgoing.done and 0 <= outgoing.sent_s <= shard.now_s - shard.resend_s:
+            _send(shard, number, range_id, outgoing)
+
+
+def _release(shard: Shard, number: int, range_id: int, move: int) -> None:
+    table = shard.tables.get(number)
+    if table is None:
+        return
+    outgoing = shard.moving.get((number, range_id))
+    if outgoing is not None and outgoing.move <= move:
+        thaw(shard, number, range_id)
+    if table.installed.get(range_id, -1) <= move and range_id in table.installed:
+        del table.installed[range_id]
+        if not table.layout.held(shard.server) >> range_id & 1:
+            table.drop(1 << range_id)
+
+
+def thaw(shard: Shard, number: int, range_id: int) -> None:
+    """The range takes pushes again; those that waited are sent again by their clients."""
+    shard.moving.pop((number, range_id), None)
+    shard.tables[number].frozen &= ~(1 << range_id)
+    shard.release_waiting()
+
+
+def settle(shard: Shard, number: int, servers: tuple[int, ...]) -> None:
+    """After a new layout: moves that it completes, or that cannot be completed any more, are over."""
+    table = shard.tables[number]
+    held = table.layout.held(shard.server)
+    for range_id in [r for n, r in shard.moving if n == number]:
+        outgoing = shard.moving[number, range_id]
+        chain = table.layout.chains[table.layout.position(range_id)] if range_id in table.layout.ids else ()
+        if outgoing.to in chain or outgoing.to not in servers or not table.headed >> range_id & 1:
+            del shard.moving[number, range_id]
+            table.frozen &= ~(1 << range_id)
+    for range_id in list(table.installed):
+        if held >> range_id & 1:
+            del table.installed[range_id]
+
+
+def export(table: ShardTable, range_id: int) -> dict[str, Any]:
+    """All that belongs to a range: weights, states, clocks, ledger, held pushes, bounds."""
+    mask = 1 << range_id
+    low, high = table.layout.interval(range_id)
+    store = table.store
+    if table.spec.num_keys is not None:
+        keys = None
+        values = store.weights[low:high].copy()
+        states = [state[low:high].copy() for state in store.states]
+    else:
+        keys, rows = store.live(low, high)
+        values = store.weights[rows]
+        states = [state[rows] for state in store.states]
+    held = []
+    for clock, pushes in table.held.items():
+        for push in pushes:
+            if push.mask & mask:
+                chosen = table.layout.chosen(push.keys, mask)
+                held.append((clock, push.client, push.incarnation, push.seq, push.keys[chosen], push.values[chosen]))
+    return {
+        "range": range_id,
+        "low": low,
+        "high": high,
+        "keys": keys,
+        "values": values,
+        "states": states,
+        "clocks": table.clocks.export(mask),
+        "ledger": table.ledger.export(mask),
+        "held": held,
+        "bounds": dict(table.bounds),
+    }
+
+
+def accept(table: ShardTable, data: dict[str, Any]) -> None:
+    """What :func:`export` gave stands here, in the place of what was there."""
+    mask = 1 << data["range"]
+    table.drop_range(mask, data["low"], data["high"])
+    store = table.store
+    if data["keys"] is None:
+        rows: Any = slice(data["low"], data["high"])
+    else:
+        rows = store.rows_made(np.asarray(data["keys"], np.uint64))
+    store.weights[rows] = data["values"]
+    for state, values in zip(store.states, data["states"], strict=True):
+        state[rows] = values
+    table.clocks.accept(data["clocks"])
+    table.ledger.accept(data["ledger"])
+    for clock, client, incarnation, seq, keys, values in data["held"]:
+        table.hold(clock, HeldPush(client, incarnation, seq, mask, keys, values, safe=False))
+    for worker, bound in data["bounds"].items():
+        table.bounds.setdefault(worker, bound)
+
+
+def _install(shard: Shard, source: Peer, frame: Frame) -> None:
+    table = shard.tables.get(frame.table)
+    if table is None:
+        return
+    meta = frame.meta
+    range_id, move = meta["range"], meta["move"]
+    if not table.layout.held(shard.server) >> range_id & 1 and table.last_moves.get(range_id, -1) < move:
+        table.last_moves[range_id] = move
+        accept(table, meta["data"])
+        table.installed[range_id] = move
+    if table.last_moves.get(range_id, -1) == move:
+        shard.out.append((source, Frame(Kind.INSTALLED, frame.table, meta={"range": range_id, "move": move})))
+
+
+def drop_held(table: ShardTable, clock: int, mask: int) -> None:
+    """Pushes of `clock` in the ranges `mask` do not wait any more: the head's sum has them."""
+    pushes = table.held.get(clock)
+    if pushes is None:
+        return
+    kept = []
+    for push in pushes:
+        left = push.mask & ~mask
+        if left:
+            chosen = table.layout.chosen(push.keys, left)
+            kept.append(
+                HeldPush(push.client, push.incarnation, push.seq, left, push.keys[chosen], push.values[chosen], True)
+            )
+    if kept:
+        table.held[clock] = kept
+    else:
+        del table.held[clock]
+
+
+def carry_ranges(shard: Shard, table: ShardTable, old: TableLayout, new: TableLayout) -> None:
+    """The ranges were split or merged: clocks, ledger, held pushes and the chain speak of the new ones."""
+    if not table.clocks.groups:
+        return
+    for number in old.ids:
+        if number in new.ids:
+            continue
+        made = [i for i in new.ids if i not in old.ids and _inside(new.interval(i), old.interval(number))]
+        if made:
+            table.clocks.split(number, made)
+            table.ledger.split(number, sum(1 << i for i in made))
+    for number in new.ids:
+        if number in old.ids:
+            continue
+        merged = [i for i in old.ids if i not in new.ids and _inside(old.interval(i), new.interval(number))]
+        if len(merged) > 1:
+            # The manager asked before: clocks and ledgers were alike, and the ranges frozen since.
+            table.clocks.merge(merged, number)
+            table.ledger.merge(sum(1 << i for i in merged), number)
+    for pushes in table.held.values():
+        for push in pushes:
+            push.mask = new.carried(push.mask, old)
+    shard.chain.carry(table.spec.table, lambda mask: new.carried(mask, old))
+
+
+def _inside(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]

@@ -1,0 +1,262 @@
+"""The vector that a training worker holds: push, pull, wait, clock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+
+from sparklab.errors import ParameterServerError
+from sparklab.ps.client import WINDOW, Client
+from sparklab.ps.filters import Filter
+from sparklab.ps.keys import END_OF_KEYS, KeyRange, Keys, KeySet, as_keys, as_values
+from sparklab.ps.link import Link
+from sparklab.ps.spec import TableSpec
+
+WAIT_S: Final = 60.0
+
+
+class Worker:
+    """One worker's view of a table: the vector w of the paper. Made by :meth:`Table.worker`.
+
+    ``push`` and ``pull`` return a timestamp at once; ``wait`` blocks until that request is answered. Requests of one
+    worker are taken in by each server in the order of the calls; `deps` orders them across servers. Thread-safe; a
+    ``wait`` holds up the other threads' calls.
+
+    Attributes
+    ----------
+    rank : int
+        Which worker this is; negative for an observer, which no floor counts and no bound holds.
+    clock_now : int
+        Clocks completed. A new worker begins where its predecessor of the same rank stood.
+
+    Source: Li et al. 2014, sections 3.1, 3.2, 3.4.
+
+    Examples
+    --------
+    >>> table = group.table("example", num_keys=100, update=ps.SGD(lr=1.0), workers=1)
+    >>> with table.worker(0) as w:
+    ...     ts = w.push([3, 7], [1.0, 2.0])
+    ...     _ = w.clock()
+    ...     w.wait(w.pull([3, 7]))
+    array([-1., -2.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        spec: TableSpec,
+        rank: int,
+        link: Link,
+        incarnation: int | None = None,
+        filters: Sequence[Filter] = (),
+    ) -> None:
+        self.rank = rank
+        self._spec = spec
+        self._filters = tuple(filters)
+        self._link = link
+        self._lock = threading.RLock()
+        self._closed = False
+        self._client = Client(
+            spec.table,
+            spec.width,
+            spec.dtype,
+            spec.num_keys is not None,
+            rank,
+            time.time_ns() if incarnation is None else incarnation,
+            link.layout(),
+            ordered=link.ordered,
+        )
+        with self._lock:
+            ts = self._client.attach()
+            self._pump(lambda: self._client.done(ts), WAIT_S, "attaching")
+            self._client.clock = self._client.take(ts) or 0
+
+    @property
+    def clock_now(self) -> int:
+        """Clocks this worker has completed."""
+        return self._client.clock
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def push(self, keys: Any, values: Any, deps: Sequence[int] = ()) -> int:
+        """`values` are on their way to the table's update; returns a timestamp at once.
+
+        Parameters
+        ----------
+        keys : array_like of int, KeySet or KeyRange
+            Ascending, without repetition.
+        values : array_like, shape (keys,) or (keys, width)
+            Finite; copied, so that the caller may reuse the array.
+        deps : sequence of int
+            Timestamps of this worker: the push is sent when these are answered.
+
+        Raises
+        ------
+        ParameterServerError
+            Keys or values do not fit the table.
+        """
+        attempted = f"pushing to table {self._spec.name!r}"
+        checked = self._keys(keys, attempted)
+        rows = as_values(values, len(checked), self._spec.width, np.dtype(self._spec.dtype), attempted)
+        if rows is values or np.shares_memory(rows, values):
+            rows = rows.copy()
+        with self._lock:
+            self._make_room()
+            return self._sent(self._client.push(checked, rows, deps))
+
+    def pull(self, keys: Any, deps: Sequence[int] = ()) -> int:
+        """The weights of `keys` are asked for; returns a timestamp at once, :meth:`wait` gives them.
+
+        A server answers when the floor is near enough: see :class:`SSP`. A key that was never pushed is 0.
+        """
+        if isinstance(keys, KeyRange):
+            return self.pull_range(keys.low, keys.high, deps)
+        checked = self._keys(keys, f"pulling from table {self._spec.name!r}")
+        with self._lock:
+            return self._sent(self._client.pull(checked, deps))
+
+    def push_range(self, low: int, high: int, values: Any, deps: Sequence[int] = ()) -> int:
+        """`values`, a row for each key from `low` up to `high`, are on their way. Otherwise as :meth:`push`."""
+        return self.push(KeyRange(low, high), values, deps)
+
+    def pull_range(self, low: int, high: int, deps: Sequence[int] = ()) -> int:
+        """The weights of all keys from `low` up to `high` are asked for; otherwise as :meth:`pull`.
+
+        :meth:`wait` gives a row per key; from a sparse table, a pair of the keys that exist and their rows.
+        """
+        self._check_range(low, high, f"pulling a range from table {self._spec.name!r}")
+        with self._lock:
+            return self._sent(self._client.pull_range(low, high, deps))
+
+    def wait(self, ts: int, timeout_s: float = WAIT_S) -> Any:
+        """The answer to the request with timestamp `ts`: weights of a pull, None for a push. Blocks.
+
+        Raises
+        ------
+        ParameterServerError
+            The servers refused, are lost, or did not answer within `timeout_s` seconds.
+        """
+        with self._lock:
+            if not self._client.done(ts):
+                self._pump(lambda: self._client.done(ts), timeout_s, f"waiting for request {ts}")
+            return self._shaped(self._client.take(ts))
+
+    def get(self, keys: Any) -> Any:
+        """The weights of `keys`: ``wait(pull(keys))``. Blocks."""
+        return self.wait(self.pull(keys))
+
+    def get_range(self, low: int, high: int) -> Any:
+        """The weights of a range: ``wait(pull_range(low, high))``. Blocks."""
+        return self.wait(self.pull_range(low, high))
+
+    def clock(self) -> int:
+        """This worker has completed one more clock; the servers hear of it after its pushes. Does not block.
+
+        Returns
+        -------
+        int
+            Clocks completed: what the next pull is held to.
+        """
+        with self._lock:
+            self._sent(self._client.tick())
+            return self._client.clock
+
+    def flush(self, timeout_s: float = WAIT_S) -> None:
+        """All pushes and clocks so far were taken in by the servers. Blocks."""
+        with self._lock:
+            self._pump(lambda: not self._client.unanswered_pushes, timeout_s, "flushing")
+
+    def call(self, function: Any, low: int = 0, high: int | None = None, **arguments: Any) -> list[Any]:
+        """What `function` gives on each server for its part of a range; see :meth:`Table.call`. Blocks."""
+        with self._lock:
+            ts = self._sent(self._client.call(function, arguments, low, self._spec.end if high is None else high))
+        parts: list[Any] = self.wait(ts)
+        return parts
+
+    def close(self, leave: bool = True) -> None:
+        """What was pushed is safe at the servers, and the connection is gone. Blocks. Idempotent.
+
+        Parameters
+        ----------
+        leave : bool
+            The worker has finished: no floor waits for it any more. With False another process may go on with this
+            rank, from this clock; until then the others wait for it as their bound says.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                self._pump(lambda: not self._client.unanswered_pushes, WAIT_S, "closing")
+                ts = self._client.detach(leave)
+                self._pump(lambda: self._client.done(ts), WAIT_S, "closing")
+                self._client.take(ts)
+            finally:
+                self._link.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self._closed = True
+            self._link.close()
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _keys(self, keys: Any, attempted: str) -> Keys:
+        if isinstance(keys, KeySet):
+            if len(keys) and int(keys.keys[-1]) >= self._spec.end:
+                as_keys(keys.keys, self._spec.end, attempted)
+            return keys.keys
+        if isinstance(keys, KeyRange):
+            self._check_range(keys.low, keys.high, attempted)
+            return np.arange(keys.low, keys.high, dtype=np.uint64)
+        checked = as_keys(keys, self._spec.end, attempted)
+        return checked.copy() if checked is keys else checked
+
+    def _check_range(self, low: int, high: int, attempted: str) -> None:
+        if not 0 <= low <= high <= min(self._spec.end, END_OF_KEYS):
+            raise ParameterServerError(
+                attempted, f"the range {low} to {high}", f"the table's keys are 0 to {self._spec.end - 1}"
+            )
+
+    def _shaped(self, answer: Any) -> Any:
+        if self._spec.width == 1:
+            if isinstance(answer, np.ndarray):
+                return answer.reshape(-1)
+            if isinstance(answer, tuple):
+                return answer[0], answer[1].reshape(-1)
+        return answer
+
+    def _sent(self, ts: int) -> int:
+        for server, frame in self._client.drain():
+            self._link.send(server, frame)
+        return ts
+
+    def _make_room(self) -> None:
+        if self._client.unsettled >= WINDOW:
+            self._pump(lambda: self._client.unsettled < WINDOW, WAIT_S, f"waiting for {WINDOW} unsettled requests")
+
+    def _pump(self, done: Callable[[], bool], timeout_s: float, attempted: str) -> None:
+        deadline = time.monotonic() + timeout_s
+        self._sent(0)
+        while not done():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise ParameterServerError(
+                    f"{attempted} at table {self._spec.name!r}, worker {self.rank}, clock {self._client.clock}",
+                    f"no answer within {timeout_s:g} s",
+                    "look at table.facts(): a worker that neither goes on nor leaves holds up the floor",
+                )
+            for server, frame in self._link.receive(min(left, 1.0)):
+                self._client.receive(server, frame)
+            self._sent(0)

@@ -1,0 +1,262 @@
+"""The public interface, on servers inside this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparklab import ps
+from sparklab.errors import ParameterServerError, ServerLost
+
+
+@pytest.fixture
+def group() -> Iterator[ps.LocalGroup]:
+    with ps.LocalGroup(num_servers=2, replicas=1) as made:
+        yield made
+
+
+def in_threads(count: int, body: Callable[[int], None]) -> None:
+    """``body(rank)`` has run for each rank at the same time; an error of one is raised here."""
+    errors: list[BaseException] = []
+
+    def run(rank: int) -> None:
+        try:
+            body(rank)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    if errors:
+        raise errors[0]
+
+
+def train(table: ps.Table, rank: int, clocks: int) -> None:
+    """A worker whose gradient depends on the weights, so that what it saw shows in the result."""
+    keys = np.arange(rank, 300, 2, dtype=np.uint64)
+    with table.worker(rank) as w:
+        for clock in range(clocks):
+            weights = w.wait(w.pull(keys))
+            w.push(keys, 0.1 * weights + np.float32(rank + clock) / 7)
+            w.clock()
+
+
+def in_one_process(workers: int, clocks: int) -> Any:
+    """The same, computed by one loop without servers."""
+    weights = np.zeros(300, np.float32)
+    for clock in range(clocks):
+        total = np.zeros(300, np.float32)
+        for rank in range(workers):
+            keys = np.arange(rank, 300, 2)
+            total[keys] += (0.1 * weights[keys] + np.float32(rank + clock) / 7).astype(np.float32)
+        weights = (weights.astype(np.float64) - 0.5 * total.astype(np.float64)).astype(np.float32)
+    return weights
+
+
+def test_bsp_is_bit_for_bit_what_one_process_computes(group: ps.LocalGroup) -> None:
+    for run in range(3):
+        table = group.table(f"w{run}", num_keys=300, update=ps.SGD(lr=0.5), workers=4)
+        in_threads(4, lambda rank, table=table: train(table, rank, 12))  # type: ignore[misc]
+        assert table.weights().tobytes() == in_one_process(4, 12).tobytes()
+
+
+def test_bsp_survives_servers_that_come_and_die_bit_for_bit(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=300, update=ps.SGD(lr=0.5), workers=4)
+
+    def body(rank: int) -> None:
+        if rank < 4:
+            train(table, rank, 12)
+            return
+        group.add_server()
+        group.kill_server(0)
+        group.settle()
+        group.add_server()
+        group.remove_server(1)
+
+    in_threads(5, body)
+    assert table.weights().tobytes() == in_one_process(4, 12).tobytes()
+    assert group.facts()["promotions"] > 0
+
+
+@pytest.mark.parametrize("tau", [0, 1, 3])
+def test_no_pull_is_answered_further_ahead_than_tau(group: ps.LocalGroup, tau: int) -> None:
+    table = group.table("w", num_keys=300, consistency=ps.SSP(tau), workers=3)
+    in_threads(3, lambda rank: train(table, rank, 20))
+    assert max(table.facts()["lags"]) <= tau
+
+
+def test_a_fast_worker_waits_for_the_slowest_and_goes_on_when_it_leaves(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=10, consistency=ps.SSP(1), workers=2)
+    slow, fast = table.worker(0), table.worker(1)
+    for _ in range(2):
+        fast.clock()
+    ts = fast.pull([1])
+    with pytest.raises(ParameterServerError, match="holds up the floor"):
+        fast.wait(ts, timeout_s=0.05)
+    assert table.facts()["parked"] > 0
+    slow.close()
+    assert fast.wait(ts) == [0.0]
+
+
+def test_tau_moved_live_acts_at_the_next_clock(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=10, consistency=ps.SSP(5), workers=2)
+    with table.worker(0), table.worker(1) as fast:
+        for _ in range(3):
+            fast.clock()
+        table.tau = 2
+        fast.get([1])  # its bound is still that of its last clock
+        fast.clock()
+        with pytest.raises(ParameterServerError):
+            fast.wait(fast.pull([1]), timeout_s=0.05)
+        group.tau = 4
+        table.worker_lost(0)
+
+
+def test_a_lost_worker_is_left_out_and_refused(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=10, workers=2)
+    lost, other = table.worker(0), table.worker(1)
+    other.push([1], [1.0])
+    other.clock()
+    ts = other.pull([1])
+    table.worker_lost(0)
+    assert other.wait(ts) == pytest.approx(-0.1)
+    with pytest.raises(ParameterServerError, match="left out"):
+        lost.wait(lost.push([1], [1.0]))
+
+
+def test_a_successor_of_a_worker_goes_on_from_its_clock_and_its_half_done_clock_counts_once(
+    group: ps.LocalGroup,
+) -> None:
+    table = group.table("w", num_keys=10, update=ps.Add(), workers=1)
+    first = table.worker(0)
+    first.push([1], [1.0])
+    first.clock()
+    first.wait(first.push([1], [100.0]))  # of the clock that it does not complete
+    with table.worker(0) as second:
+        assert second.clock_now == 1
+        second.push([1], [10.0])
+        second.clock()
+        assert second.get([1]) == [11.0]
+        with pytest.raises(ParameterServerError, match="anew"):
+            first.wait(first.push([1], [1.0]))
+
+
+def test_a_push_is_sent_when_what_it_depends_on_is_answered(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=10, update=ps.Assign(), apply="arrival", workers=1, consistency=ps.ASP())
+    with table.worker(0) as w:
+        ts = [w.push([1], [1.0])]
+        for value in range(2, 20):
+            ts.append(w.push([1], [float(value)], deps=[ts[-1]]))
+        w.wait(ts[-1])
+        assert w.get([1]) == [19.0]
+
+
+def test_with_every_replica_dead_the_error_is_clear_and_comes_at_once() -> None:
+    with ps.LocalGroup(num_servers=2) as group:
+        table = group.table("w", num_keys=10)
+        table.put([1], [1.0])
+        group.kill_server(0)
+        with pytest.raises(ServerLost, match="restore the last snapshot"):
+            table.weights()
+
+
+def test_parameters_of_the_update_change_live(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=10, update=ps.SGD(lr=1.0))
+    table.put([1], [1.0])
+    table.set(lr=0.5)
+    table.put([1], [1.0])
+    assert table.get([1]) == [-1.5]
+    with pytest.raises(ParameterServerError, match="no parameter 'momentum'"):
+        table.set(momentum=0.9)
+
+
+def test_a_function_of_the_user_updates_and_reads_on_the_server(group: ps.LocalGroup) -> None:
+    @ps.udf(states=1, rate=2.0)
+    def counted(weights: Any, gradients: Any, seen: Any, rate: float) -> Any:
+        return weights + rate * gradients, seen + 1
+
+    table = group.table("w", num_keys=10, update=counted)
+    table.put([1, 9], [1.0, 2.0])
+    table.put([1], [1.0])
+    assert table.weights().tolist() == [0, 4, 0, 0, 0, 0, 0, 0, 0, 4]
+    most = ps.RangeFunction(lambda keys, weights: float(weights.max()), max)
+    assert table.call(most, low=2) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("keys", "values", "message"),
+    [
+        ([3, 1], [1.0, 1.0], "key 3 before key 1"),
+        ([1, 1], [1.0, 1.0], "key 1 twice"),
+        ([1, 10], [1.0, 1.0], "key 10 outside"),
+        ([-1], [1.0], "keys are 0 to"),
+        ([1.5], [1.0], "float64"),
+        ([1], [1.0, 2.0], "take shape"),
+        ([1], ["a"], "values of type"),
+        ([1, 2], [1.0, float("nan")], "position 1"),
+        ([1], [float("inf")], "diverged"),
+    ],
+)
+def test_a_push_that_does_not_fit_is_refused_before_it_is_sent(
+    group: ps.LocalGroup, keys: Any, values: Any, message: str
+) -> None:
+    table = group.table("w", num_keys=10)
+    with pytest.raises(ParameterServerError, match=message):
+        table.put(keys, values)
+    assert table.norm() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "neither num_keys"),
+        ({"num_keys": 0}, "num_keys = 0"),
+        ({"num_keys": 4, "width": 0}, "width of 0"),
+        ({"num_keys": 4, "dtype": "int32"}, "int32"),
+        ({"num_keys": 4, "apply": "later"}, "apply='later'"),
+        ({"num_keys": 4, "update": "sgd"}, "an update of type str"),
+        ({"num_keys": 4, "consistency": ps.ASP()}, "pile up"),
+        ({"num_keys": 4, "workers": -1}, "workers=-1"),
+    ],
+)
+def test_arguments_that_make_no_table_are_refused(
+    group: ps.LocalGroup, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ParameterServerError, match=message):
+        group.table("w", **arguments)
+
+
+def test_a_sparse_table_takes_keys_across_all_64_bits(group: ps.LocalGroup) -> None:
+    table = group.table("w", sparse=True, width=2, dtype="float64", update=ps.Add())
+    rng = np.random.default_rng(0)
+    keys = np.unique(np.append(rng.integers(0, 2**64, 5000, np.uint64), np.array([0, 2**63, 2**64 - 1], np.uint64)))
+    values = rng.normal(size=(len(keys), 2))
+    table.put(keys, values)
+    table.put(keys[::3], values[::3])
+    found, weights = table.weights()
+    assert (found == keys).all()
+    expected = values.copy()
+    expected[::3] += values[::3]
+    assert (weights == expected).all()
+    assert (table.get([1, int(keys[5])])[1] == expected[5]).all()
+    assert table.call("count") == len(keys)
+
+
+def test_functions_over_a_range_give_what_the_weights_give(group: ps.LocalGroup) -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=2000)
+    table = group.table("w", num_keys=2000, dtype="float64", update=ps.Add())
+    table.put(np.arange(2000), values)
+    assert table.norm() == pytest.approx(np.linalg.norm(values))
+    assert table.norm(1) == pytest.approx(np.abs(values).sum())
+    assert table.norm(np.inf) == np.abs(values).max()
+    assert table.quantile(0.25) == pytest.approx(np.quantile(values, 0.25))
+    order = np.argsort(-np.abs(values))[:5]
+    assert table.top_k(5) == [(int(k), values[k]) for k in order]
