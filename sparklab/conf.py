@@ -148,6 +148,11 @@ class Settings:
         ``spark.scheduler.mode``: how jobs of several threads share the executors.
     max_task_failures : int
         ``spark.task.maxFailures``: a task that fails this often fails its job.
+    heartbeat_interval_s : float
+        ``spark.executor.heartbeatInterval``: how often the driver asks each executor for a sign of life.
+    network_timeout_s : float or None
+        ``spark.network.timeout``: an executor that is silent for so long is given up; None means 10 s where the
+        executors are ours, 60 s on a cluster of somebody else's. One that uses the processor is not silent.
     locality_wait_s : float
         ``spark.locality.wait``: how long a task waits for the executor that holds its data.
     start_timeout_s : float
@@ -168,6 +173,8 @@ class Settings:
     storage_fraction: float = 0.5
     scheduler_mode: SchedulerMode = "FIFO"
     max_task_failures: int = 4
+    heartbeat_interval_s: float = 2.0
+    network_timeout_s: float | None = None
     locality_wait_s: float = 3.0
     start_timeout_s: float = 60.0
     executor_env: Mapping[str, str] = field(default_factory=dict)
@@ -236,6 +243,20 @@ def _wrong(key: str, text: str, expected: str) -> ConfError:
     return ConfError(f"reading the setting {key}", f"the value {text!r}", f"give {expected}")
 
 
+def _period(key: str, text: str) -> float:
+    value = time_s(key, text)
+    if value <= 0:
+        raise _wrong(key, text, "a time above 0, such as 2s or 500ms")
+    return value
+
+
+def _timeout(key: str, text: str) -> float:
+    value = time_s(key, text, "s")  # as in Spark, a bare number counts seconds here
+    if value <= 0:
+        raise _wrong(key, text, "a time above 0, such as 10s")
+    return value
+
+
 def _text(key: str, text: str) -> str:
     if not text:
         raise _wrong(key, text, "a text that is not empty")
@@ -291,6 +312,8 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str, str], Any]]]] = {
     "spark.memory.storageFraction": ("storage_fraction", _fraction),
     "spark.scheduler.mode": ("scheduler_mode", _choice("FIFO", "FAIR")),
     "spark.task.maxFailures": ("max_task_failures", _count),
+    "spark.executor.heartbeatInterval": ("heartbeat_interval_s", _period),
+    "spark.network.timeout": ("network_timeout_s", _timeout),
     "spark.locality.wait": ("locality_wait_s", time_s),
     "sparklab.allowMultipleContexts": ("allow_multiple_contexts", _flag),
     "sparklab.journal.dir": ("journal_dir", _text),

@@ -17,6 +17,7 @@ from distributed import Client, Worker, WorkerPlugin
 from sparklab import __version__
 from sparklab.cluster import compat, plugin
 from sparklab.cluster.backends import JOIN_S
+from sparklab.cluster.heartbeat import ATTACHED_TIMEOUT_S, Seat
 from sparklab.cluster.orders import Feed, OrderBook, TaskRunner, changes_of
 from sparklab.cluster.runner import DaskRunner, Lane
 from sparklab.conf import Settings
@@ -65,7 +66,8 @@ class AttachedBackend:
         self._runner: DaskRunner | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
-        self._numbers: dict[str, int] = {}  # address -> executor number
+        self._numbers: dict[str, tuple[int, int]] = {}  # address -> executor, epoch
+        self._network_timeout_s = settings.network_timeout_s or ATTACHED_TIMEOUT_S
         self._next = 0
         found = self._ask(compat.workers(self._client))
         self.slots = max(1, sum(worker.threads for worker in found))
@@ -105,6 +107,9 @@ class AttachedBackend:
             raise ClusterError("attaching to the Dask cluster", "it has no worker", "start workers, then try again")
         joining = [joined for worker in workers if (joined := self._join(worker.address)) is not None]
         concurrent.futures.wait(joining, JOIN_S)
+        self._runner.watch(
+            self._settings.heartbeat_interval_s, self._network_timeout_s, self._silent, on_back=self._back
+        )
         return self._runner
 
     def _check_versions(self) -> None:
@@ -135,17 +140,29 @@ class AttachedBackend:
             self._join(address)
             return
         with self._lock:
-            number = self._numbers.pop(address, None)
-        if number is not None:
-            assert self._runner is not None
-            self._runner.leave(number, 0, "lost, not by you")
+            number, epoch = self._numbers.pop(address, (-1, 0))
+        assert self._runner is not None
+        self._runner.leave(number, epoch, "lost, not by you")
+
+    def _silent(self, seat: Seat) -> None:
+        """The worker hangs. It is not ours to end: it is fenced off, and taken back empty when it answers again."""
+        assert self._runner is not None
+        self._runner.leave(seat.executor, seat.epoch, f"no sign of life for {self._network_timeout_s:g} s")
+
+    def _back(self, seat: Seat) -> None:
+        with self._lock:
+            if self._numbers.get(seat.address) != (seat.executor, seat.epoch):
+                return
+            self._numbers[seat.address] = (seat.executor, seat.epoch + 1)
+        assert self._runner is not None
+        self._runner.join(seat.executor, seat.epoch + 1, seat.address)
 
     def _join(self, address: str) -> concurrent.futures.Future[None] | None:
         with self._lock:
             if address in self._numbers:
                 return None
-            number = self._numbers[address] = self._next
-            self._next += 1
+            number, self._next = self._next, self._next + 1
+            self._numbers[address] = (number, 0)
         assert self._runner is not None
         return self._runner.join(number, 0, address)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sparklab.cluster.executor import Budgets
+from sparklab.cluster.heartbeat import LOCAL_TIMEOUT_S, Seat
 from sparklab.cluster.master import AddressMaster, LocalMaster, Master, ThreadsMaster
 from sparklab.cluster.orders import Feed, OrderBook, TaskRunner, changes_of
-from sparklab.cluster.resources import ExecutorPlan, find_resources, plan_executors
+from sparklab.cluster.resources import ExecutorPlan, cpu_s, find_resources, plan_executors
 from sparklab.cluster.threads import ThreadsRunner
 from sparklab.conf import Settings
 from sparklab.errors import ClusterError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sparklab.cluster")
 
+WORKING_SHARE: Final = 0.05  # of an interval on the processor: more than a process needs that only breathes
 JOIN_S: Final = 2.0  # how long a start waits for executors that are known and have not answered yet
 
 
@@ -126,6 +128,8 @@ class LocalBackend:
         self._lock = threading.Lock()
         self._early: list[ClusterEvent] = []  # heard before there was a runner
         self._by_user: set[tuple[int, int]] = set()
+        self._network_timeout_s = settings.network_timeout_s or LOCAL_TIMEOUT_S
+        self._cpu_s: dict[Seat, float] = {}
         self._stopping = False
 
     @property
@@ -160,7 +164,24 @@ class LocalBackend:
             joining = [joined for event in early if (joined := self._act(event)) is not None]
         # With all executors there, the first job fills its caches evenly, however short its tasks are.
         concurrent.futures.wait(joining, JOIN_S)
+        runner.watch(self._settings.heartbeat_interval_s, self._network_timeout_s, self._silent, self._is_working)
         return runner
+
+    def _silent(self, seat: Seat) -> None:
+        """The executor hangs: it is fenced off, killed and replaced."""
+        assert self._runner is not None
+        reason = f"no sign of life for {self._network_timeout_s:g} s"
+        self._runner.leave(seat.executor, seat.epoch, reason)
+        self._unreachable(seat.executor, seat.epoch)
+
+    def _is_working(self, seat: Seat) -> bool:
+        """Whether the executor's process has used the processor since this was asked before: one deep in C code has."""
+        assert self._cluster is not None
+        pid = next((e.pid for e in self._cluster.executors() if (e.number, e.epoch) == seat[:2]), None)
+        used_s = cpu_s(pid) if pid is not None else 0.0
+        before_s = self._cpu_s.get(seat, 0.0)
+        self._cpu_s = {seat: used_s} | {other: s for other, s in self._cpu_s.items() if other.executor != seat.executor}
+        return used_s - before_s > WORKING_SHARE * self._settings.heartbeat_interval_s
 
     def _lane_of(self, launch: m.Launch) -> Lane:
         # Nobody else uses a cluster of ours, so there is nobody to hide load from.

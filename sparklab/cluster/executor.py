@@ -422,6 +422,18 @@ class Executor:
     def remove_shuffle(self, shuffle: int) -> None:
         remove_shuffle(str(self.shuffle_directory), shuffle)
 
+    def forget_all(self) -> None:
+        """Nothing is held of what there was: blocks, shuffle files, stages; what runs ends soon and is not kept."""
+        running = self.current_task
+        if running is not None:
+            self.cancel([running])
+        self._stages.clear()
+        for rdd in {block[0] for block in self.blocks.blocks()}:
+            self.blocks.drop(rdd, None, "unpersisted")
+        self.blocks.drain_changes()
+        for path in self.shuffle_directory.iterdir():
+            path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Blocks, shuffle files and the directory are gone."""
         held.forget(self._tokens)

@@ -45,7 +45,8 @@ DROP: Final = "sparklab_drop"
 PEEK: Final = "sparklab_peek"
 MEET: Final = "sparklab_meet"
 BLOCK: Final = "sparklab_block"
-HANDLERS: Final = (RUN, RUN_IN_GANG, CANCEL, HELLO, READ, FORGET, DROP, PEEK, MEET, BLOCK)
+BEAT: Final = "sparklab_beat"
+HANDLERS: Final = (RUN, RUN_IN_GANG, CANCEL, HELLO, READ, FORGET, DROP, PEEK, MEET, BLOCK, BEAT)
 
 
 def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, Any]) -> None:
@@ -102,6 +103,8 @@ class ExecutorService:
 
     async def hello(self, executor: int, epoch: int) -> dict[str, Any]:
         """Who this is. On a cluster that somebody else runs, the driver gives the number now."""
+        if epoch > self.executor.epoch:  # the driver had given it up: nobody knows of what it holds
+            await asyncio.to_thread(self.executor.forget_all)
         self.executor.number, self.executor.epoch = executor, epoch
         return {
             "pid": os.getpid(),
@@ -111,6 +114,10 @@ class ExecutorService:
             "memory_bytes": self._memory_bytes,
             "cache_budget_bytes": self._budgets.cache_bytes,
         }
+
+    async def beat(self) -> int:
+        """A sign of life."""
+        return self.executor.epoch
 
     async def run(self, order: bytes) -> bytes:
         # In the worker's own task thread: work of the graph lane and of other clients takes its turn with ours.

@@ -78,6 +78,17 @@ def plan_executors(resources: Resources, settings: Settings, executors: int | No
     return ExecutorPlan(executors=executors, memory_bytes=memory, cache_bytes=cache, work_bytes=int(usable) - cache)
 
 
+def cpu_s(pid: int) -> float:
+    """Seconds that process `pid` has spent on processors; 0 where it cannot be known."""
+    import psutil
+
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
 def _groups(root: Path) -> Iterator[Path]:
     """Directories of the control groups that hold this process, from its own up to the mount."""
     for line in _read(root / "proc/self/cgroup").splitlines():

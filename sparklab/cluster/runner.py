@@ -7,12 +7,13 @@ import logging
 import pickle
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from distributed import Client
 
 from sparklab.cluster import compat, plugin
+from sparklab.cluster.heartbeat import Heartbeats, Seat
 from sparklab.cluster.orders import Feed, OrderBook, ended
 from sparklab.cluster.wire import StageOrder, TaskOrder, TaskReport
 from sparklab.errors import ClusterError
@@ -21,13 +22,6 @@ from sparklab.scheduler import messages as m
 logger = logging.getLogger("sparklab.cluster")
 
 Lane = Literal["direct", "graph"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Seat:
-    executor: int
-    epoch: int
-    address: str
 
 
 class DaskRunner:
@@ -62,8 +56,9 @@ class DaskRunner:
         self._on_unreachable = on_unreachable
         self._app = app
         self._lock = threading.Lock()  # guards the seats, which the reader of cluster events also changes
-        self._seats: dict[int, _Seat] = {}
-        self._futures: dict[int, Any] = {}  # task -> Dask future, in the graph lane
+        self._seats: dict[int, Seat] = {}
+        self._futures: dict[int, tuple[Seat, Any]] = {}  # task -> where it runs and its Dask future, in the graph lane
+        self._heartbeats: concurrent.futures.Future[None] | None = None
         self._closed = False
 
     # --- executors --------------------------------------------------------------------------------
@@ -83,7 +78,7 @@ class DaskRunner:
                 logger.warning("executor %d did not answer: %s", number, error)
             return
         with self._lock:
-            self._seats[number] = _Seat(number, epoch, address)
+            self._seats[number] = Seat(number, epoch, address)
         self._feed(
             m.ExecutorJoined(
                 executor=number,
@@ -105,12 +100,34 @@ class DaskRunner:
                 return
             del self._seats[number]
         self._feed(m.ExecutorGone(number, epoch, reason, by_user))
+        for where, future in list(self._futures.values()):
+            if where == seat:
+                future.cancel()
         compat.on_loop(self._client, self._forget_address(seat.address))
 
     async def _forget_address(self, address: str) -> None:
         compat.forget(self._client, address)
 
-    def seat(self, number: int, epoch: int) -> _Seat | None:
+    def watch(
+        self,
+        interval_s: float,
+        timeout_s: float,
+        on_silent: Callable[[Seat], None],
+        is_working: Callable[[Seat], bool] = lambda _: False,
+        on_back: Callable[[Seat], None] | None = None,
+    ) -> None:
+        """Executors are asked for signs of life from now on, as :class:`Heartbeats` says. Does not block."""
+        beats = Heartbeats(self._taken, self._beat, interval_s, timeout_s, on_silent, is_working, on_back)
+        self._heartbeats = compat.on_loop(self._client, beats.run())
+
+    def _taken(self) -> list[Seat]:
+        with self._lock:
+            return list(self._seats.values())
+
+    async def _beat(self, seat: Seat) -> None:
+        await self._call(seat.address, plugin.BEAT, {})
+
+    def seat(self, number: int, epoch: int) -> Seat | None:
         with self._lock:
             seat = self._seats.get(number)
         return seat if seat is not None and seat.epoch == epoch else None
@@ -146,7 +163,7 @@ class DaskRunner:
         handler = plugin.RUN if launch.gang is None else plugin.RUN_IN_GANG
         compat.on_loop(self._client, self._run(seat, stage, tasks, data, handler))
 
-    async def _run(self, seat: _Seat, stage: StageOrder, tasks: list[TaskOrder], data: bytes, handler: str) -> None:
+    async def _run(self, seat: Seat, stage: StageOrder, tasks: list[TaskOrder], data: bytes, handler: str) -> None:
         while True:
             try:
                 answer = await self._call(seat.address, handler, {"order": data})
@@ -161,11 +178,11 @@ class DaskRunner:
             stage = _without_parts(stage)
             data = pickle.dumps((stage, tasks), protocol=5)
 
-    def _unreachable(self, seat: _Seat, error: BaseException) -> None:
+    def _unreachable(self, seat: Seat, error: BaseException) -> None:
         self.leave(seat.executor, seat.epoch, f"its connection broke ({type(error).__name__})")
         self._on_unreachable(seat.executor, seat.epoch)
 
-    def _submit(self, seat: _Seat, stage: StageOrder, data: bytes, task: int) -> None:
+    def _submit(self, seat: Seat, stage: StageOrder, data: bytes, task: int) -> None:
         future = self._client.submit(
             plugin.run_in_graph,
             self._app,
@@ -176,12 +193,12 @@ class DaskRunner:
             pure=False,
             retries=0,
         )
-        self._futures[task] = future
+        self._futures[task] = (seat, future)
         future.add_done_callback(  # type: ignore[no-untyped-call]
             lambda done: self._graph_done(seat, stage.stage, task, done)
         )
 
-    def _graph_done(self, seat: _Seat, stage: int, task: int, future: Any) -> None:
+    def _graph_done(self, seat: Seat, stage: int, task: int, future: Any) -> None:
         self._futures.pop(task, None)
         if future.status == "finished":
             # The handle is gathered and released at once: Dask holds nothing that it could bring back.
@@ -190,7 +207,7 @@ class DaskRunner:
         elif not self._closed and self.seat(seat.executor, seat.epoch) is not None:
             self._feed(m.TaskEnded(task, seat.executor, seat.epoch, m.Lost(f"its Dask task is {future.status}")))
 
-    def _report(self, seat: _Seat, stage: int, answer: bytes) -> int:
+    def _report(self, seat: Seat, stage: int, answer: bytes) -> int:
         """The scheduler is told; returns of how many tasks."""
         reports: list[TaskReport] = pickle.loads(answer)
         reports = [self._book.answer(report, stage, seat.executor, seat.epoch) for report in reports]
@@ -232,7 +249,9 @@ class DaskRunner:
 
     def close(self) -> None:
         self._closed = True
-        for future in list(self._futures.values()):
+        if self._heartbeats is not None:
+            self._heartbeats.cancel()
+        for _, future in list(self._futures.values()):
             future.cancel()
         self._futures.clear()
 

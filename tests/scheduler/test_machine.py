@@ -229,6 +229,26 @@ def test_a_stale_fetch_failure_removes_nothing() -> None:
     assert world.finished == {0: None}
 
 
+def test_what_a_fenced_incarnation_says_late_books_nothing() -> None:
+    world = World(1)
+    _, _, reduced = lineage()
+    job = world.submit(reduced)
+    task_id = min(world.launched)
+    launch, task = world.launched[task_id]
+    world.lose(0)
+    world.join(0)
+    seen = len(world.facts)
+    output = MapOutput(reduced.spec.shuffle_id, task.partition, "file", 5, 1)
+    change = m.BlockChange("stored", 7, 0, "memory", 10)
+    world.send(m.TaskEnded(task_id, launch.executor, launch.epoch, m.Succeeded(output), changes=[change]))
+    world.send(m.BlocksChanged(launch.executor, launch.epoch, [change]))
+    assert len(world.facts) == seen
+    assert world.scheduler.outputs.shuffles[reduced.spec.shuffle_id].missing() == [0, 1, 2]
+    assert not world.scheduler.blocks.is_cached(7, 0)
+    world.run()
+    assert world.finished == {job: None}
+
+
 def test_an_executor_lost_in_the_result_stage_reruns_its_map_outputs_alone() -> None:
     world = World()
     _, _, reduced = lineage()
