@@ -10,6 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Final, TypeAlias
 
+from sparklab.events.training import (
+    LearningRateChanged,
+    LossReported,
+    ShardTakenOver,
+    TauChanged,
+    TrainingEnded,
+    TrainingPaused,
+    TrainingResumed,
+    TrainingStarted,
+    WorkerClocks,
+)
+
 LABEL_LIMIT: Final = 200
 
 
@@ -268,6 +280,8 @@ Fact: TypeAlias = (
     ContextStarted | ContextStopped | ExecutorAdded | ExecutorLost | ScopeOpened | ScopeClosed
     | JobStarted | JobEnded | StageStarted | StageEnded | TaskStarted | TaskEnded
     | RddPersisted | RddUnpersisted | BlockStored | BlockRemoved | MapOutputStored | MapOutputLost
+    | TrainingStarted | TrainingEnded | LossReported | WorkerClocks | TauChanged | LearningRateChanged
+    | TrainingPaused | TrainingResumed | ShardTakenOver
     | Warned | FactsDropped
 )  # fmt: skip
 
@@ -277,6 +291,8 @@ KINDS: Final[dict[str, type[Any]]] = {
         ContextStarted, ContextStopped, ExecutorAdded, ExecutorLost, ScopeOpened, ScopeClosed,
         JobStarted, JobEnded, StageStarted, StageEnded, TaskStarted, TaskEnded,
         RddPersisted, RddUnpersisted, BlockStored, BlockRemoved, MapOutputStored, MapOutputLost,
+        TrainingStarted, TrainingEnded, LossReported, WorkerClocks, TauChanged, LearningRateChanged,
+        TrainingPaused, TrainingResumed, ShardTakenOver,
         Warned, FactsDropped,
     )
 }  # fmt: skip

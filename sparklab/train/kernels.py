@@ -98,8 +98,7 @@ def adagrad(
             w = state[i, 0]
             a = state[i, 1]
             if touched is not None:
-                w = shrunk(w, np.float32(now - touched[i]) * rate32 / np.float32(math.sqrt(a)), l1, l2)
-                touched[i] = now
+                w = shrunk(w, owed(touched, i, now) * rate32 / np.float32(math.sqrt(a)), l1, l2)
             weight[k] = w
             square[k] = a
             margin += w if values is None else w * values[start + k]
@@ -138,9 +137,20 @@ def adagrad(
 
 
 @inlined
+def owed(touched: Any, i: Any, now: Any) -> Any:
+    """Rows for which coordinate `i` has not been shrunk yet, as float32; from now on it has."""
+    before = touched[i]
+    if now <= before:
+        return _ZERO  # another thread, which is ahead, has been here
+    touched[i] = now
+    return np.float32(now - before)
+
+
+@inlined
 def shrunk(weight: Any, step: Any, l1: Any, l2: Any) -> Any:
     """`weight` after a proximal step of length `step` for ``l1 |w| + l2/2 w**2``."""
-    size = abs(weight) * np.float32(math.exp(-step * np.float32(l2))) - step * np.float32(l1)
+    kept = _ONE if l2 == _ZERO else np.float32(math.exp(-step * l2))
+    size = abs(weight) * kept - step * l1
     if size <= _ZERO:
         return _ZERO
     return size if weight > _ZERO else -size
@@ -162,8 +172,7 @@ def sgd(
         for k in range(start, end):
             i = indices[k]
             if touched is not None:
-                state[i, 0] = shrunk(state[i, 0], np.float32(now - touched[i]) * rate32, l1, l2)
-                touched[i] = now
+                state[i, 0] = shrunk(state[i, 0], owed(touched, i, now) * rate32, l1, l2)
             margin += state[i, 0] if values is None else state[i, 0] * values[k]
         g, small = residual(margin, labels[row])
         loss += max(-margin, _ZERO) if labels[row] > _ZERO else max(margin, _ZERO)

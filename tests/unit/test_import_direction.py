@@ -55,7 +55,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"sources", "scopes", "executors", "labels", "sharing", "checkpoints"},
     "doctor": LEAVES | {"cluster", "context"},
     "datasets": LEAVES | {"rdd"},
-    "train": LEAVES | {"events", "rdd", "context"},
+    "train": LEAVES | {"events", "storage", "rdd", "ps", "broadcast", "context"},
+    # The laboratory drives the parameter server's state machines and real gradients under virtual time.
+    "simulate": LEAVES | {"events", "scheduler", "ps", "train", "datasets"},
     # The notebook folds facts and sends commands; it never reaches into a stage, a shuffle or the cluster.
     "jupyter": LEAVES | {"events", "storage", "rdd", "scopes", "context", "doctor"},
     "testing": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "context", "faults"},

@@ -1,0 +1,78 @@
+"""The facts of a training run: what it is, how its loss and its workers' clocks go, what a hand changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStarted:
+    run: int  # unique in the driver's process
+    label: str  # "ps, SSP(4), adagrad": bounded
+    strategy: str  # "gradient" | "bismarck" | "hogwild" | "ps" | "large-batch" | ...
+    workers: int
+    has_tau: bool  # whether there is a staleness bound to move
+    tau: int  # clocks a worker may be ahead of the slowest; -1: no bound
+    lr: float
+    rows: int  # -1 where they are not counted beforehand
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingEnded:
+    run: int
+    status: str  # "finished" | "stopped" | "diverged" | "failed"
+    loss: float  # the last, mean log loss in nats; -1 where there is none
+    updates: int
+    wall_s: float
+    error: str  # first line, "" where none
+
+
+@dataclass(frozen=True, slots=True)
+class LossReported:
+    run: int
+    clock: int  # completed by the slowest worker; passes over the data where there are no clocks
+    updates: int  # rows learnt from so far
+    loss: float  # mean log loss in nats of the rows since the last report; -1: no finite number
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerClocks:
+    run: int
+    clocks: tuple[int, ...]  # completed, worker by worker
+    waiting: tuple[int, ...]  # 1 where the worker waits for slower ones
+    # time each worker has waited for slower ones so far, in thousandths of the time since it began
+    waited_permille: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TauChanged:
+    run: int
+    before: int  # -1: no bound
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class LearningRateChanged:
+    run: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPaused:
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResumed:
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTakenOver:
+    """A training worker's rows were read again, from cache or lineage, because where they had been is gone."""
+
+    run: int
+    worker: int
+    executor: int  # that has them now

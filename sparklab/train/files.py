@@ -1,0 +1,79 @@
+"""Rows from text: libsvm lines (``label index:value ...``) and CSV lines (``label,value,value,...``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+
+from sparklab.train.errors import TrainingInputError
+
+Format: TypeAlias = Literal["auto", "libsvm", "csv"]
+CSV_ENDINGS: Final = (".csv", ".csv.gz", ".csv.bz2", ".csv.xz", ".csv.zst", ".csv.lz4")
+Record: TypeAlias = tuple[float, tuple[Any, Any]]
+
+
+def format_of(path: str, asked: Format) -> Literal["libsvm", "csv"]:
+    """The format of the file(s) at `path`: what was asked for, else by the ending."""
+    if asked == "auto":
+        return "csv" if path.rstrip("*/").endswith(CSV_ENDINGS) else "libsvm"
+    return asked
+
+
+def parsed(kind: Literal["libsvm", "csv"], zero_based: bool) -> Callable[[int, Iterable[str]], Iterator[Record]]:
+    """A function of a partition's index and lines that yields ``(label, (indices, values))``. Travels to executors."""
+    parse = _csv if kind == "csv" else _libsvm_of(0 if zero_based else 1)
+
+    def records(partition: int, lines: Iterable[str]) -> Iterator[Record]:
+        for number, line in enumerate(lines):
+            if not line.strip() or line.startswith("#"):
+                continue
+            try:
+                yield parse(line)
+            except (ValueError, IndexError) as error:
+                if isinstance(error, TrainingInputError):
+                    raise
+                if kind == "csv" and number == 0 and not _has_number(line):
+                    continue  # the header of a file
+                raise TrainingInputError(
+                    f"reading line {number} of partition {partition} as {kind}",
+                    f"{line[:80]!r} ({error})",
+                    'write "label index:value ..." (libsvm) or "label,value,value,..." (csv), or set file_format',
+                ) from error
+
+    return records
+
+
+def _libsvm_of(base: int) -> Callable[[str], Record]:
+    def parse(line: str) -> Record:
+        label, *entries = line.split("#", 1)[0].split()
+        pairs = [entry.split(":") for entry in entries if not entry.startswith("qid:")]
+        indices = np.array([int(index) for index, _ in pairs], np.int64) - base
+        if base and len(indices) and indices.min() < 0:
+            raise TrainingInputError(
+                "reading libsvm lines",
+                f"index 0 in {line[:80]!r}, where the format counts from 1",
+                "set zero_based=True where the file counts from 0",
+            )
+        return float(label), (indices, np.array([float(value) for _, value in pairs], np.float32))
+
+    return parse
+
+
+def _csv(line: str) -> Record:
+    label, *cells = line.split(",")
+    values = np.array([float(cell) if cell.strip() else 0.0 for cell in cells], np.float32)
+    (at,) = np.nonzero(values)
+    return float(label), (at, values[at])
+
+
+def _has_number(line: str) -> bool:
+    """Whether any cell of `line` is a number: a header has none."""
+    for cell in line.split(","):
+        try:
+            float(cell)
+        except ValueError:
+            continue
+        return True
+    return False

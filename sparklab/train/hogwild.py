@@ -1,0 +1,138 @@
+"""HOGWILD: threads update one array of weights in shared memory, without locks, in kernels that release the GIL."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Final, Literal
+
+import numpy as np
+
+from sparklab.train import locks
+from sparklab.train.blocks import Rows
+from sparklab.train.errors import TrainingInputError
+from sparklab.train.optimizers import AdaGrad, Optimizer, make_optimizer
+from sparklab.train.problem import Problem, Weights
+from sparklab.train.session import Session
+
+LOOK_EVERY_ROWS: Final = 16_384  # one or two milliseconds; a hand's change acts after these
+REPORT_EVERY_S: Final = 0.05
+
+Variant = Literal["lock-free", "locked", "round-robin"]
+
+
+class Hogwild:
+    """Threads of this process learn from their rows at the same time and overwrite each other now and then.
+
+    With one thread this is plain online learning, row by row. `variant` is for comparison: one spinlock around each
+    row, or threads that take turns.
+
+    Source: Niu, Recht, Re, Wright, "HOGWILD!", NIPS'11, algorithm 1; the variants: section 6.
+    """
+
+    def __init__(self, variant: Variant = "lock-free") -> None:
+        self.name = "hogwild" if variant == "lock-free" else f"hogwild-{variant}"
+        self._variant = variant
+
+    def train(self, problem: Problem, session: Session) -> Weights:
+        rows = problem.source.local(problem.positive)
+        if problem.shuffle:
+            rows = rows.shuffled(problem.seed)
+        optimizer = make_optimizer(problem.optimizer, problem.dimension, problem.bias, problem.penalty)
+        threads = max(1, min(problem.workers or os.cpu_count() or 1, len(rows)))
+        if self._variant != "lock-free" and not (isinstance(optimizer, AdaGrad) and not problem.penalty):
+            raise TrainingInputError(
+                f"training with strategy={self.name!r}",
+                f"optimizer={optimizer.name!r}" + (" and a penalty" if problem.penalty else ""),
+                'compare with optimizer="adagrad" and l1=l2=0',
+            )
+        team = Team(rows, optimizer, threads, problem.bias, self._variant)
+        for epoch in range(problem.epochs):
+            if not team.epoch(session, epoch, problem):
+                break
+        return optimizer.weights(session.lr, team.seen)
+
+
+class Team:
+    """Threads that share rows and an optimiser's state."""
+
+    def __init__(self, rows: Rows, optimizer: Optimizer, threads: int, bias: bool, variant: Variant) -> None:
+        self.seen = 0  # rows learnt from by all
+        self._rows = rows
+        self._optimizer = optimizer
+        self._threads = threads
+        self._bias = bias
+        self._variant = variant
+        self._lock = threading.Lock()
+        self._loss = 0.0
+        self._loss_rows = 0
+
+    def epoch(self, session: Session, epoch: int, problem: Problem) -> bool:
+        """Every row has been learnt from once more. False where a hand has stopped it on the way."""
+        words = np.zeros(2 + self._threads, np.int64)
+        bounds = [i * len(self._rows) // self._threads for i in range(self._threads + 1)]
+        go_on = [True] * self._threads
+        halt = threading.Event()
+        errors: list[BaseException] = []
+
+        def work(thread: int) -> None:
+            try:
+                go_on[thread] = self._work(session, words, thread, bounds[thread], bounds[thread + 1], halt)
+            except BaseException as error:
+                errors.append(error)
+                halt.set()
+            finally:
+                if self._variant == "round-robin":
+                    locks.leave(words, thread, self._threads)
+
+        team = [threading.Thread(target=work, args=(i,), name=f"sparklab-hogwild-{i}") for i in range(self._threads)]
+        for thread in team:
+            thread.start()
+        try:
+            while any(thread.is_alive() for thread in team):
+                next(thread for thread in team if thread.is_alive()).join(REPORT_EVERY_S)
+                self._report(session, epoch, problem, last=False)
+        finally:
+            halt.set()
+            for thread in team:
+                thread.join()
+        if errors:
+            raise errors[0]
+        self._report(session, epoch + 1, problem, last=True)
+        return all(go_on)
+
+    def _work(
+        self, session: Session, words: np.ndarray, thread: int, first: int, last: int, halt: threading.Event
+    ) -> bool:
+        learn = self._learner(words, thread)
+        for at in range(first, last, LOOK_EVERY_ROWS):
+            if halt.is_set() or not session.proceed():
+                return False
+            stop = min(at + LOOK_EVERY_ROWS, last)
+            loss = learn(session.lr, at, stop, self.seen)
+            with self._lock:
+                self._loss += loss
+                self._loss_rows += stop - at
+                self.seen += stop - at
+        return True
+
+    def _learner(self, words: np.ndarray, thread: int) -> Callable[[float, int, int, int], float]:
+        rows, state = self._rows, self._optimizer.state
+        data = (rows.indptr, rows.indices, rows.values, rows.labels, state, self._bias)
+        if self._variant == "locked":
+            return lambda lr, first, last, seen: float(locks.locked_adagrad(*data, lr, words, first, last))
+        if self._variant == "round-robin":
+            return lambda lr, first, last, seen: float(
+                locks.turned_adagrad(*data, lr, words, thread, self._threads, first, last)
+            )
+        return lambda lr, first, last, seen: self._optimizer.learn(rows, lr, first, last, seen, self._threads)
+
+    def _report(self, session: Session, clock: int, problem: Problem, last: bool) -> None:
+        with self._lock:
+            loss, count = self._loss, self._loss_rows
+            self._loss, self._loss_rows = 0.0, 0
+            seen = self.seen
+        if count:
+            weights = lambda: self._optimizer.weights(session.lr, seen)  # noqa: E731 - asked for now and then
+            session.report(loss / count, seen, clock, weights, last)

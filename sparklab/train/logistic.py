@@ -1,0 +1,427 @@
+"""SparseLogisticRegression: scikit-learn's interface, one argument that chooses how it is trained."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import threading
+import time
+import warnings
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sparklab.errors import SparklabError
+from sparklab.events.facts import bounded
+from sparklab.events.training import TrainingEnded, TrainingStarted
+from sparklab.train import batch
+from sparklab.train.blocks import Policy, Rows
+from sparklab.train.errors import DivergedWarning, NotFittedError, TrainingInputError
+from sparklab.train.files import Format
+from sparklab.train.optimizers import Penalty, make_optimizer
+from sparklab.train.problem import Problem
+from sparklab.train.session import Divergence, Session, TrainingHandle, Weights
+from sparklab.train.sources import MatrixSource, Reading, active_context, features_of, source_of, two_classes
+from sparklab.train.strategies import make_strategy
+
+WAIT_STEP_S: Final = 0.1  # a wait without a limit cannot be interrupted on every platform
+
+
+class SparseLogisticRegression:
+    """Two-class logistic regression for sparse rows, up to 2**32 features, trained in one of many ways.
+
+    It minimises ``mean log loss + l1 |w| + l2/2 |w|**2``; the intercept is not penalised. Works in scikit-learn's
+    ``Pipeline``, ``cross_val_score``, ``clone`` and ``GridSearchCV``. The constructor only stores its arguments. Not
+    thread-safe, except for what :meth:`start` returns.
+
+    Parameters
+    ----------
+    strategy : str
+        ``hogwild`` (default): threads of this process on shared weights, lock-free; with ``workers=1`` plain online
+        learning. ``hogwild-locked``, ``hogwild-round-robin``: its slower rivals. ``gradient``: full-batch steps on
+        the RDD with treeAggregate. ``bismarck``: SGD as a user-defined aggregate. ``large-batch``: synchronous, the
+        rate scaled with the workers and warmed up. ``ps``: workers around a parameter server, with `consistency`.
+    consistency : BSP or SSP or ASP, optional
+        Of strategy ``ps``; default ``SSP(4)``.
+    optimizer : str
+        ``adagrad``, ``sgd``, ``ftrl``; ``auto`` is FTRL-proximal where something is penalised, else AdaGrad.
+        ``gradient`` and ``large-batch`` always take plain (proximal) steps.
+    l1, l2 : float
+        Both at once are an elastic net.
+    lr : float
+        The learning rate.
+    epochs : int
+        Passes over the rows.
+    batch_size : int
+        Rows a step of strategies ``ps`` and ``large-batch``.
+    workers : int, optional
+        Threads, or partitions; default: one a core, or the partitions that there are.
+    servers, replicas : int
+        Of strategy ``ps``.
+    n_features : int, optional
+        D; indices are below it. Default: the columns of a matrix, else the highest index + 1.
+    fit_intercept : bool
+    shuffle : bool
+        Whether rows held in this process are put into a random order first. RDDs are taken as they come.
+    nonfinite : str
+        NaN and infinity: ``raise``, ``drop`` the row, or take them for ``zero``.
+    file_format, zero_based
+        Of files given by path: ``auto`` (by ending), ``libsvm``, ``csv``; whether libsvm indices begin with 0.
+    random_state : int, optional
+
+    Attributes
+    ----------
+    coef_ : float64[1, D]
+    intercept_ : float64[1]
+    classes_ : ndarray of 2
+    n_features_in_, n_iter_ : int
+    loss_curve_ : list of Point
+        (seconds, rows learnt from, clock, mean log loss).
+    status_ : str
+        ``finished``, ``stopped`` or ``diverged``.
+    handle_ : TrainingHandle
+        Of the newest run, from its first moment: another thread may steer a blocking ``fit`` through it.
+
+    Examples
+    --------
+    >>> from sparklab.datasets import adclick
+    >>> clicks = adclick(rows=20_000, dimension=2**18)
+    >>> features, labels = clicks.csr()
+    >>> model = SparseLogisticRegression(workers=1, random_state=0).fit(features, labels)
+    >>> model.predict(features[:3]).tolist() == model.predict_proba(features[:3])[:, 1].round().tolist()
+    True
+
+    Source: Li et al. 2014, section 5.1 (sparse logistic regression); the strategies name theirs.
+    """
+
+    _estimator_type = "classifier"
+    coef_: npt.NDArray[np.float64]
+    intercept_: npt.NDArray[np.float64]
+    classes_: npt.NDArray[Any]
+
+    def __init__(
+        self,
+        strategy: str = "hogwild",
+        *,
+        consistency: Any = None,
+        optimizer: str = "auto",
+        l1: float = 0.0,
+        l2: float = 0.0,
+        lr: float = 0.1,
+        epochs: int = 10,
+        batch_size: int = 1024,
+        workers: int | None = None,
+        servers: int = 1,
+        replicas: int = 0,
+        n_features: int | None = None,
+        fit_intercept: bool = True,
+        shuffle: bool = True,
+        nonfinite: Policy = "raise",
+        file_format: Format = "auto",
+        zero_based: bool = False,
+        random_state: int | None = None,
+    ) -> None:
+        self.strategy = strategy
+        self.consistency = consistency
+        self.optimizer = optimizer
+        self.l1 = l1
+        self.l2 = l2
+        self.lr = lr
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.workers = workers
+        self.servers = servers
+        self.replicas = replicas
+        self.n_features = n_features
+        self.fit_intercept = fit_intercept
+        self.shuffle = shuffle
+        self.nonfinite = nonfinite
+        self.file_format = file_format
+        self.zero_based = zero_based
+        self.random_state = random_state
+
+    # --- scikit-learn's parameters ----------------------------------------------------------------
+
+    @classmethod
+    def _names(cls) -> list[str]:
+        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments, as they are now."""
+        return {name: getattr(self, name) for name in self._names()}
+
+    def set_params(self, **params: Any) -> Self:
+        """The arguments named are changed; a ``fit`` that runs in another thread takes a new `lr` at once.
+
+        Raises
+        ------
+        ValueError
+            There is no argument of that name.
+        """
+        known = self._names()
+        for name, value in params.items():
+            if name not in known:
+                raise TrainingInputError(
+                    f"set_params({name}=...)", f"Invalid parameter {name!r}", f"it has {', '.join(known)}"
+                )
+            setattr(self, name, value)
+        running = getattr(self, "handle_", None)
+        if "lr" in params and running is not None and running.status in ("running", "paused"):
+            running.lr = params["lr"]
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        from importlib import import_module
+
+        utils = import_module("sklearn.utils")
+        tags = utils.Tags(
+            estimator_type="classifier",
+            target_tags=utils.TargetTags(required=True),
+            classifier_tags=utils.ClassifierTags(multi_class=False),
+            input_tags=utils.InputTags(sparse=True, allow_nan=False),
+        )
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The handle of a run belongs to the process that trains.
+        return {name: value for name, value in self.__dict__.items() if name != "handle_"}
+
+    def __repr__(self) -> str:
+        defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
+        changed = [f"{name}={v!r}" for name, v in self.get_params().items() if v is not defaults[name]]
+        return f"SparseLogisticRegression({', '.join(changed)})"
+
+    # --- learning ---------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """It has learnt from all rows; blocks, and returns itself. An interrupt stops the run and is passed on.
+
+        Parameters
+        ----------
+        X : RDD, sparse matrix, array, str or list of str
+            An RDD of ``(label, features)``, with features as ``(indices, values)``, ``{index: value}``, a sparse row
+            or a sequence of numbers; an RDD of blocks ``(labels, indptr, indices, values or None)``; a matrix; or the
+            paths of libsvm or CSV files (label first), read by the active context's executors where there is one.
+        y : array, optional
+            Labels of a matrix's rows: two distinct values, numbers or strings.
+
+        Raises
+        ------
+        TrainingInputError
+            The rows or the arguments do not fit; a ValueError.
+
+        Warns
+        -----
+        DivergedWarning
+            The loss ran away: the run was stopped, the last good weights are kept.
+        """
+        handle = self.start(X, y)
+        try:
+            while handle.status in ("running", "paused"):
+                handle._ended.wait(WAIT_STEP_S)
+        except KeyboardInterrupt:
+            handle.stop()
+            raise
+        handle.result()
+        if self.status_ == "diverged":
+            warnings.warn(self._said, DivergedWarning, stacklevel=2)
+        return self
+
+    def start(self, X: Any, y: Any = None) -> TrainingHandle:
+        """Training goes on in the background; returns at once with the handle that steers it.
+
+        Arguments are checked now, rows in the background; what is wrong with those, ``result()`` raises.
+        """
+        self._check()
+        strategy = make_strategy(self)
+        context = active_context()
+        label = bounded(f"{strategy.name}, {self._optimizer_name()}, lr {self.lr:g}")
+        bus = None if context is None else context.bus
+        handle = TrainingHandle(label, self.lr, getattr(strategy, "tau", None), bus)
+        self.handle_ = handle
+        thread = threading.Thread(
+            target=self._run, args=(X, y, strategy, handle), name=f"sparklab-training-{handle.number}", daemon=True
+        )
+        thread.start()
+        return handle
+
+    def _optimizer_name(self) -> str:
+        if self.strategy in ("gradient", "large-batch"):
+            return "sgd"
+        return ("ftrl" if self.l1 or self.l2 else "adagrad") if self.optimizer == "auto" else self.optimizer
+
+    def _run(self, X: Any, y: Any, strategy: Any, handle: TrainingHandle) -> None:
+        session = Session(handle)
+        began_s = time.monotonic()
+        source = None
+        status, error = "failed", None
+        try:
+            source = source_of(X, y, self._reading())
+            survey = source.survey()
+            problem = Problem(
+                source=source, rows=survey.rows, dimension=survey.dimension, positive=survey.classes[1],
+                bias=self.fit_intercept, penalty=Penalty(self.l1, self.l2), optimizer=self.optimizer,
+                epochs=self.epochs, batch_size=self.batch_size, workers=self.workers, seed=self.random_state,
+                shuffle=self.shuffle,
+            )  # fmt: skip
+            self._begun(handle, strategy, survey.rows, survey.dimension)
+            status, weights = self._trained(strategy, problem, session)
+            self._learnt(weights, survey.classes, survey.dimension, handle, status)
+        except BaseException as found:
+            error = found
+        finally:
+            if source is not None:
+                source.forget()
+            self._over(handle, status, error, time.monotonic() - began_s)
+
+    def _trained(self, strategy: Any, problem: Problem, session: Session) -> tuple[str, Weights]:
+        try:
+            weights = strategy.train(problem, session)
+            if not np.isfinite(weights).all():
+                raise Divergence
+        except Divergence:
+            kept = session.good
+            kept_as = "there were no good weights to keep: all are 0"
+            if kept is not None:
+                kept_as = f"the last good weights were kept, with a mean loss of {session.good_loss:.4f}"
+            self._said = str(
+                SparklabError(
+                    f"training ({session.handle.label})",
+                    f"the loss ran away (to {session.handle.loss:.4g}) after {len(session.handle.history)} reports",
+                    f"lower lr (it was {session.lr:g}), scale the features, or lower tau; {kept_as}",
+                )
+            )
+            return "diverged", problem.initial() if kept is None else kept
+        return ("stopped" if session.stopping else "finished"), weights
+
+    def _begun(self, handle: TrainingHandle, strategy: Any, rows: int, dimension: int) -> None:
+        tau = getattr(strategy, "tau", None)
+        handle._publish(
+            TrainingStarted(
+                handle.number, handle.label, strategy.name, self.workers or 0, tau is not None,
+                int(tau) if tau is not None and math.isfinite(tau) else -1, self.lr, rows, dimension,
+            )
+        )  # fmt: skip
+
+    def _over(self, handle: TrainingHandle, status: str, error: BaseException | None, wall_s: float) -> None:
+        last = handle.history[-1] if handle.history else None
+        loss = last.loss if last is not None and math.isfinite(last.loss) else -1.0
+        said = "" if error is None else bounded(str(error).split("\n", 1)[0] or type(error).__name__)
+        handle._publish(TrainingEnded(handle.number, status, loss, last.updates if last else 0, wall_s, said))
+        handle._end(status, self, error)
+
+    def _learnt(
+        self, weights: Weights, classes: tuple[Any, Any], dimension: int, handle: TrainingHandle, status: str
+    ) -> None:
+        self.classes_ = np.array(classes)
+        self.coef_ = weights[:-1].astype(np.float64).reshape(1, -1)
+        self.intercept_ = weights[-1:].astype(np.float64) if self.fit_intercept else np.zeros(1)
+        self.n_features_in_ = dimension
+        self.n_iter_ = max(1, handle.clock)
+        self.loss_curve_ = list(handle.history)
+        self.status_ = status
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+        """It has learnt once from the rows of a matrix, going on from what it knows; blocks. One thread, in order.
+
+        Parameters
+        ----------
+        X, y
+            A matrix and its labels.
+        classes : array, optional
+            Both labels; needed at the first call where `y` shows only one of them.
+        """
+        self._check()
+        if not hasattr(self, "_online"):
+            reading = self._reading()
+            source = MatrixSource(X, y, reading)
+            found = np.unique(np.asarray(y)) if classes is None else np.unique(np.asarray(classes))
+            self.classes_ = np.array(two_classes(found, "reading the classes of the first partial_fit"))
+            self.n_features_in_ = reading.dimension or int(X.shape[1])
+            penalty = Penalty(self.l1, self.l2)
+            self._online = make_optimizer(self.optimizer, self.n_features_in_, self.fit_intercept, penalty)
+            self._online_rows = 0
+        else:
+            source = MatrixSource(X, y, Reading(self.n_features_in_, self.nonfinite))
+        strange = np.setdiff1d(np.asarray(y), self.classes_)
+        if len(strange):
+            raise TrainingInputError(
+                "partial_fit", f"label {strange[0].item()!r}", f"the classes are {self.classes_.tolist()}: name all at first"
+            )
+        rows = source.local(self.classes_[1])
+        self._online.learn(rows, self.lr, 0, len(rows), self._online_rows, 1)
+        self._online_rows += len(rows)
+        weights = self._online.weights(self.lr, self._online_rows)
+        self.coef_ = weights[:-1].astype(np.float64).reshape(1, -1)
+        self.intercept_ = weights[-1:].astype(np.float64)
+        return self
+
+    def _reading(self) -> Reading:
+        return Reading(self.n_features, self.nonfinite, self.file_format, self.zero_based)
+
+    def _check(self) -> None:
+        wrong = [
+            (name, value, wanted)
+            for name, value, good, wanted in (
+                ("lr", self.lr, self.lr > 0 and math.isfinite(self.lr), "a finite number above 0"),
+                ("l1", self.l1, self.l1 >= 0 and math.isfinite(self.l1), "a finite number, not negative"),
+                ("l2", self.l2, self.l2 >= 0 and math.isfinite(self.l2), "a finite number, not negative"),
+                ("epochs", self.epochs, self.epochs >= 1, "1 or more"),
+                ("batch_size", self.batch_size, self.batch_size >= 1, "1 or more"),
+                ("workers", self.workers, self.workers is None or self.workers >= 1, "1 or more, or None"),
+                ("n_features", self.n_features, self.n_features is None or self.n_features >= 1, "1 or more, or None"),
+                ("nonfinite", self.nonfinite, self.nonfinite in ("raise", "drop", "zero"), "raise, drop or zero"),
+            )
+            if not good
+        ]
+        for name, value, wanted in wrong:
+            raise TrainingInputError("training a SparseLogisticRegression", f"{name}={value!r}", f"give {wanted}")
+
+    # --- predicting -------------------------------------------------------------------------------
+
+    def decision_function(self, X: Any) -> npt.NDArray[np.float64]:
+        """``x . w + intercept`` of each row of a matrix: float64[n]; blocks.
+
+        Raises
+        ------
+        NotFittedError
+            Nothing has been learnt yet.
+        """
+        if not hasattr(self, "coef_"):
+            raise NotFittedError("predicting", "this SparseLogisticRegression is not fitted yet", "call fit first")
+        columns = getattr(X, "shape", (0, self.n_features_in_))
+        if len(columns) == 2 and columns[1] != self.n_features_in_:
+            raise TrainingInputError(
+                "predicting",
+                f"X has {columns[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} features",
+                "give as many columns as it was fitted with",
+            )
+        rows: Rows = features_of(X, self.nonfinite, self.n_features_in_)
+        out = np.empty(len(rows), np.float64)
+        weights = np.append(self.coef_[0], self.intercept_)
+        batch.margins(rows.indptr, rows.indices, rows.values, weights, True, out)
+        return out
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
+        """Probabilities of both classes, row by row: float64[n, 2]; blocks."""
+        margin = self.decision_function(X)
+        small = np.exp(-np.abs(margin))
+        likely = 1 / (1 + small)
+        positive = np.where(margin >= 0, likely, small * likely)
+        return np.column_stack([np.where(margin >= 0, small * likely, likely), positive])
+
+    def predict_log_proba(self, X: Any) -> npt.NDArray[np.float64]:
+        """Logarithms of :meth:`predict_proba`."""
+        margin = self.decision_function(X)
+        return -np.column_stack([np.logaddexp(0, margin), np.logaddexp(0, -margin)])
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """The likelier class of each row; blocks."""
+        above = self.decision_function(X) > 0
+        chosen: npt.NDArray[Any] = self.classes_[above.astype(int)]
+        return chosen
+
+    def score(self, X: Any, y: Any) -> float:
+        """The share of rows whose class is predicted right."""
+        return float(np.mean(self.predict(X) == np.asarray(y)))

@@ -1,0 +1,290 @@
+"""A run of training: what a hand may change while it goes on, and what it says of itself."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sparklab.errors import SparklabError
+from sparklab.events import training as f
+from sparklab.events.facts import Fact
+from sparklab.train.errors import TrainingStoppedError
+
+Weights = npt.NDArray[Any]
+
+KEPT_POINTS: Final = 10_000
+PUBLISH_EVERY_S: Final = 0.1  # a point of the curve; the panel looks no oftener
+KEEP_GOOD_EVERY_S: Final = 0.25
+RUNAWAY: Final = 4.0  # times the loss of knowing nothing
+RUNAWAY_REPORTS: Final = 3
+_numbers: Final = itertools.count()
+
+
+class Publisher(Protocol):
+    """Where facts go: a context's bus."""
+
+    def publish(self, *facts: Fact) -> None: ...
+
+
+class Point(NamedTuple):
+    """A point of the loss curve."""
+
+    time_s: float  # since the run began
+    updates: int  # rows learnt from
+    clock: int  # passes, or clocks of the slowest worker
+    loss: float  # mean log loss in nats
+
+
+class Divergence(Exception):
+    """The loss ran away."""
+
+
+class TrainingHandle:
+    """A run of training that goes on in the background. Every member may be used from any thread.
+
+    Attributes
+    ----------
+    number : int
+        Unique in this process; the training view calls the run so.
+    history : list of Point
+        The loss curve, the newest 10,000 points.
+
+    Examples
+    --------
+    >>> from sparklab.datasets import bundled
+    >>> from sparklab.train import SparseLogisticRegression
+    >>> features, labels = bundled("breast_cancer")
+    >>> run = SparseLogisticRegression(epochs=20, workers=1).start(features, labels)
+    >>> run.result().score(features, labels) > 0.95, run.status
+    (True, 'finished')
+    """
+
+    def __init__(self, label: str, lr: float, tau: float | None, publisher: Publisher | None) -> None:
+        self.number = next(_numbers)
+        self.label = label
+        self.history: deque[Point] = deque(maxlen=KEPT_POINTS)
+        self._lr = lr
+        self._tau = tau
+        self._publisher = publisher
+        self._changed = threading.Condition()
+        self._paused = False
+        self._stopping = False
+        self._status = "running"
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+        self._model: Any = None
+        self._listeners: list[Callable[[], None]] = []
+
+    # --- what it says -----------------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """``running``, ``paused``, ``finished``, ``stopped`` (by hand), ``diverged`` or ``failed``."""
+        return "paused" if self._status == "running" and self._paused else self._status
+
+    @property
+    def loss(self) -> float:
+        """The newest mean log loss in nats; NaN before the first."""
+        return self.history[-1].loss if self.history else math.nan
+
+    @property
+    def clock(self) -> int:
+        """Clocks that the slowest worker has completed; passes over the data where there are no clocks."""
+        return self.history[-1].clock if self.history else 0
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; assigning one acts at the next batch, also while a blocking ``fit`` runs."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, rate: float) -> None:
+        if not (rate > 0 and math.isfinite(rate)):
+            raise SparklabError("changing the learning rate", f"{rate!r}", "give a finite number above 0")
+        before, self._lr = self._lr, float(rate)
+        self._publish(f.LearningRateChanged(self.number, before, float(rate)))
+        self._wake()
+
+    @property
+    def tau(self) -> float:
+        """How many clocks the fastest worker may be ahead of the slowest; ``math.inf`` for no bound.
+
+        Assigning one acts at the next clock. Lowering it lets the fast ones wait until the gap has closed; nothing is
+        rolled back.
+
+        Raises
+        ------
+        SparklabError
+            The strategy has no bound.
+        """
+        if self._tau is None:
+            raise self._boundless()
+        return self._tau
+
+    @tau.setter
+    def tau(self, bound: float) -> None:
+        if self._tau is None:
+            raise self._boundless()
+        if math.isnan(bound) or bound < 0 or (math.isfinite(bound) and bound != int(bound)):
+            raise SparklabError("changing tau", f"{bound!r}", "give a whole number of clocks, or math.inf")
+        before, self._tau = self._tau, bound
+        self._publish(f.TauChanged(self.number, _as_bound(before), _as_bound(bound)))
+        self._wake()
+
+    def _boundless(self) -> SparklabError:
+        return SparklabError(
+            f"looking at tau of {self.label}", "the strategy has no staleness bound", 'train with strategy="ps"'
+        )
+
+    # --- what a hand does -------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Workers rest after the batch they are at, until :meth:`resume`."""
+        self._set_paused(True)
+
+    def resume(self) -> None:
+        """Workers go on."""
+        self._set_paused(False)
+
+    def _set_paused(self, paused: bool) -> None:
+        if self._paused != paused and not self._ended.is_set():
+            self._paused = paused
+            self._publish(f.TrainingPaused(self.number) if paused else f.TrainingResumed(self.number))
+            self._wake()
+
+    def stop(self) -> None:
+        """The run ends after the batches that are at work; the model keeps the weights it has. Idempotent."""
+        self._stopping = True
+        self._wake()
+
+    def result(self, timeout_s: float | None = None) -> Any:
+        """The fitted model; blocks until the run has ended.
+
+        Raises
+        ------
+        TrainingStoppedError
+            It has not ended within `timeout_s` seconds.
+        Exception
+            Whatever the run failed with.
+        """
+        if not self._ended.wait(timeout_s):
+            raise TrainingStoppedError(
+                f"waiting for {self.label}", f"still {self.status} after {timeout_s} s", "wait longer, or stop() it"
+            )
+        if self._error is not None:
+            raise self._error
+        return self._model
+
+    def __repr__(self) -> str:
+        return f"<training {self.number}: {self.label}, {self.status}, clock {self.clock}, loss {self.loss:.4f}>"
+
+    # --- for the strategies -----------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+        for listener in self._listeners:
+            listener()
+
+    def _publish(self, *facts: Fact) -> None:
+        if self._publisher is not None:
+            self._publisher.publish(*facts)
+
+    def _end(self, status: str, model: Any, error: BaseException | None = None) -> None:
+        self._status, self._model, self._error = status, model, error
+        self._ended.set()
+
+
+def _as_bound(tau: float) -> int:
+    """A bound as facts carry it: -1 is none."""
+    return int(tau) if math.isfinite(tau) else -1
+
+
+class Session:
+    """What a strategy sees of its run: whether to go on, the rates of the moment, and where to say how it goes.
+
+    Parameters
+    ----------
+    handle : TrainingHandle
+    clock : callable
+        Seconds, monotonic.
+    """
+
+    def __init__(self, handle: TrainingHandle, clock: Callable[[], float] = time.monotonic) -> None:
+        self.handle = handle
+        self.good: Weights | None = None
+        self.good_loss = math.inf
+        self._clock = clock
+        self._began_s = clock()
+        self._said_s = -math.inf
+        self._kept_s = -math.inf
+        self._runaway = 0
+
+    @property
+    def lr(self) -> float:
+        return self.handle._lr
+
+    @property
+    def tau(self) -> float:
+        assert self.handle._tau is not None
+        return self.handle._tau
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """`listener` is called, in whatever thread, when a hand has changed something."""
+        self.handle._listeners.append(listener)
+
+    @property
+    def stopping(self) -> bool:
+        return self.handle._stopping
+
+    @property
+    def paused(self) -> bool:
+        return self.handle._paused
+
+    def proceed(self) -> bool:
+        """Whether to take another batch; blocks while the run is paused."""
+        handle = self.handle
+        if handle._paused and not handle._stopping:
+            with handle._changed:
+                handle._changed.wait_for(lambda: not handle._paused or handle._stopping)
+        return not handle._stopping
+
+    def publish(self, *facts: Fact) -> None:
+        self.handle._publish(*facts)
+
+    def report(self, loss: float, updates: int, clock: int, weights: Callable[[], Weights], last: bool = False) -> None:
+        """The mean loss of late is `loss`, after `updates` rows and `clock` clocks.
+
+        `weights` is called, now and then, while the loss is the best so far: those are the weights kept if it runs
+        away.
+
+        Raises
+        ------
+        Divergence
+            The loss is no number, or far above that of knowing nothing, three times in a row.
+        """
+        now_s = self._clock() - self._began_s
+        self.handle.history.append(Point(now_s, updates, clock, loss))
+        runaway = not math.isfinite(loss) or loss > RUNAWAY * math.log(2)
+        self._runaway = self._runaway + 1 if runaway else 0
+        if last or runaway or now_s - self._said_s >= PUBLISH_EVERY_S:
+            self._said_s = now_s
+            self.publish(f.LossReported(self.handle.number, clock, updates, loss if math.isfinite(loss) else -1.0))
+        if not math.isfinite(loss) or self._runaway >= RUNAWAY_REPORTS:
+            raise Divergence
+        if loss <= self.good_loss and now_s - self._kept_s >= KEEP_GOOD_EVERY_S:
+            kept = weights()
+            if np.isfinite(kept).all():
+                self.good, self.good_loss, self._kept_s = kept, loss, now_s
+
+    def clocks(self, done: Sequence[int], waiting: Sequence[bool]) -> None:
+        """Worker by worker: clocks completed, and whether it waits for slower ones."""
+        self.publish(f.WorkerClocks(self.handle.number, tuple(done), tuple(int(w) for w in waiting)))

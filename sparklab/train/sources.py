@@ -1,0 +1,292 @@
+"""Where rows come from, and the two forms in which strategies take them: in this process, or as an RDD of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from sparklab.context import SparkContext
+from sparklab.errors import UserCodeError
+from sparklab.rdd.rdd import RDD
+from sparklab.storage.level import StorageLevel
+from sparklab.train.blocks import Block, Policy, Rows, blocks_of, checked, rows_of
+from sparklab.train.errors import TrainingInputError
+from sparklab.train.files import Format, format_of, parsed
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How data is read.
+
+    Attributes
+    ----------
+    dimension : int or None
+        D; None: as many features as occur.
+    policy : str
+        What becomes of NaN and infinity.
+    file_format, zero_based
+        Of files.
+    """
+
+    dimension: int | None
+    policy: Policy
+    file_format: Format = "auto"
+    zero_based: bool = False
+
+
+class Survey(NamedTuple):
+    """What one look at all rows has shown."""
+
+    rows: int
+    classes: tuple[Any, Any]
+    dimension: int
+
+
+class Source(Protocol):
+    """Labelled rows."""
+
+    def survey(self) -> Survey:
+        """Two classes, and how many rows and features; blocks. The rows are checked on the way."""
+        ...
+
+    def local(self, positive: Any) -> Rows:
+        """All rows in this process; blocks."""
+        ...
+
+    def shards(self, workers: int | None) -> RDD:
+        """An RDD of blocks, kept in memory, a partition a worker. Lazy."""
+        ...
+
+    def forget(self) -> None:
+        """What was kept is freed."""
+        ...
+
+
+def source_of(X: Any, y: Any, reading: Reading) -> Source:
+    """The rows that a user has handed over: an RDD, a matrix with labels, or paths of files."""
+    if isinstance(X, str) or (isinstance(X, list | tuple) and X and all(isinstance(path, str) for path in X)):
+        return _of_files(X if isinstance(X, str) else ",".join(X), reading)
+    if isinstance(X, RDD):
+        if y is not None:
+            raise TrainingInputError(
+                "reading an RDD", "labels beside it (y)", "put them into the records: (label, features)"
+            )
+        return RddSource(X, reading)
+    return MatrixSource(X, y, reading)
+
+
+def _of_files(path: str, reading: Reading) -> Source:
+    context = active_context()
+    kind = format_of(path, reading.file_format)
+    if context is not None:
+        lines = context.textFile(path)
+        return RddSource(lines.mapPartitionsWithIndex(parsed(kind, reading.zero_based)), reading)
+    records: list[Any] = []
+    for number, name in enumerate(path.split(",")):
+        with open(name, encoding="utf-8") as file:
+            records.extend(parsed(kind, reading.zero_based)(number, file))
+    return MatrixSource.of_blocks(list(blocks_of(reading.policy, reading.dimension)(0, records)), reading)
+
+
+def active_context() -> SparkContext | None:
+    """The context that runs in this process, if one does."""
+    return SparkContext._active
+
+
+def needed_context(what: str) -> SparkContext:
+    """The active context.
+
+    Raises
+    ------
+    TrainingInputError
+        There is none.
+    """
+    context = active_context()
+    if context is None:
+        raise TrainingInputError(
+            f"training with strategy={what!r}",
+            "no SparkContext is active, and the data is no RDD",
+            'make one (sc = SparkContext("local[*]")), or choose strategy="hogwild", which needs none',
+        )
+    return context
+
+
+class MatrixSource:
+    """A SciPy matrix (or a dense array) and its labels."""
+
+    def __init__(self, X: Any, y: Any, reading: Reading) -> None:
+        self._sliced: RDD | None = None
+        self._reading = reading
+        self._block = _block_of(X, y, reading)
+        self._dimension = reading.dimension if reading.dimension is not None else int(X.shape[1])
+
+    @classmethod
+    def of_blocks(cls, blocks: list[Block], reading: Reading) -> MatrixSource:
+        """Of blocks that have been checked."""
+        if not blocks:
+            raise _no_rows("reading the files")
+        made = cls.__new__(cls)
+        rows = rows_of(blocks, None)
+        labels = np.concatenate([block[0] for block in blocks])
+        made._sliced, made._reading = None, reading
+        made._block = (labels, rows.indptr, rows.indices, rows.values)
+        made._dimension = reading.dimension or int(rows.indices.max(initial=-1)) + 1
+        return made
+
+    def survey(self) -> Survey:
+        return Survey(len(self._block[0]), two_classes(np.unique(self._block[0]), "reading y"), self._dimension)
+
+    def local(self, positive: Any) -> Rows:
+        return rows_of([self._block], positive)
+
+    def shards(self, workers: int | None) -> RDD:
+        if self._sliced is None:
+            context = needed_context("an RDD's")
+            count = workers or context.defaultParallelism
+            labels, indptr, indices, values = self._block
+            parts = []
+            for i in range(count):
+                first, last = i * len(labels) // count, (i + 1) * len(labels) // count
+                start, stop = indptr[first], indptr[last]
+                bounds = indptr[first : last + 1] - start
+                parts.append(
+                    (labels[first:last], bounds, indices[start:stop], None if values is None else values[start:stop])
+                )
+            self._sliced = context.parallelize(parts, count).persist(StorageLevel.MEMORY_AND_DISK)
+        return self._sliced
+
+    def forget(self) -> None:
+        if self._sliced is not None:
+            self._sliced.unpersist()
+            self._sliced = None
+
+
+class RddSource:
+    """An RDD of ``(label, features)`` or of blocks; read once, kept in memory while training goes on."""
+
+    def __init__(self, rdd: RDD, reading: Reading) -> None:
+        self._blocks = rdd.mapPartitionsWithIndex(blocks_of(reading.policy, reading.dimension))
+        self._blocks.setName("training rows").persist(StorageLevel.MEMORY_AND_DISK)
+        self._reading = reading
+
+    def survey(self) -> Survey:
+        try:
+            seen = self._blocks.mapPartitions(_seen).collect()
+        except UserCodeError as error:
+            self.forget()
+            # What our own check of the records found is the error; where it ran is not the news.
+            if isinstance(error.__cause__, TrainingInputError):
+                raise error.__cause__ from None
+            raise
+        rows = sum(part[0] for part in seen)
+        if rows == 0:
+            self.forget()
+            raise _no_rows("reading the RDD")
+        labels = np.unique(np.concatenate([part[1] for part in seen if len(part[1])]))
+        try:
+            classes = two_classes(labels, "reading the labels of the RDD")
+        except TrainingInputError:
+            self.forget()
+            raise
+        widest = max(part[2] for part in seen) + 1
+        return Survey(rows, classes, self._reading.dimension or max(widest, 1))
+
+    def local(self, positive: Any) -> Rows:
+        return rows_of(self._blocks.collect(), positive)
+
+    def shards(self, workers: int | None) -> RDD:
+        if workers is None or workers == self._blocks.getNumPartitions():
+            return self._blocks
+        return (
+            self._blocks.repartition(workers)
+            if workers > self._blocks.getNumPartitions()
+            else (self._blocks.coalesce(workers))
+        )
+
+    def forget(self) -> None:
+        self._blocks.unpersist()
+
+
+def _seen(blocks: Iterable[Block]) -> Iterator[tuple[int, Any, int]]:
+    """(rows, distinct labels - three at most, highest index) of a partition."""
+    rows, highest = 0, -1
+    labels: Any = np.empty(0)
+    for block in blocks:
+        rows += len(block[0])
+        highest = max(highest, int(block[2].max(initial=0)) if len(block[2]) else -1)
+        found = np.unique(block[0])
+        labels = np.unique(np.concatenate([labels, found]) if len(labels) else found)[:3]
+    yield rows, labels, highest
+
+
+def two_classes(labels: Sequence[Any] | Any, attempted: str) -> tuple[Any, Any]:
+    """The two classes, the positive one second.
+
+    Raises
+    ------
+    TrainingInputError
+        There are fewer or more.
+    """
+    if len(labels) == 2:
+        return labels[0], labels[1]
+    shown = ", ".join(repr(getattr(label, "item", lambda value=label: value)()) for label in labels[:3])
+    raise TrainingInputError(
+        attempted,
+        f"one class only ({shown})" if len(labels) == 1 else f"more than two classes ({shown}, ...)",
+        "give rows of both classes" if len(labels) == 1 else "train one model a class: y == that class",
+    )
+
+
+def _no_rows(attempted: str) -> TrainingInputError:
+    return TrainingInputError(attempted, "no rows", "check the path or the filters before it: rdd.count()")
+
+
+def features_of(X: Any, policy: Policy, dimension: int | None) -> Rows:
+    """Rows without labels, for predicting."""
+    return rows_of([_block_of(X, None, Reading(dimension, policy))], None)
+
+
+def _block_of(X: Any, y: Any, reading: Reading) -> Block:
+    from scipy.sparse import csr_matrix, issparse
+
+    if not issparse(X) and not hasattr(X, "shape"):
+        X = np.asarray(X)
+    if not hasattr(X, "shape") or len(X.shape) != 2:
+        shape = getattr(X, "shape", None)
+        raise TrainingInputError(
+            "reading X",
+            f"a {type(X).__name__}" + ("" if shape is None else f" of shape {tuple(shape)}. Reshape your data"),
+            "give a matrix of rows and features, an RDD of (label, features), or the path of a libsvm or CSV file",
+        )
+    if not issparse(X):
+        X = np.asarray(X)
+    if X.dtype.kind not in "biuf":
+        try:
+            X = X.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise TrainingInputError(
+                "reading X", f"values of type {X.dtype} ({error})", "encode them as numbers, e.g. with FeatureHasher"
+            ) from error
+    matrix = csr_matrix(X)
+    rows = matrix.shape[0]
+    if rows == 0:
+        raise _no_rows("reading X: found 0 sample(s), a minimum of 1 is required")
+    labels = np.zeros(rows, np.float32) if y is None else np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dtype.kind == "O":
+        labels = np.array(labels.tolist())
+    if len(labels) != rows:
+        raise TrainingInputError("reading X and y", f"{rows} rows and {len(labels)} labels", "give a label a row")
+    dimension = matrix.shape[1] if reading.dimension is None else reading.dimension
+    block = (labels, matrix.indptr.astype(np.int64), matrix.indices, matrix.data)
+    return _ones_left_out(checked(block, reading.policy, dimension, "reading X"))
+
+
+def _ones_left_out(block: Block) -> Block:
+    """Where all values are 1 they need not be read again and again."""
+    labels, indptr, indices, values = block
+    return labels, indptr, indices, None if values is not None and len(values) and np.all(values == 1) else values

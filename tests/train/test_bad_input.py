@@ -1,0 +1,162 @@
+"""What cannot be learnt from is refused in three parts: what was attempted, what was found, what to do."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from sparklab import SparkContext
+from sparklab.datasets import bundled
+from sparklab.train import DivergedWarning, SparseLogisticRegression, TrainingInputError
+
+X = csr_matrix(np.array([[1, 0, 2], [0, 3, 0], [1, 1, 1], [0, 0, 4]], np.float32))
+Y = np.array([0, 1, 0, 1])
+
+
+def refusal(*data: Any, **arguments: Any) -> str:
+    """The text of the error that fitting ends with."""
+    with pytest.raises(TrainingInputError) as caught:
+        SparseLogisticRegression(workers=1, **arguments).fit(*data)
+    text = str(caught.value)
+    assert "\nFound: " in text
+    assert "\nTo do: " in text
+    assert isinstance(caught.value, ValueError)
+    return text
+
+
+def damaged(value: float) -> Any:
+    matrix = X.copy()
+    matrix.data[2] = value
+    return matrix
+
+
+def test_strategies_on_rdds_say_that_they_need_a_context() -> None:
+    assert SparkContext._active is None
+    assert "no SparkContext is active" in refusal(X, Y, strategy="gradient")
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments", "said"),
+    [
+        ((X, [1, 1, 1, 1]), {}, "one class only (1)"),
+        ((X, [0, 1, 2, 1]), {}, "more than two classes"),
+        ((X, [0, 1]), {}, "4 rows and 2 labels"),
+        ((X[:0], []), {}, "no rows"),
+        ((np.zeros(3), [0, 1, 1]), {}, "of shape (3,)"),
+        (([["a"], ["b"]], [0, 1]), {}, "values of type"),
+        ((X, Y), {"n_features": 2}, "feature index 2, with 2 features (0 to 1)"),
+        ((damaged(math.nan), Y), {}, "feature 1 that is NaN"),
+        ((damaged(math.inf), Y), {}, "feature 1 that is NaN, infinite"),
+        ((X, [0.0, 1.0, math.nan, 1.0]), {}, "a label that is NaN"),
+        ((X, Y), {"lr": 0.0}, "lr=0.0"),
+        ((X, Y), {"l1": -1.0}, "l1=-1.0"),
+        ((X, Y), {"epochs": 0}, "epochs=0"),
+        ((X, Y), {"strategy": "magic"}, "no such strategy"),
+        ((X, Y), {"optimizer": "magic"}, "no such algorithm"),
+        ((X, Y), {"strategy": "hogwild-locked", "optimizer": "sgd"}, "optimizer='sgd'"),
+    ],
+)
+def test_a_matrix_that_does_not_fit_is_refused(data: Any, arguments: Any, said: str) -> None:
+    assert said in refusal(*data, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("records", "arguments", "said"),
+    [
+        ([], {}, "no rows"),
+        ([(1, {0: 1.0}), (1, {1: 1.0})], {}, "one class only"),
+        ([(1, {0: 1.0}), (0, {7: 1.0})], {"n_features": 4}, "feature index 7, with 4 features"),
+        ([(1, {0: 1.0}), (0, {-1: 1.0})], {}, "feature index -1"),
+        ([(1, {0: 1.0}), (0, {1: math.nan})], {}, "feature 1 that is NaN"),
+        ([(1, {0: 1.0}), 17], {}, "a int that is no pair"),
+        ([(1, {0: 1.0}), (0, "text")], {}, "features of type str"),
+        ([(1, ([0, 1], [1.0])), (0, {1: 1.0})], {}, "(2,) indices and (1,) values"),
+        ([(1, ([0.5], [1.0])), (0, {1: 1.0})], {}, "feature indices of type float64"),
+        ([(np.ones(2), np.array([0, 1]), np.array([0]), None)], {}, "row bounds"),
+        ([(np.ones(1), np.array([0, 1]), np.array([0]), np.ones(3))], {}, "3 values for 1 indices"),
+        ([(np.ones(1), np.array([0.0, 1.0]), np.array([0]), None)], {}, "row bounds (indptr) of type float64"),
+    ],
+)
+def test_an_rdd_that_does_not_fit_is_refused(
+    records: list[Any], arguments: Any, said: str, sc_threads: SparkContext
+) -> None:
+    assert said in refusal(sc_threads.parallelize(records, 2), **arguments)
+
+
+def test_labels_beside_an_rdd_are_refused(sc_threads: SparkContext) -> None:
+    assert "labels beside it" in refusal(sc_threads.parallelize([(1, {0: 1.0})]), [1])
+
+
+def test_the_error_names_the_record_and_the_partition(sc_threads: SparkContext) -> None:
+    records = [(i % 2, {i: 1.0}) for i in range(5)] + [(0, object())]
+    assert "reading record 2 of partition 1" in refusal(sc_threads.parallelize(records, 2))
+
+
+def test_rows_that_are_not_finite_are_dropped_or_zeroed_where_asked() -> None:
+    bad = damaged(math.nan)  # in row 1
+    dropped = SparseLogisticRegression(workers=1, nonfinite="drop", shuffle=False, epochs=3).fit(bad, Y)
+    without = SparseLogisticRegression(workers=1, shuffle=False, epochs=3).fit(X[[0, 2, 3]], Y[[0, 2, 3]])
+    assert np.allclose(dropped.coef_, without.coef_)
+    zeroed = SparseLogisticRegression(workers=1, nonfinite="zero", shuffle=False, epochs=3).fit(bad, Y)
+    empty = X.copy()
+    empty.data[2] = 0
+    assert np.allclose(zeroed.coef_, SparseLogisticRegression(workers=1, shuffle=False, epochs=3).fit(empty, Y).coef_)
+
+
+def test_duplicate_and_unsorted_indices_of_a_row_are_summed() -> None:
+    messy = csr_matrix((np.array([1, 1, 1], np.float32), [2, 0, 2], [0, 3]), shape=(1, 3))
+    tidy = csr_matrix(np.array([[1, 0, 2]], np.float32))
+    fits = [
+        SparseLogisticRegression(workers=1, shuffle=False).partial_fit(rows, [1], classes=[0, 1])
+        for rows in (messy, tidy)
+    ]
+    assert np.array_equal(fits[0].coef_, fits[1].coef_)
+
+
+def test_a_diverging_run_is_stopped_and_said_and_the_last_good_weights_are_kept() -> None:
+    features, labels = bundled("breast_cancer")
+    model = SparseLogisticRegression(optimizer="sgd", workers=1, lr=1e-4, epochs=100_000, random_state=0, shuffle=False)
+    big = csr_matrix(features * np.float32(30))
+    handle = model.start(big, labels)
+    while not any(point.time_s > 0.3 for point in list(handle.history)):  # some good weights have been kept
+        assert handle.status == "running"
+    handle.lr = 1e4
+    assert handle.result(60) is model
+    assert handle.status == model.status_ == "diverged"
+    assert "the loss ran away" in model._said
+    assert "the last good weights were kept" in model._said
+    assert np.isfinite(model.coef_).all()
+    assert model.score(big, labels) > 0.8
+
+
+def test_a_blocking_fit_warns_of_divergence() -> None:
+    features, labels = bundled("breast_cancer")
+    model = SparseLogisticRegression(optimizer="sgd", workers=1, lr=1e6, epochs=50)
+    with pytest.warns(DivergedWarning, match=r"(?s)training .*Found: the loss ran away.*To do: lower lr"):
+        model.fit(features, labels)
+    assert np.isfinite(model.coef_).all()
+
+
+def test_a_run_that_converges_does_not_warn() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SparseLogisticRegression(workers=1, epochs=3).fit(*bundled("digits"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("rows.svm", "1 0:1\n0 2:1\n", "index 0 in '1 0:1"),
+        ("rows.svm", "1 1:1\n0 two:1\n", "as libsvm\nFound: '0 two:1"),
+        ("rows.csv", "label,a\n1,2\n0,x\n", "as csv\nFound: '0,x"),
+    ],
+)
+def test_lines_that_cannot_be_read_are_named(name: str, text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    assert said in refusal(str(tmp_path / name))

@@ -1,0 +1,121 @@
+"""The handle of a run: what a hand changes acts at once, also while fit blocks, and every change is a fact."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from sparklab import SparkContext
+from sparklab.datasets import AdClick
+from sparklab.errors import SparklabError
+from sparklab.events import training as f
+from sparklab.train import SparseLogisticRegression, TrainingStoppedError
+
+X, Y = AdClick(rows=20_000, dimension=1 << 12).csr()
+
+
+def until(condition: Any) -> None:
+    end_s = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end_s
+        threading.Event().wait(0.005)
+
+
+def endless(**arguments: Any) -> SparseLogisticRegression:
+    return SparseLogisticRegression(workers=2, epochs=1_000_000, **arguments)
+
+
+def test_start_returns_at_once_and_stop_keeps_the_weights() -> None:
+    run = endless().start(X, Y)
+    until(lambda: run.clock >= 2)
+    assert run.status == "running"
+    assert 0 < run.loss < 1
+    run.stop()
+    model = run.result(20)
+    assert run.status == model.status_ == "stopped"
+    assert model.score(X, Y) > 0.6
+
+
+def test_pause_rests_the_workers_and_resume_lets_them_go_on() -> None:
+    run = endless().start(X, Y)
+    until(lambda: run.clock >= 1)
+    run.pause()
+    assert run.status == "paused"
+    threading.Event().wait(0.1)  # what was at work has ended
+    rested = run.history[-1].updates
+    threading.Event().wait(0.1)
+    assert run.history[-1].updates == rested
+    run.resume()
+    until(lambda: run.history[-1].updates > rested)
+    run.pause()
+    run.stop()  # also out of a pause
+    assert run.result(20).status_ == "stopped"
+
+
+def test_a_new_learning_rate_acts_while_fit_blocks() -> None:
+    model = endless(optimizer="sgd", lr=1e-9)
+    fitting = threading.Thread(target=model.fit, args=(X, Y))
+    fitting.start()
+    until(lambda: hasattr(model, "handle_") and model.handle_.clock >= 2)
+    assert model.handle_.loss > 0.69  # so small a rate learns nothing
+    model.set_params(lr=0.05)
+    until(lambda: model.handle_.loss < 0.66)
+    model.handle_.stop()
+    fitting.join(20)
+    assert not fitting.is_alive()
+
+
+def test_tau_is_refused_where_there_is_none_and_a_rate_that_is_no_rate() -> None:
+    run = endless().start(X, Y)
+    with pytest.raises(SparklabError, match=r"(?s)Found: the strategy has no staleness bound.*strategy=\"ps\""):
+        run.tau = 4
+    for rate in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(SparklabError, match="changing the learning rate"):
+            run.lr = rate
+    run.stop()
+    run.result(20)
+
+
+def test_result_waits_no_longer_than_asked() -> None:
+    run = endless().start(X, Y)
+    with pytest.raises(TrainingStoppedError, match=r"still running after 0.01 s"):
+        run.result(0.01)
+    run.stop()
+    run.result(20)
+
+
+def test_an_error_in_the_rows_is_raised_by_result_and_the_run_has_failed() -> None:
+    run = SparseLogisticRegression().start(X, Y[:-1])
+    with pytest.raises(ValueError, match="19999 labels"):
+        run.result(20)
+    assert run.status == "failed"
+
+
+def test_what_happens_in_a_run_is_published_as_facts(sc_threads: SparkContext) -> None:
+    seen: list[Any] = []
+    watch = sc_threads.bus.observe("test", lambda records: seen.extend(record.fact for record in records))
+    run = endless(lr=0.2).start(X, Y)
+    until(lambda: run.clock >= 1)
+    run.lr = 0.3
+    run.pause()
+    run.resume()
+    until(lambda: run.history[-1].time_s > 0.3)
+    run.stop()
+    run.result(20)
+    watch.close()
+    facts = [fact for fact in seen if getattr(fact, "run", None) == run.number]
+    assert isinstance(facts[0], f.TrainingStarted)
+    assert (facts[0].strategy, facts[0].lr, facts[0].rows, facts[0].dimension) == ("hogwild", 0.2, 20_000, 4096)
+    assert not facts[0].has_tau
+    assert f.LearningRateChanged(run.number, 0.2, 0.3) in facts
+    assert f.TrainingPaused(run.number) in facts
+    assert f.TrainingResumed(run.number) in facts
+    losses = [fact for fact in facts if isinstance(fact, f.LossReported)]
+    assert losses
+    assert len(losses) < 60  # at most ten a second
+    assert isinstance(facts[-1], f.TrainingEnded)
+    assert facts[-1].status == "stopped"
