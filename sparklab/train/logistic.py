@@ -347,7 +347,9 @@ class SparseLogisticRegression:
         strange = np.setdiff1d(np.asarray(y), self.classes_)
         if len(strange):
             raise TrainingInputError(
-                "partial_fit", f"label {strange[0].item()!r}", f"the classes are {self.classes_.tolist()}: name all at first"
+                "partial_fit",
+                f"label {strange[0].item()!r}",
+                f"the classes are {self.classes_.tolist()}: name all of them at first",
             )
         rows = source.local(self.classes_[1])
         self._online.learn(rows, self.lr, 0, len(rows), self._online_rows, 1)

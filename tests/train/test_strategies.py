@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ def score(model: SparseLogisticRegression, held_out: Any) -> float:
 
 
 @pytest.fixture(scope="module")
-def shards(sc_threads: SparkContext) -> Iterator[Any]:
-    yield AdClick(TRAIN, 1 << 14, 2, density=0.3).rdd(sc_threads, 4, block_rows=4_000)
+def shards(sc_threads: SparkContext) -> Any:
+    return AdClick(TRAIN, 1 << 14, 2, density=0.3).rdd(sc_threads, 4, block_rows=4_000)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_large_batch_needs_the_scaled_rate_and_the_warm_up() -> None:
     rates = [scaled_rate(0.1, 8, step, 10) for step in range(12)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[10] == rates[11] == pytest.approx(0.8)
-    assert all(b - a == pytest.approx(0.07) for a, b in zip(rates[:10], rates[1:11], strict=True))
+    assert all(b - a == pytest.approx(0.07) for a, b in pairwise(rates[:11]))
 
 
 def test_locked_and_round_robin_threads_learn_the_same_as_lock_free_ones(held_out: Any) -> None:
@@ -104,8 +104,7 @@ def test_locked_and_round_robin_threads_learn_the_same_as_lock_free_ones(held_ou
 def test_round_robin_is_deterministic_because_rows_alternate() -> None:
     X, y = CLICKS.csr(0, 3_000)
     fits = [
-        SparseLogisticRegression("hogwild-round-robin", epochs=1, workers=3, random_state=0).fit(X, y)
-        for _ in range(2)
+        SparseLogisticRegression("hogwild-round-robin", epochs=1, workers=3, random_state=0).fit(X, y) for _ in range(2)
     ]
     assert np.array_equal(fits[0].coef_, fits[1].coef_)
 
