@@ -62,7 +62,7 @@ class TrainingHandle:
     >>> from sparklab.datasets import bundled
     >>> from sparklab.train import SparseLogisticRegression
     >>> features, labels = bundled("breast_cancer")
-    >>> run = SparseLogisticRegression(epochs=20, workers=1).start(features, labels)
+    >>> run = SparseLogisticRegression(lr=0.5, epochs=60, workers=1).start(features, labels)
     >>> run.result().score(features, labels) > 0.95, run.status
     (True, 'finished')
     """
