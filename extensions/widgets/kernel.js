@@ -32,7 +32,7 @@ export class KernelMethods {
   }
 
   silence() {
-    const running = this.synced.running && !this.over;
+    const running = this.synced.running && !this.over && !this.model.get("recorded");
     const ms = performance.now() - this.heard;
     return running && ms > SILENT_MS ? Math.floor(ms / 1000) : 0;
   }

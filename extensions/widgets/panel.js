@@ -11,7 +11,7 @@ import { EDGES, NAMES, definitions } from "./shapes.js";
 
 let views = 0;
 
-class View {
+export class View {
   constructor(model, root) {
     this.model = model;
     this.uid = `sl${++views}-${Math.random().toString(36).slice(2, 7)}`;
@@ -73,7 +73,7 @@ class View {
 
   get synced() { return this.model.get("model") || {}; }
 
-  get off() { return Boolean(this.over || this.synced.over); }
+  get off() { return Boolean(this.over || this.synced.over || this.model.get("recorded")); }
 
   // What is on show: the newest job as synced or as it stood at a pause, or this view's own snapshot.
   get data() {
@@ -90,6 +90,7 @@ class View {
   show(tab) { this.tab = tab; this.select(null); this.row = null; this.notice = ""; this.drawn = null; this.scrolled = false; this.update(); }
 
   showJob(job) {
+    if (this.model.get("recorded")) { this.tell("In a recorded run a job is in front while it runs: move the scrubber there."); return; }
     this.job = job === this.synced.job ? null : job;
     this.opened = []; this.other = null; this.select(null); this.notice = ""; this.scrolled = false;
     if (this.job !== null) this.ask();
@@ -103,7 +104,7 @@ class View {
 
   pick(node, event) {
     if (node.fold) {
-      if (this.over) { this.tell("the kernel that could open this fold has ended"); return; }
+      if (this.off) { this.tell("the kernel that could open this fold has ended"); return; }
       this.opened = [...this.opened, node.fold]; this.ask(); return;
     }
     const box = event.currentTarget.getBoundingClientRect(), part = event.detail ? partAt(node, (event.clientX - box.left) / this.scale, (event.clientY - box.top) / this.scale) : null;

@@ -1,4 +1,4 @@
-"""The command line: ``lab``, ``demo``, ``install-kernel``, ``doctor``, ``test``; a module for each."""
+"""The command line: ``lab``, ``demo``, ``report``, ``install-kernel``, ``doctor``, ``test``; a module for each."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ def _run(asked: argparse.Namespace, rest: list[str]) -> int:
         return install_kernel(
             asked.name, asked.display_name, sys.prefix if asked.sys_prefix else asked.prefix, asked.user
         )
+    if asked.command == "report":
+        from sparklab.jupyter import playback
+
+        print(playback.report(asked.page, asked.journal, asked.cell, asked.title))
+        return 0
     if asked.command == "doctor":
         from sparklab.doctor import examine, report
 
@@ -62,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--notebook", help="another notebook than the start notebook")
     demo.add_argument("--out", default="out", help="folder for the executed notebook and its page (default: out)")
     demo.add_argument("--timeout", type=float, default=900.0, metavar="S", help="seconds for all of it (default: 900)")
+    page = commands.add_parser("report", help="write a journal as one page that plays in any browser")
+    page.add_argument("journal", help="a .jsonl file; the conf sparklab.journal.dir says where contexts leave theirs")
+    page.add_argument("page", help="the .html file to write")
+    page.add_argument("--cell", default="", metavar="TEXT", help="only cells whose label has this text: `In [5]`")
+    page.add_argument("--title", default="", help="the page's title")
     kernel = commands.add_parser("install-kernel", help='put the kernel "SparkLab (Python)" into Jupyter\'s launcher')
     kernel.add_argument("--name", default="sparklab", help="its folder and its name on command lines")
     kernel.add_argument("--display-name", default="SparkLab (Python)", help="its name in the launcher")

@@ -16,6 +16,7 @@ _IMPORT: Final = re.compile(r'^import \{ (?P<names>[\w, ]+) \} from "\./(?P<modu
 _DECLARED: Final = re.compile(
     r"^(?P<export>export )?(?:async )?(?:const|let|class|function\*?) (?P<name>\w+)", re.MULTILINE
 )
+_DEFAULT: Final = re.compile(r"^export default \{\n.*?^\};\n", re.MULTILINE | re.DOTALL)
 _LINE: Final = re.compile(r"^[ \t]*(?://.*)?\n|^[ \t]+", re.MULTILINE)
 
 
@@ -66,6 +67,8 @@ def _collect(module: str, read: Callable[[str], str], texts: dict[str, str], abo
 def _plain(text: str, keep_default: bool) -> str:
     text = _IMPORT.sub("", text)
     if not keep_default:
+        # What another module imports by name may have a default export of its own: it is nobody's here.
+        text = _DEFAULT.sub("", text)
         text = re.sub(r"^export (?!default)", "", text, flags=re.MULTILINE)
     return _LINE.sub("", text)
 

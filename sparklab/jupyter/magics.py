@@ -221,6 +221,18 @@ class Magics:
         if count:
             print(f"{plural(count, 'panel')} left as {'a picture' if count == 1 else 'pictures'}.")
 
+    # --- teaching -----------------------------------------------------------------------------------------
+
+    def _replay(self, options: Namespace) -> None:
+        from sparklab.jupyter import playback
+
+        playback.replay(self.shell, options.file, options.cell, options.pace)
+
+    def _report(self, options: Namespace) -> None:
+        from sparklab.jupyter import playback
+
+        print(playback.report(options.file, options.journal, options.cell, options.title))
+
     _acts: Final[dict[str, Callable[[Magics, Namespace], Any]]] = {
         "start": _start,
         "stop": _stop,
@@ -237,6 +249,8 @@ class Magics:
         "cancel": _cancel,
         "kill-executor": _kill_executor,
         "auto": _auto,
+        "replay": _replay,
+        "report": _report,
         "freeze": _freeze,
         "doctor": _doctor,
     }

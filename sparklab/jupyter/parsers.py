@@ -55,6 +55,17 @@ def variable(text: str) -> str:
     return text
 
 
+def seconds_of(text: str) -> float:
+    """`text` as a time: a number above 0 and at most an hour."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds between 0 and 3600")
+    return value
+
+
 def job_or_all(text: str) -> int | str:
     if text == "all":
         return text
@@ -71,6 +82,12 @@ def cell_parser() -> Parser:
     parser.add_argument("--name", default="", help="a name for the run, shown in the panel")
     parser.add_argument("--view", choices=VIEWS, default="dag", help="the tab in front, or no panel (default: dag)")
     parser.add_argument("--explain", action="store_true", help="print the plan of each job before it runs")
+    parser.add_argument(
+        "--pace",
+        type=seconds_of,
+        metavar="S",
+        help="when the cell has ended, play its run in S seconds; never slows it",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="show nothing; the run is recorded all the same")
     return parser
 
@@ -131,6 +148,19 @@ def _show(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", nargs="?", default="", help="a Run's variable (default: the last run)")
 
 
+def _replay(parser: Parser) -> None:
+    parser.add_argument("file", metavar="FILE", nargs="?", help="a journal (default: this context's, so far)")
+    parser.add_argument("--cell", default="", metavar="TEXT", help="only cells whose label has this text: `In [5]`")
+    parser.add_argument("--pace", type=seconds_of, default=0.0, metavar="S", help="play at once, in S seconds")
+
+
+def _report(parser: Parser) -> None:
+    parser.add_argument("file", metavar="FILE.html", help="the page to write; one that is there is replaced")
+    parser.add_argument("--journal", metavar="FILE", help="a journal (default: this context's, so far)")
+    parser.add_argument("--cell", default="", metavar="TEXT", help="only cells whose label has this text: `In [5]`")
+    parser.add_argument("--title", default="", help="the page's title")
+
+
 SUBCOMMANDS: Final[dict[str, tuple[str, _Options]]] = {
     "start": ("A context is running, bound to `sc`.", _start),
     "stop": ("The context and its executors are gone.", _nothing),
@@ -150,6 +180,8 @@ SUBCOMMANDS: Final[dict[str, tuple[str, _Options]]] = {
     "cancel": ("A job, or every job, is cancelled.", _cancel),
     "kill-executor": ("An executor's process is killed, and replaced unless it is to stay dead.", _kill),
     "auto": ("The strip under plain cells comes at once, after 0.5 s, or never.", _auto),
+    "replay": ("Plays a recorded run: any journal, with no cluster.", _replay),
+    "report": ("Writes a recorded run as one page that plays in any browser.", _report),
     "freeze": ("Every panel is left as its static picture.", _nothing),
     "doctor": ("Checks this installation, with what to do about each finding.", _out),
 }
@@ -181,7 +213,7 @@ def overview() -> str:
     return "\n".join(
         [
             "usage: %sparklab SUBCOMMAND ...      (%sparklab SUBCOMMAND --help)",
-            "       %%sparklab [-o RUN] [--name N] [--view dag|cache|off] [--explain] [-q]",
+            "       %%sparklab [-o RUN] [--name N] [--view dag|cache|off] [--explain] [--pace S] [-q]",
             "",
             *lines,
         ]

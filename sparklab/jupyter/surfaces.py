@@ -76,6 +76,28 @@ class PanelSurface:
         self._panel.flush(force=True)
 
 
+class PacedSurface:
+    """Nothing while the cell runs; then its run, played in the seconds asked for."""
+
+    def __init__(self, shell: InteractiveShell, pace_s: float) -> None:
+        self._shell = shell
+        self._pace_s = pace_s
+
+    def open(self, cell: Cell) -> None:
+        """A job of 0.3 s would be over before anybody has looked."""
+
+    def tick(self, cell: Cell, now_s: float) -> None:
+        """The job runs at its own speed."""
+
+    def finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
+        from sparklab.jupyter import playback
+
+        if cell.sc is None or not run.jobs:
+            print(NOTHING_RAN)
+            return
+        playback.play(cell.sc.records(), [cell.scope], cell.label, self._pace_s)
+
+
 class LineSurface:
     """A progress line on stderr, and for a ``%%sparklab`` cell what came of it."""
 
@@ -175,6 +197,8 @@ def surface_for(shell: InteractiveShell) -> Callable[[Cell, Cells], Surface]:
         if options is None or not (options.quiet or options.view == "off"):
             if not in_front_end(shell):
                 parts.append(LineSurface(shell))
+            elif options is not None and options.pace:
+                parts.append(PacedSurface(shell, options.pace))
             elif options is None:
                 parts.append(PanelSurface(shell, "strip", "dag"))
             else:

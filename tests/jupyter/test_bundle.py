@@ -56,3 +56,13 @@ def test_no_string_of_the_panels_modules_spans_lines() -> None:
     for path in WIDGETS.glob("*.js"):
         for line in path.read_text(encoding="utf-8").splitlines():
             assert line.count("`") % 2 == 0, f"{path.name}: {line}"
+
+
+def test_the_default_of_a_module_that_is_imported_by_name_is_left_out() -> None:
+    text = joined(
+        main='import { View } from "./panel.js";\nexport default {\n  play() { return new View(); },\n};\n',
+        panel="export class View {\n}\nexport default {\n  render() {\n    return 1;\n  },\n};\n",
+    )
+    assert text.count("export default") == 1
+    assert "render" not in text
+    assert "new View" in text

@@ -1,0 +1,106 @@
+"""Each fact as a sentence that a person reads: what a replay shows beside its scrubber, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Final
+
+from sparklab.events import facts as f
+from sparklab.events.facts import bounded
+
+_BETWEEN: Final = (("executor_lost", "with its executor"), ("dropped", "by hand"), ("fetch_failed", "found missing"))
+
+
+def sentence(fact: f.Fact) -> str:
+    """`fact` in one line of at most 200 characters. Total: a kind without words of its own names its fields."""
+    return bounded(_sentence(fact))
+
+
+def mark(fact: f.Fact) -> str:
+    """The kind of tick that `fact` has on a scrubber: "job", "stage", "kill" or "" for none."""
+    match fact:
+        case f.JobStarted():
+            return "job"
+        case f.StageEnded():
+            return "stage"
+        case f.ExecutorLost():
+            return "kill"
+    return ""
+
+
+def _sentence(fact: Any) -> str:
+    match fact:
+        case f.ContextStarted():
+            return f"context {fact.app_name} started on {fact.master}"
+        case f.ContextStopped():
+            return "the context stopped"
+        case f.ExecutorAdded():
+            again = f", epoch {fact.epoch}" if fact.epoch else ""
+            return f"executor {fact.executor} joined (process {fact.pid}{again})"
+        case f.ExecutorLost():
+            went = [_count(fact.cached_partitions, "cached partition"), _count(fact.map_outputs, "map output")]
+            taken = " and ".join(part for part in went if not part.startswith("0 "))
+            return f"executor {fact.executor} lost: {fact.reason}" + (f"; {taken} went with it" if taken else "")
+        case f.ScopeOpened():
+            return f"{fact.label} began {fact.name}".strip()
+        case f.ScopeClosed():
+            return f"the cell ended: {fact.status}"
+        case f.JobStarted():
+            return f"job {fact.job} ({fact.action} at {fact.call_site}) started: {_count(len(fact.stages), 'stage')}"
+        case f.JobEnded():
+            return f"job {fact.job} {fact.status} after {fact.wall_s:.2f} s" + (f": {fact.error}" if fact.error else "")
+        case f.StageStarted():
+            again = f", attempt {fact.attempt}" if fact.attempt else ""
+            return f"stage {fact.stage} started: {_count(len(fact.partitions), 'partition')} to compute{again}"
+        case f.StageEnded():
+            return f"stage {fact.stage} {fact.status} after {fact.wall_s:.2f} s"
+        case f.TaskStarted():
+            again = f", attempt {fact.attempt}" if fact.attempt else ""
+            return f"task {fact.partition} of stage {fact.stage} started on executor {fact.executor}{again}"
+        case f.TaskEnded():
+            what = {"cache": ", making a lost cached partition again", "shuffle": ", making a lost map output again"}
+            after = f" after {fact.duration_s * 1000:.0f} ms" if fact.status == "succeeded" else ""
+            told = f": {fact.error}" if fact.error else ""
+            return (
+                f"task {fact.partition} of stage {fact.stage} {fact.status.replace('_', ' ')} on executor "
+                f"{fact.executor}{after}{what.get(fact.recovers, '')}{told}"
+            )
+        case f.RddPersisted():
+            return f"{fact.name or f'RDD {fact.rdd}'} is to be kept: {fact.level}"
+        case f.RddUnpersisted():
+            return f"RDD {fact.rdd} is no longer kept"
+        case f.BlockStored():
+            again = "recomputed and " if fact.recomputed else ""
+            return (
+                f"partition {fact.partition} of RDD {fact.rdd} {again}kept in executor {fact.executor}'s {fact.tier}, "
+                f"{_size(fact.bytes)}"
+            )
+        case f.BlockRemoved():
+            why = dict(_BETWEEN).get(fact.reason, fact.reason)
+            return f"partition {fact.partition} of RDD {fact.rdd} left executor {fact.executor}: {why}"
+        case f.MapOutputStored():
+            again = " again" if fact.recomputed else ""
+            return (
+                f"map output {fact.map} of shuffle {fact.shuffle} written{again} by executor {fact.executor}, "
+                f"{_size(fact.bytes)}"
+            )
+        case f.MapOutputLost():
+            why = dict(_BETWEEN).get(fact.reason, fact.reason).replace("its executor", f"executor {fact.executor}")
+            return f"map output {fact.map} of shuffle {fact.shuffle} lost {why}"
+        case f.Warned():
+            return f"warning, {fact.subject}: {fact.message}"
+    told = ", ".join(f"{field.name.removesuffix('_s')} {getattr(fact, field.name)}" for field in fields(fact))
+    return f"{_words(type(fact).__name__)}: {told}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _size(bytes_: int) -> str:
+    return f"{bytes_ / 2**20:.1f} MiB" if bytes_ >= 2**20 else f"{bytes_ / 1024:.1f} KiB"
+
+
+def _words(name: str) -> str:
+    """``BlockStored`` as "block stored"."""
+    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()

@@ -1,0 +1,121 @@
+"""A recorded run in the notebook: the player, and its static twin where no widget can be shown. Needs no cluster."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final
+
+import anywidget
+import traitlets
+from IPython.core.interactiveshell import InteractiveShell
+
+from sparklab.errors import SparklabError
+from sparklab.jupyter.assets import asset, widget_module
+from sparklab.jupyter.panels import panels
+from sparklab.jupyter.twin import twin_bundle
+
+_VIEW_MIME: Final = "application/vnd.jupyter.widget-view+json"
+BYTES_MAX: Final = 64 * 2**20
+
+
+class ReplayWidget(anywidget.AnyWidget):
+    """The player of one recording, which each view gets when it says hello and no saved notebook carries."""
+
+    pace_s = traitlets.Float(0.0).tag(sync=True)
+
+    def __init__(self, recording: Mapping[str, Any], **state: Any) -> None:
+        self._esm = widget_module("replay.js")
+        self._css = asset("panel.css") + asset("replay.css")
+        self._recording = encoded(recording)
+        super().__init__(**state)
+        if hasattr(self.comm, "_reply_subshell_for"):
+            self.comm._reply_subshell_for = None  # as for the panels: a view opened in a busy kernel is answered
+        self.on_msg(self._received)
+
+    def _received(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        if isinstance(content, dict) and content.get("cmd") == "hello":
+            self.send({"type": "recording"}, buffers=[self._recording])
+
+
+class Replay:
+    """A recording under the running cell. Thread-safe once made.
+
+    Invariant: the twin shows the last picture of the last cell, the one that the player opens on.
+    """
+
+    running: Final = False
+
+    def __init__(self, recording: Mapping[str, Any], pace_s: float = 0.0) -> None:
+        if not recording["chapters"]:
+            raise SparklabError(
+                "replaying a recorded run",
+                "no job ran in it",
+                "record a run with at least one action, such as rdd.count()",
+            )
+        self.pinned = False
+        self.touched_s = time.monotonic()
+        self._last = _last_picture(recording)
+        self._view_output = f"sparklab-replay-{uuid.uuid4().hex}"
+        self._twin_output = f"sparklab-twin-{uuid.uuid4().hex}"
+        self.widget = ReplayWidget(recording, pace_s=pace_s)
+
+    def display(self) -> None:
+        """The player stands under the running cell, above the twin that hides while it lives."""
+        view = {"version_major": 2, "version_minor": 1, "model_id": self.widget.model_id}
+        nothing = '<span style="display:none"></span>'
+        self._publish({_VIEW_MIME: view, "text/html": nothing, "text/plain": ""}, self._view_output)
+        self._publish(self._twin(), self._twin_output)
+        panels.add(self)
+
+    def flush(self, force: bool = False) -> bool:
+        """A recording does not change."""
+        return False
+
+    def freeze(self) -> None:
+        """The twin alone is left. Idempotent."""
+        panels.discard(self)
+        self._publish(self._twin(), self._view_output, update=True)
+        self._publish({"text/html": '<span style="display:none"></span>', "text/plain": ""}, self._twin_output, True)
+        self.widget.close()
+
+    def _twin(self) -> dict[str, str]:
+        return twin_bundle(self._last, "panel", "recorded")
+
+    @staticmethod
+    def _publish(data: Mapping[str, Any], display_id: str, update: bool = False) -> None:
+        if InteractiveShell.initialized():
+            InteractiveShell.instance().display_pub.publish(
+                dict(data), {}, transient={"display_id": display_id}, update=update
+            )
+
+
+def encoded(recording: Mapping[str, Any]) -> bytes:
+    """`recording` as the bytes of its JSON, at most 64 MiB.
+
+    Raises
+    ------
+    SparklabError
+        Where it is larger.
+    """
+    data = json.dumps(recording, separators=(",", ":"), allow_nan=False).encode()
+    if len(data) > BYTES_MAX:
+        raise SparklabError(
+            "preparing a recorded run for the browser",
+            f"{len(data) / 2**20:.0f} MiB of pictures",
+            "replay a single cell: %sparklab replay FILE --cell N",
+        )
+    return data
+
+
+def _last_picture(recording: Mapping[str, Any]) -> Mapping[str, Any]:
+    from sparklab.jupyter.recording import patched
+
+    chapter = recording["chapters"][-1]
+    picture = chapter["first"]
+    for step in chapter["steps"]:
+        picture = patched(picture, step[4])
+    found: Mapping[str, Any] = picture
+    return found
