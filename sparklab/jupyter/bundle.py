@@ -69,7 +69,7 @@ def _plain(text: str, keep_default: bool) -> str:
     if not keep_default:
         # What another module imports by name may have a default export of its own: it is nobody's here.
         text = _DEFAULT.sub("", text)
-        text = re.sub(r"^export (?!default)", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^export (?!default)", "", text, flags=re.MULTILINE)
     return _LINE.sub("", text)
 
 
