@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -97,6 +97,56 @@ class Executors:
             if time.monotonic() > deadline:
                 raise ClusterError(f"killing executor {number}", "it is still there after 10 s", "try again")
             time.sleep(0.005)
+
+    def addExecutors(self, count: int) -> None:
+        """`count` more executors take tasks, those of running jobs too. Blocks until they are there.
+
+        Raises
+        ------
+        ClusterError
+            The cluster is somebody else's, or they did not come in time.
+        """
+        self.waitUntilReady()
+        if count < 1:
+            raise ValueError(f"Number of executors to add must be positive, got {count}.")
+        wanted = len(self._epochs()) + count
+        self._backend.add(count)
+        self._wait_for_executors(lambda alive: len(alive) >= wanted, f"adding {count} executors")
+
+    def removeExecutors(self, numbers: Sequence[int], timeout_s: float = 600.0) -> None:
+        """The executors `numbers` are gone, and no others take their places. Blocks.
+
+        They get no more tasks, finish those they have, and their cached partitions move to the others first; what no
+        other has room for is lost, and recomputed when next needed.
+
+        Raises
+        ------
+        ClusterError
+            One is not alive, none would be left, the cluster is somebody else's, or `timeout_s` passed.
+        """
+        self.waitUntilReady()
+        what = f"removing executors {', '.join(map(str, numbers))}"
+        alive = self._epochs()
+        unknown = [number for number in numbers if number not in alive]
+        if unknown:
+            raise ClusterError(what, f"alive are: {', '.join(map(str, sorted(alive)))}", "see %sparklab executors")
+        if set(numbers) >= alive.keys():
+            raise ClusterError(what, "no executor would be left to take their blocks", "sc.stop() ends all of them")
+        self._backend.check_ours(what)
+        leaving = {number: alive[number] for number in numbers}
+        self._dispatcher.feed(*(m.ExecutorRetiring(number, epoch) for number, epoch in leaving.items()))
+        self._wait_for_executors(
+            lambda now: all(now.get(number) != epoch for number, epoch in leaving.items()), what, timeout_s
+        )
+
+    def _wait_for_executors(
+        self, reached: Callable[[dict[int, int]], bool], what: str, timeout_s: float = 60.0
+    ) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not reached(self._epochs()):
+            if time.monotonic() > deadline:
+                raise ClusterError(what, f"not done after {timeout_s:g} s", "see %sparklab executors")
+            time.sleep(0.01)
 
     def _epochs(self) -> dict[int, int]:
         found: dict[int, int] = self._dispatcher.call(

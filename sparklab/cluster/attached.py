@@ -101,7 +101,7 @@ class AttachedBackend:
         self._check_versions()
         self._scratch = tempfile.TemporaryDirectory(prefix="sparklab-driver-", dir=self._settings.local_dir)
         self._client.register_plugin(_Plugin(self._app))
-        self._runner = DaskRunner(self._client, book, feed, self._lane_of, lambda *_: None, self._app)
+        self._runner = DaskRunner(self._client, book, feed, self._lane_of, lambda *_: None, lambda *_: None, self._app)
         workers = self._ask(compat.watch_workers(self._client, self._heard))
         if not workers:
             raise ClusterError("attaching to the Dask cluster", "it has no worker", "start workers, then try again")
@@ -166,12 +166,18 @@ class AttachedBackend:
         assert self._runner is not None
         return self._runner.join(number, 0, address)
 
-    def kill(self, executor: int, stay_dead: bool) -> None:
+    def check_ours(self, attempted: str) -> None:
         raise ClusterError(
-            f"killing executor {executor}",
+            attempted,
             "this cluster was not started by sparklab: its workers belong to somebody else",
-            'try it on a cluster of your own: SparkContext("local[2]")',
+            "scale the cluster itself (cluster.scale, cluster.adapt), or use one of your own: SparkContext('local[2]')",
         )
+
+    def kill(self, executor: int, stay_dead: bool) -> None:
+        self.check_ours(f"killing executor {executor}")
+
+    def add(self, count: int) -> None:
+        self.check_ours(f"adding {count} executors")
 
     def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
         assert self._runner is not None

@@ -49,6 +49,14 @@ class Backend(Protocol):
         """End an executor's process. Returns when the order was given; its loss arrives as a stimulus."""
         ...
 
+    def check_ours(self, attempted: str) -> None:
+        """Raise ClusterError where the executors are somebody else's to start and to end."""
+        ...
+
+    def add(self, count: int) -> None:
+        """Start `count` more executors. Returns when the order was given; they arrive as stimuli."""
+        ...
+
     def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]: ...
 
     def peek(self, executor: int, rdd: int, partition: int, count: int) -> list[str]: ...
@@ -97,6 +105,13 @@ class ThreadsBackend:
         assert self._runner is not None
         self._runner.kill(executor, stay_dead)
 
+    def check_ours(self, attempted: str) -> None:
+        """They are ours."""
+
+    def add(self, count: int) -> None:
+        assert self._runner is not None
+        self._runner.add(count)
+
     def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
         store = self._store(executor)
         store.drop(rdd, partition, "dropped")
@@ -130,6 +145,7 @@ class LocalBackend:
         self._by_user: set[tuple[int, int]] = set()
         self._network_timeout_s = settings.network_timeout_s or LOCAL_TIMEOUT_S
         self._cpu_s: dict[Seat, float] = {}
+        self._removed: set[tuple[int, int]] = set()
         self._stopping = False
 
     @property
@@ -157,7 +173,7 @@ class LocalBackend:
         from sparklab.cluster.runner import DaskRunner
 
         self._client = compat.connect(self._cluster.address, self._cluster.security)
-        runner = DaskRunner(self._client, book, feed, self._lane_of, self._unreachable)
+        runner = DaskRunner(self._client, book, feed, self._lane_of, self._unreachable, self._released)
         with self._lock:
             self._runner = runner
             early, self._early = self._early, []
@@ -206,6 +222,8 @@ class LocalBackend:
                 self._by_user.discard((event.number, event.epoch))
                 how = f"signal {-event.status}" if event.status < 0 else f"exit status {event.status}"
                 reason = "killed by hand" if by_user else f"its process ended ({how})"
+                if (event.number, event.epoch) in self._removed:
+                    reason = "removed; its blocks were moved"
                 self._runner.leave(event.number, event.epoch, reason, by_user)
             case ExecutorFailed():
                 logger.error("executor %d does not start:\n%s", event.number, event.log)
@@ -239,6 +257,18 @@ class LocalBackend:
                 with self._lock:
                     self._by_user.add((executor, each.epoch))
         self._cluster.kill(executor, stay_dead, -1 if stay_dead else epoch)
+
+    def _released(self, executor: int, epoch: int) -> None:
+        self._removed.add((executor, epoch))
+        with contextlib.suppress(ClusterError):  # the cluster is gone, and the executor with it
+            self.kill(executor, stay_dead=True)
+
+    def check_ours(self, attempted: str) -> None:
+        """They are ours."""
+
+    def add(self, count: int) -> None:
+        assert self._cluster is not None
+        self._cluster.add(count)
 
     def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
         assert self._runner is not None

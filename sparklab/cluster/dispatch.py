@@ -197,6 +197,10 @@ class Dispatcher:
                 handle = self._jobs.pop(instruction.job, None)
                 if handle is not None:
                     handle.finish(instruction.error)
+            case m.CopyBlock():
+                runner.copy_block(instruction)
+            case m.ReleaseExecutor():
+                runner.release(instruction)
             case m.RemoveBlocks():
                 runner.remove_blocks(instruction)
             case m.RemoveShuffle():

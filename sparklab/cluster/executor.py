@@ -20,9 +20,10 @@ from sparklab.broadcast import PartsMissing, held
 from sparklab.cluster import results
 from sparklab.cluster.closures import load_stage
 from sparklab.cluster.failures import wire_error
-from sparklab.cluster.meeting import Answer, MeetingId, Meetings
+from sparklab.cluster.meeting import Meet, MeetingId, Meetings, meet_in
 from sparklab.cluster.peers import AskPeer, Missing, PeerBlocks
-from sparklab.cluster.wire import StageOrder, TaskOrder, TaskReport
+from sparklab.cluster.stageshuffle import StageShuffle
+from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import FetchFailedError, JobFailed
 from sparklab.faults import PROPERTY, AnswerDropped, ExecutorStruck, Place, Striker
 from sparklab.files import reach
@@ -32,7 +33,6 @@ from sparklab.rdd.task import TaskContext, TaskMetrics
 from sparklab.scheduler.messages import Gang
 from sparklab.scheduler.waiting import BATCH_S
 from sparklab.shuffle.files import remove_shuffle
-from sparklab.shuffle.reader import group_records, read_cogrouped, read_reduce_input
 from sparklab.shuffle.spec import MapOutput, OpenMapOutput, ShuffleInput, ShuffleSpec
 from sparklab.shuffle.writer import write_map_output
 from sparklab.storage.peers import Holder
@@ -65,71 +65,6 @@ class _LoadedStage:
     function: Any
     inputs: dict[int, dict[int, ShuffleInput]]  # by stage attempt
     files_root: str
-
-
-class _StageShuffle:
-    """The shuffles that one stage attempt reads."""
-
-    def __init__(self, executor: Executor, inputs: dict[int, ShuffleInput]) -> None:
-        self._executor = executor
-        self._inputs = inputs
-
-    def read(self, spec: ShuffleSpec, reduce_index: int, task: TaskContext) -> Iterator[Any]:
-        return read_reduce_input(
-            spec,
-            reduce_index,
-            self._input(spec),
-            self._executor.open_map_output,
-            str(self._executor.shuffle_directory),
-            self._executor.budgets.shuffle_bytes,
-            task,
-        )
-
-    def read_cogrouped(
-        self,
-        sides: Sequence[ShuffleSpec | Iterator[Any]],
-        num_partitions: int,
-        reduce_index: int,
-        task: TaskContext,
-    ) -> Iterator[Any]:
-        return read_cogrouped(
-            [(side, self._input(side)) if isinstance(side, ShuffleSpec) else side for side in sides],
-            num_partitions,
-            reduce_index,
-            self._executor.open_map_output,
-            str(self._executor.shuffle_directory),
-            self._executor.budgets.shuffle_bytes,
-            task,
-        )
-
-    def group(self, records: Iterator[Any], task: TaskContext) -> Iterator[Any]:
-        budget_bytes = self._executor.budgets.shuffle_bytes
-        return group_records(records, str(self._executor.shuffle_directory), budget_bytes, task)
-
-    def _input(self, spec: ShuffleSpec) -> ShuffleInput:
-        found = self._inputs.get(spec.shuffle_id)
-        if found is None:
-            # A cached block that the plan relied on was evicted meanwhile: the driver plans again.
-            raise FetchFailedError(spec.shuffle_id, 0, -1, -1, "the stage was planned without this shuffle")
-        return found
-
-
-Meet = Callable[[str, MeetingId, int, str, str], "concurrent.futures.Future[Answer] | None"]
-"""``meet(address, meeting, partition, call, message)``; with an empty `call` the task has ended, and nobody waits."""
-
-
-def meet_in(meetings: Meetings) -> Meet:
-    """Meet in this process, wherever the address says."""
-
-    def meet(
-        address: str, meeting: MeetingId, partition: int, call: str, message: str
-    ) -> concurrent.futures.Future[Answer] | None:
-        if call:
-            return meetings.arrive(meeting, partition, call, message)
-        meetings.end(meeting, partition)
-        return None
-
-    return meet
 
 
 class _Gang:
@@ -272,6 +207,18 @@ class Executor:
         limit_bytes = self.budgets.shuffle_bytes // 4
         return PeerBlocks(holders, self._ask_peer, self.host, str(self.directory), limit_bytes, check_cancelled)
 
+    def _shuffle(self, inputs: dict[int, ShuffleInput]) -> StageShuffle:
+        directory = str(self.shuffle_directory)
+        return StageShuffle(inputs, self.open_map_output, directory, self.budgets.shuffle_bytes)
+
+    def take_copy(self, rdd: int, partition: int, holders: Sequence[Holder]) -> Taken:
+        """The block is held here too, if a holder gives it and there is room. From any thread, whatever runs."""
+        peers = self.peer_blocks({(rdd, partition): holders}, lambda: None)
+        block = peers.copy(rdd, partition)
+        if block is not None:
+            self.blocks.put_frames(rdd, partition, block.level, block.frames())
+        return Taken(self.blocks.drain_changes(), peers.missing)
+
     def _run_one(self, stage: _LoadedStage, order: StageOrder, task_order: TaskOrder) -> TaskReport:
         stale = () if order.gang is None else order.gang.stale
         holders = {block: known for block, known in task_order.holders.items() if block[0] not in stale}
@@ -284,7 +231,7 @@ class Executor:
             task=task_order.task,
             executor=self.number,
             blocks=self.blocks,
-            shuffle=_StageShuffle(self, stage.inputs[order.attempt]),
+            shuffle=self._shuffle(stage.inputs[order.attempt]),
             shipped=task_order.shipped,
             check_cancelled=lambda: self._check(task_order.task),
             properties=order.properties,

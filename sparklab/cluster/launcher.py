@@ -122,6 +122,8 @@ class Supervisor:
                 self._running = False
             case {"command": "kill", "number": int(number), "epoch": int(epoch), "stay_dead": bool(stay_dead)}:
                 self._kill(number, epoch, stay_dead)
+            case {"command": "add", "number": int(number)}:
+                self._start_executor(number, 0)
             case {"command": "revive", "number": int(number)}:
                 self._revive(number)
             case _:

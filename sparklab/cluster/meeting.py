@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -92,3 +93,21 @@ def _tell(told: list[tuple[concurrent.futures.Future[Answer], Answer]]) -> None:
     for future, answer in told:
         if future.set_running_or_notify_cancel():
             future.set_result(answer)
+
+
+Meet = Callable[[str, MeetingId, int, str, str], "concurrent.futures.Future[Answer] | None"]
+"""``meet(address, meeting, partition, call, message)``; with an empty `call` the task has ended, and nobody waits."""
+
+
+def meet_in(meetings: Meetings) -> Meet:
+    """Meet in this process, wherever the address says."""
+
+    def meet(
+        address: str, meeting: MeetingId, partition: int, call: str, message: str
+    ) -> concurrent.futures.Future[Answer] | None:
+        if call:
+            return meetings.arrive(meeting, partition, call, message)
+        meetings.end(meeting, partition)
+        return None
+
+    return meet

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from sparklab.broadcast import Broadcast, collecting
 from sparklab.cluster.closures import dump_stage, large_captures
 from sparklab.cluster.failures import WireError
-from sparklab.cluster.wire import StageOrder, TaskOrder, TaskReport
+from sparklab.cluster.peers import Missing
+from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import ClosureError, SparklabError, UserCodeError
 from sparklab.files import AddedFiles, key_of
 from sparklab.rdd.core import RDDCore, SourcePartition
@@ -48,6 +49,14 @@ class TaskRunner(Protocol):
     def cancel(self, tasks: m.CancelTasks) -> None: ...
 
     def forget_stage(self, stage: int) -> None: ...
+
+    def copy_block(self, order: m.CopyBlock) -> None:
+        """Have the executor take a copy; it ends in a CopyEnded, or with the executor."""
+        ...
+
+    def release(self, order: m.ReleaseExecutor) -> None:
+        """End the executor for good, where that is ours to do."""
+        ...
 
     def remove_blocks(self, order: m.RemoveBlocks) -> None: ...
 
@@ -271,7 +280,18 @@ class OrderBook:
 
 def changes_of(stored: Sequence[Any]) -> list[m.BlockChange]:
     """Block changes of a store as the scheduler takes them."""
-    return [m.BlockChange(c.op, c.rdd, c.partition, c.tier, c.bytes, c.reason, c.records) for c in stored]
+    return [m.BlockChange(c.op, c.rdd, c.partition, c.tier, c.bytes, c.reason, c.records, c.copies) for c in stored]
+
+
+def missing_of(missing: Sequence[Missing]) -> list[m.BlockMissing]:
+    """Copies that were not to be had, as the scheduler takes them."""
+    return [m.BlockMissing(b.rdd, b.partition, b.executor, b.epoch, b.answered) for b in missing]
+
+
+def copy_ended(order: m.CopyBlock, taken: Taken) -> m.CopyEnded:
+    """The stimulus that the end of a copy means."""
+    changes, missing = changes_of(taken.changes), missing_of(taken.missing)
+    return m.CopyEnded(order.rdd, order.partition, order.executor, order.epoch, changes, missing)
 
 
 def ended(report: TaskReport, executor: int, epoch: int, stage: int) -> m.TaskEnded:
@@ -289,7 +309,7 @@ def ended(report: TaskReport, executor: int, epoch: int, stage: int) -> m.TaskEn
             outcome = m.Cancelled()
         case other:
             raise ValueError(f"no such status: {other}")
-    missing = [m.BlockMissing(b.rdd, b.partition, b.executor, b.epoch, b.answered) for b in report.missing]
+    missing = missing_of(report.missing)
     return m.TaskEnded(report.task, executor, epoch, outcome, report.duration_s, report.metrics, changes, missing)
 
 

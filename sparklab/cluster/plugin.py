@@ -46,7 +46,8 @@ PEEK: Final = "sparklab_peek"
 MEET: Final = "sparklab_meet"
 BLOCK: Final = "sparklab_block"
 BEAT: Final = "sparklab_beat"
-HANDLERS: Final = (RUN, RUN_IN_GANG, CANCEL, HELLO, READ, FORGET, DROP, PEEK, MEET, BLOCK, BEAT)
+COPY: Final = "sparklab_copy"
+HANDLERS: Final = (RUN, RUN_IN_GANG, CANCEL, HELLO, READ, FORGET, DROP, PEEK, MEET, BLOCK, BEAT, COPY)
 
 
 def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, Any]) -> None:
@@ -178,6 +179,14 @@ class ExecutorService:
         return await asyncio.to_thread(
             lambda: pickle.dumps(self.executor.blocks.share(pickle.loads(request)), protocol=5)
         )
+
+    async def copy(self, rdd: int, partition: int, holders: bytes) -> bytes:
+        """The block was asked of `holders` (pickled) and is held here too; a pickled :class:`Taken` says whether."""
+
+        def take() -> bytes:
+            return pickle.dumps(self.executor.take_copy(rdd, partition, pickle.loads(holders)), protocol=5)
+
+        return await asyncio.to_thread(take)
 
     def close(self) -> None:
         """The handlers answer no more; blocks and files are gone."""

@@ -14,8 +14,8 @@ from distributed import Client
 
 from sparklab.cluster import compat, plugin
 from sparklab.cluster.heartbeat import Heartbeats, Seat
-from sparklab.cluster.orders import Feed, OrderBook, ended
-from sparklab.cluster.wire import StageOrder, TaskOrder, TaskReport
+from sparklab.cluster.orders import Feed, OrderBook, copy_ended, ended
+from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import ClusterError
 from sparklab.scheduler import messages as m
 
@@ -36,6 +36,8 @@ class DaskRunner:
     lane_of : callable
         Which lane a launch takes. ``direct`` calls the worker's handler (about 2 ms for a round trip); ``graph``
         submits a Dask task (about 15 ms), which shows the load to everybody else on a shared cluster.
+    on_released : callable
+        Told ``(executor, epoch)`` when a retiring executor has nothing left to do or to give; must not block.
     on_unreachable : callable
         Told ``(executor, epoch)`` when a call to it failed; makes sure that it is dead.
     """
@@ -47,6 +49,7 @@ class DaskRunner:
         feed: Feed,
         lane_of: Callable[[m.Launch], Lane],
         on_unreachable: Callable[[int, int], None],
+        on_released: Callable[[int, int], None],
         app: str = "",
     ) -> None:
         self._client = client
@@ -54,6 +57,7 @@ class DaskRunner:
         self._feed = feed
         self._lane_of = lane_of
         self._on_unreachable = on_unreachable
+        self._on_released = on_released
         self._app = app
         self._lock = threading.Lock()  # guards the seats, which the reader of cluster events also changes
         self._seats: dict[int, Seat] = {}
@@ -223,6 +227,26 @@ class DaskRunner:
     def forget_stage(self, stage: int) -> None:
         self._book.forget(stage)
         # Executors keep a bounded number of stages and drop the oldest by themselves.
+
+    def copy_block(self, order: m.CopyBlock) -> None:
+        seat = self.seat(order.executor, order.epoch)
+        if seat is not None and not self._closed:
+            holders = pickle.dumps([self._book.holder(each) for each in order.holders], protocol=5)
+            compat.on_loop(self._client, self._copy(seat, order, holders))
+
+    async def _copy(self, seat: Seat, order: m.CopyBlock, holders: bytes) -> None:
+        arguments = {"rdd": order.rdd, "partition": order.partition, "holders": holders}
+        taken = Taken()
+        try:
+            taken = pickle.loads(await self._call(seat.address, plugin.COPY, arguments))
+        except OSError as error:
+            logger.debug("executor %d takes no copy: %s", order.executor, error)
+        finally:
+            self._feed(copy_ended(order, taken))
+
+    def release(self, order: m.ReleaseExecutor) -> None:
+        if self.seat(order.executor, order.epoch) is not None and not self._closed:
+            self._on_released(order.executor, order.epoch)
 
     def remove_blocks(self, order: m.RemoveBlocks) -> None:
         self._send(order.executor, order.epoch, plugin.FORGET, stages=[], shuffles=[], rdds=[order.rdd])

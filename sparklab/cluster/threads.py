@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from sparklab.broadcast import held
-from sparklab.cluster.executor import Budgets, Executor, meet_in
+from sparklab.cluster.executor import Budgets, Executor
 from sparklab.cluster.host import open_local
-from sparklab.cluster.meeting import Meetings
-from sparklab.cluster.orders import Feed, OrderBook, ended
-from sparklab.cluster.wire import StageOrder, TaskOrder
+from sparklab.cluster.meeting import Meetings, meet_in
+from sparklab.cluster.orders import Feed, OrderBook, copy_ended, ended
+from sparklab.cluster.wire import StageOrder, Taken, TaskOrder
 from sparklab.faults import AnswerDropped, ExecutorStruck
 from sparklab.scheduler import messages as m
 from sparklab.storage.peers import BlockPart, BlockRequest, Holder
@@ -67,10 +67,12 @@ class ThreadsRunner:
         self._seats: dict[int, _Seat] = {}
         self._meet = meet_in(Meetings())
         self._closed = False
+        self._next = 0  # number of the next executor
         for number in range(count):
             self._join(number, 0)
 
     def _join(self, number: int, epoch: int) -> None:
+        self._next = max(self._next, number + 1)
         directory = Path(self._scratch.name) / f"{number}.{epoch}"
         executor = Executor(number, epoch, directory, self._budgets, open_local, self._ask, HOST, self._meet)
         self._seats[number] = _Seat(executor, self._feed, self._book, self._struck)
@@ -93,6 +95,11 @@ class ThreadsRunner:
 
     def _struck(self, number: int) -> None:
         self._end(number, "an injected fault struck it", by_user=False, stay_dead=False)
+
+    def add(self, count: int) -> None:
+        """`count` more executors, with numbers that were not used before."""
+        for number in range(self._next, self._next + count):
+            self._join(number, 0)
 
     def kill(self, number: int, stay_dead: bool = False) -> None:
         """Fence executor `number` off; its blocks and files are gone, its running task is disowned."""
@@ -142,6 +149,26 @@ class ThreadsRunner:
 
     def forget_stage(self, stage: int) -> None:
         self._book.forget(stage)
+
+    def copy_block(self, order: m.CopyBlock) -> None:
+        seat = self._seat(order.executor, order.epoch)
+        if seat is None:
+            return
+        holders = [self._book.holder(each) for each in order.holders]
+
+        def copy() -> None:
+            taken = Taken()
+            try:
+                taken = seat.executor.take_copy(order.rdd, order.partition, holders)
+            finally:
+                self._feed(copy_ended(order, taken))
+
+        # Beside the executor's own thread, which may have a long task: a copy should not wait for it.
+        threading.Thread(target=copy, name=f"sparklab-copy-{order.executor}", daemon=True).start()
+
+    def release(self, order: m.ReleaseExecutor) -> None:
+        if self._seat(order.executor, order.epoch) is not None:
+            self._end(order.executor, "removed; its blocks were moved", by_user=True, stay_dead=True)
 
     def remove_blocks(self, order: m.RemoveBlocks) -> None:
         seat = self._seat(order.executor, order.epoch)

@@ -46,6 +46,14 @@ class StageOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of an order to take a copy of a block: changes in the store, and holders that did not have it."""
+
+    changes: Sequence[Any] = ()
+    missing: Sequence[Missing] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TaskReport:
     """How a task ended, as it travels back."""
 

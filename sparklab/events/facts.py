@@ -227,6 +227,7 @@ class BlockStored:
     # it had been held before and was lost or evicted: computed again
     recomputed: bool = False
     records: int = -1  # -1 where they were not counted
+    copied: bool = False  # from the executor that held it: nothing was computed
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,8 +138,8 @@ class Holdings:
 
     def _block_stored(self, fact: f.BlockStored) -> None:
         cached = self.cache.get(fact.rdd)
-        # A block that only moves to disk was not computed.
-        if cached is None or fact.executor not in cached.blocks.get(fact.partition, ()):
+        # A block that only moves, to disk or from another executor, was not computed.
+        if not fact.copied and (cached is None or fact.executor not in cached.blocks.get(fact.partition, ())):
             self._note_brought(fact.executor, Brought("cache", fact.rdd, fact.partition, fact.recomputed))
         if cached is None or not is_partition(fact.partition) or self._is_stale(fact.executor, fact.epoch):
             return  # a task that began before unpersist() may tell of blocks that are thrown away at once

@@ -10,28 +10,48 @@ from sparklab.scheduler import messages as m
 from sparklab.scheduler.state import StageRun, State, Task
 
 
-def apply_changes(state: State, changes: Iterable[m.BlockChange], executor: int, epoch: int) -> str:
-    """Book block changes. Returns "cache" where a lost block was brought back."""
+def apply_changes(
+    state: State,
+    changes: Iterable[m.BlockChange],
+    executor: int,
+    epoch: int,
+    copied: tuple[int, int] | None = None,
+) -> str:
+    """Book block changes; block `copied` came from a peer. Returns "cache" where a lost block was computed again."""
     recovered = ""
     for change in changes:
         if change.op == "stored":
             again = state.blocks.store(
                 change.rdd, change.partition, executor, change.tier, change.bytes, since=state.next_task
             )
+            copy = copied == (change.rdd, change.partition)
+            again = again and not copy
             recovered = "cache" if again else recovered
+            if change.copies > 1:
+                state.blocks.want(change.rdd, change.partition, change.copies)
             state.out.facts.append(
                 BlockStored(
-                    change.rdd, change.partition, executor, epoch, change.tier, change.bytes, again, change.records
+                    change.rdd,
+                    change.partition,
+                    executor,
+                    epoch,
+                    change.tier,
+                    change.bytes,
+                    again,
+                    change.records,
+                    copy,
                 )
             )
         elif state.blocks.remove(change.rdd, change.partition, executor) or change.reason != "unpersisted":
             state.out.facts.append(
                 BlockRemoved(change.rdd, change.partition, executor, epoch, change.reason, change.bytes)
             )
+            if change.reason == "corrupt":
+                state.blocks.look_at(change.rdd, change.partition)
     return recovered
 
 
-def forget_missing(state: State, missing: Iterable[m.BlockMissing], task: Task, unanswered_too: bool) -> None:
+def forget_missing(state: State, missing: Iterable[m.BlockMissing], task: int, unanswered_too: bool) -> None:
     """Copies that their executors do not have are known no more: what needs them is planned without them.
 
     An executor that did not answer may be alive and busy: its copies are forgotten only with `unanswered_too`, where
@@ -41,7 +61,7 @@ def forget_missing(state: State, missing: Iterable[m.BlockMissing], task: Task, 
         executor = state.executors.get(each.executor)
         if executor is None or executor.epoch != each.epoch or not (each.answered or unanswered_too):
             continue
-        size_bytes = state.blocks.doubt(each.rdd, each.partition, each.executor, task.id)
+        size_bytes = state.blocks.doubt(each.rdd, each.partition, each.executor, task)
         if size_bytes is not None:
             state.out.facts.append(
                 BlockRemoved(each.rdd, each.partition, each.executor, each.epoch, "missing", size_bytes)

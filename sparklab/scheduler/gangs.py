@@ -83,7 +83,7 @@ class Gangs:
     def choose(self, run: StageRun) -> dict[int, ExecutorState]:
         """An idle executor for each partition, which do not wait any longer; empty where there are too few."""
         assert run.gang is not None
-        idle = {e.executor: e for e in self._state.executors.values() if not e.running}
+        idle = {e.executor: e for e in self._state.executors.values() if not e.running and not e.retiring}
         if len(idle) < len(run.waiting):
             return {}
         chosen: dict[int, ExecutorState] = {}

@@ -17,6 +17,8 @@ class BlockRegistry:
     _where: dict[int, dict[int, dict[int, tuple[str, int, int]]]] = field(default_factory=dict)
     _lost: dict[int, set[int]] = field(default_factory=dict)
     _doubted: dict[int, set[int]] = field(default_factory=dict)  # RDD -> executors that may hold more than is known
+    _copies: dict[int, int] = field(default_factory=dict)  # RDD -> on how many executors its blocks are to be
+    lacking: dict[tuple[int, int], None] = field(default_factory=dict)  # blocks that may have too few copies, in order
 
     def is_cached(self, rdd: int, partition: int) -> bool:
         return bool(self._where.get(rdd, {}).get(partition))
@@ -30,6 +32,36 @@ class BlockRegistry:
 
     def has_any(self, rdd: int) -> bool:
         return bool(self._where.get(rdd))
+
+    def on(self, executor: int) -> list[tuple[int, int]]:
+        """(rdd, partition) of the blocks that `executor` holds."""
+        return [
+            (rdd, partition)
+            for rdd, parts in self._where.items()
+            for partition, holders in parts.items()
+            if executor in holders
+        ]
+
+    def copies_of(self, rdd: int) -> int:
+        """On how many executors a block of `rdd` is to be."""
+        return self._copies.get(rdd, 1)
+
+    def want(self, rdd: int, partition: int, copies: int) -> None:
+        """Blocks of `rdd` are to be on `copies` executors, and this one may not be yet."""
+        self._copies[rdd] = copies
+        self.look_at(rdd, partition)
+
+    def look_at(self, rdd: int, partition: int) -> None:
+        """The block may lack copies."""
+        if self.is_cached(rdd, partition):
+            self.lacking[rdd, partition] = None
+
+    def look_at_replicated(self) -> None:
+        """Every block that is to be on several executors, and is not, may lack copies."""
+        for rdd, copies in self._copies.items():
+            for partition, holders in self._where.get(rdd, {}).items():
+                if len(holders) < copies:
+                    self.lacking[rdd, partition] = None
 
     def count_on(self, executor: int) -> int:
         return sum(executor in holders for parts in self._where.values() for holders in parts.values())
@@ -70,13 +102,7 @@ class BlockRegistry:
 
     def remove_executor(self, executor: int) -> Iterator[tuple[int, int, int]]:
         """Forget all copies on `executor`: yields (rdd, partition, bytes) of each."""
-        found = [
-            (rdd, partition)
-            for rdd, parts in self._where.items()
-            for partition, holders in parts.items()
-            if executor in holders
-        ]
-        for rdd, partition in found:
+        for rdd, partition in self.on(executor):
             yield rdd, partition, self.remove(rdd, partition, executor)
 
     def was_lost(self, rdd: int, partition: int) -> bool:
@@ -85,6 +111,9 @@ class BlockRegistry:
     def forget_rdd(self, rdd: int) -> set[int]:
         """Forget all blocks of `rdd` for good (unpersist). Returns the executors that hold some, or may."""
         self._lost.pop(rdd, None)
+        self._copies.pop(rdd, None)
+        for block in [block for block in self.lacking if block[0] == rdd]:
+            del self.lacking[block]
         parts = self._where.pop(rdd, {})
         doubted = self._doubted.pop(rdd, set())
         return doubted.union(executor for holders in parts.values() for executor in holders)

@@ -20,6 +20,7 @@ from sparklab.events.facts import (
 )
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.books import apply_changes, book_map_output, count_updates, forget_missing, task_fact
+from sparklab.scheduler.copies import Copies
 from sparklab.scheduler.gangs import Gangs
 from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
 from sparklab.scheduler.placement import Placement
@@ -44,6 +45,7 @@ class Scheduler:
         self._gangs = Gangs(self.state)
         self._placement = Placement(self.state, self._gangs)
         self._work = Work(self.state, self.graph, self._placement, self._gangs)
+        self._copies = Copies(self.state)
         self._without_executor_since_s: float | None = None
 
     @property
@@ -86,6 +88,7 @@ class Scheduler:
         for run, error in self._gangs.short_of_executors():
             self._work.fail(run, error)
         self._placement.place()
+        self._copies.place()
         self.state.out = Effects()  # nothing here keeps alive the RDDs that the instructions name
         return effects
 
@@ -111,7 +114,15 @@ class Scheduler:
             case m.BlocksChanged():
                 if self._is_current(stimulus.executor, stimulus.epoch):
                     apply_changes(self.state, stimulus.changes, stimulus.executor, stimulus.epoch)
+            case m.CopyEnded():
+                self._copies.ended(stimulus)
+            case m.ExecutorRetiring():
+                if self._is_current(stimulus.executor, stimulus.epoch):
+                    self._copies.retire(stimulus.executor)
+                    for run in self.runs.values():
+                        self._placement.prefer_again(run)
             case m.RddForgotten():
+                self._copies.forget_rdd(stimulus.rdd)
                 self.state.out.facts.append(RddUnpersisted(stimulus.rdd))
                 self.state.last_task_s.pop(stimulus.rdd, None)
                 for executor in sorted(self.blocks.forget_rdd(stimulus.rdd)):
@@ -145,7 +156,7 @@ class Scheduler:
             attempts.discard(task.id)
             if not attempts:
                 run.running.pop(task.partition, None)
-        forget_missing(self.state, s.missing, task, isinstance(outcome, m.FetchFailed))
+        forget_missing(self.state, s.missing, task.id, isinstance(outcome, m.FetchFailed))
         recovered = apply_changes(self.state, s.changes, s.executor, s.epoch) if current else ""
         status, error = "succeeded", ""
         failed: BaseException | None = None
@@ -249,6 +260,7 @@ class Scheduler:
             self._executor_gone(m.ExecutorGone(s.executor, known.epoch, "replaced"))
         self.executors[s.executor] = ExecutorState(s.executor, s.epoch, s.address, s.host, s.slots)
         self._without_executor_since_s = None
+        self._copies.executor_joined()
         for run in self.runs.values():
             self._placement.fill_evenly(run)
         self.state.out.facts.append(
@@ -261,6 +273,7 @@ class Scheduler:
             return
         del self.executors[s.executor]
         blocks = list(self.blocks.remove_executor(s.executor))
+        self._copies.executor_gone(s.executor, s.epoch, ((rdd, partition) for rdd, partition, _ in blocks))
         outputs = list(self.outputs.remove_executor(s.executor, s.epoch))
         self.state.out.facts.append(
             ExecutorLost(s.executor, s.epoch, bounded(s.reason), s.by_user, len(blocks), len(outputs))

@@ -24,6 +24,7 @@ class BlockChange:
     bytes: int
     reason: str = ""  # of a removal: "evicted" | "dropped" | "corrupt" | "unpersisted"
     records: int = -1  # of what was stored, -1 where it is not known
+    copies: int = 1  # on how many executors the block is to be
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,26 @@ class BlocksChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyEnded:
+    """The executor has tried to take a copy of a block; `changes` say what its store holds now."""
+
+    rdd: int
+    partition: int
+    executor: int
+    epoch: int
+    changes: Sequence[BlockChange] = ()
+    missing: Sequence[BlockMissing] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorRetiring:
+    """The executor is to go: no more tasks for it, its blocks move to others, then it is released."""
+
+    executor: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class RddForgotten:
     """Nobody refers to the RDD any more, or it was unpersisted: its blocks are to be removed."""
 
@@ -174,7 +195,7 @@ class Tick:
 
 Stimulus: TypeAlias = (
     JobSubmitted | TaskEnded | ExecutorJoined | ExecutorGone | JobCancelRequested | StageRejected
-    | BlocksChanged | RddForgotten | ShuffleForgotten | Tick
+    | BlocksChanged | CopyEnded | ExecutorRetiring | RddForgotten | ShuffleForgotten | Tick
 )  # fmt: skip
 
 # --- instructions ---------------------------------------------------------------------------------
@@ -270,6 +291,25 @@ class JobFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyBlock:
+    """The executor is to take a copy of a block from one of `holders`, and to keep it."""
+
+    rdd: int
+    partition: int
+    executor: int
+    epoch: int
+    holders: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseExecutor:
+    """A retiring executor has nothing left that could be moved: it may end."""
+
+    executor: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveBlocks:
     executor: int
     epoch: int
@@ -285,7 +325,7 @@ class RemoveShuffle:
 
 Instruction: TypeAlias = (
     StagePrepared | Launch | CancelTasks | StageForgotten | ResultReady | ApplyUpdates | JobFinished
-    | RemoveBlocks | RemoveShuffle
+    | CopyBlock | ReleaseExecutor | RemoveBlocks | RemoveShuffle
 )  # fmt: skip
 
 __all__ = [
@@ -295,8 +335,11 @@ __all__ = [
     "BlocksChanged",
     "CancelTasks",
     "Cancelled",
+    "CopyBlock",
+    "CopyEnded",
     "ExecutorGone",
     "ExecutorJoined",
+    "ExecutorRetiring",
     "FetchFailed",
     "Gang",
     "Instruction",
@@ -308,6 +351,7 @@ __all__ = [
     "MapOutput",
     "Outcome",
     "RddForgotten",
+    "ReleaseExecutor",
     "RemoveBlocks",
     "RemoveShuffle",
     "ResultReady",

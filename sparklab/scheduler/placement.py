@@ -31,13 +31,16 @@ class Placement:
         run.waiting.fill_quota = 0
         to_fill = [r._id for r in run.stage.rdds if r.storage_level != StorageLevel.NONE]
         lost = any(self._state.blocks.was_lost(rdd, p) for rdd in to_fill for p in run.todo)
-        if not to_fill or lost or len(self._state.executors) < 2:
+        staying = [e.executor for e in self._state.executors.values() if not e.retiring]
+        if not to_fill or lost or len(staying) < 2:
             return
-        filled = {e: max(self._state.blocks.held_by(e, rdd) for rdd in to_fill) for e in self._state.executors}
-        run.waiting.fill_quota = -(-(len(run.todo) + sum(filled.values())) // len(self._state.executors))
+        filled = {e: max(self._state.blocks.held_by(e, rdd) for rdd in to_fill) for e in staying}
+        run.waiting.fill_quota = -(-(len(run.todo) + sum(filled.values())) // len(staying))
         for ids in run.running.values():
             for task_id in ids:
-                filled[self._state.tasks[task_id].executor] += 1
+                executor = self._state.tasks[task_id].executor
+                if executor in filled:
+                    filled[executor] += 1
         run.waiting.filled = filled
 
     def preferred(self, stage: Stage, partition: int) -> list[int]:
@@ -53,7 +56,7 @@ class Placement:
             seen.add((rdd._id, index))
             holders = [e for e in self._state.blocks.executors(rdd._id, index) if e in self._state.executors]
             if holders:
-                return sorted(holders)
+                return sorted(e for e in holders if not self._state.executors[e].retiring)
             for dependency in reversed(rdd.dependencies):
                 if not isinstance(dependency, Shuffle):
                     stack.extend((dependency.rdd, p) for p in reversed(list(dependency.parents(index))))
@@ -95,7 +98,7 @@ class Placement:
                     continue
                 size = self._batch_size(run)
                 for executor in sorted(self._state.executors.values(), key=lambda e: (len(e.running), e.executor)):
-                    if executor.in_gang:
+                    if executor.retiring or executor.in_gang:
                         continue  # what is sent now would wait for all of the gang
                     free = executor.slots * size + prefetch(run.mean_task_s) - len(executor.running)
                     if free <= 0 or not len(run.waiting):

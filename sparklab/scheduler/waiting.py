@@ -22,6 +22,7 @@ class ExecutorState:
     host: str
     slots: int
     running: set[int] = field(default_factory=set)  # task ids, sent and not answered
+    retiring: bool = False  # gets no more tasks
     in_gang: bool = False  # what runs is of a barrier stage, which may wait for others
 
 

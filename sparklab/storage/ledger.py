@@ -30,6 +30,7 @@ class BlockChange:
     bytes: int
     reason: str = ""
     records: int = -1  # of what was stored; -1 of a removal
+    copies: int = 1  # on how many executors the block is to be
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ class StoreUsage:
     disk_bytes: int
     memory_blocks: int
     disk_blocks: int
+
+
+def _stored(block_id: BlockId, tier: str, block: Block) -> BlockChange:
+    copies = block.level.replication
+    return BlockChange("stored", *block_id, tier, block.bytes, records=block.records, copies=copies)
 
 
 class Flight:
@@ -114,7 +120,7 @@ class Ledger:
                 self._memory.used_bytes -= block.bytes
             else:
                 self._memory.add_reserved(block_id, block)
-                self._changes.append(BlockChange("stored", *block_id, "memory", block.bytes, records=block.records))
+                self._changes.append(_stored(block_id, "memory", block))
 
     def keep_on_disk(self, block_id: BlockId, block: DiskBlock, flight: Flight) -> None:
         """`block` is held, unless it was dropped meanwhile: then its file is gone."""
@@ -123,7 +129,7 @@ class Ledger:
                 block.remove()
             else:
                 self._files[block_id] = block
-                self._changes.append(BlockChange("stored", *block_id, "disk", block.bytes, records=block.records))
+                self._changes.append(_stored(block_id, "disk", block))
 
     def discard(self, block_id: BlockId, block: DiskBlock) -> None:
         """`block`, whose file is damaged, is not held any more."""
@@ -200,7 +206,7 @@ class Ledger:
                 self._changes.append(BlockChange("removed", *block_id, "memory", block.bytes, "evicted"))
             else:
                 self._files[block_id] = on_disk
-                self._changes.append(BlockChange("stored", *block_id, "disk", on_disk.bytes, records=on_disk.records))
+                self._changes.append(_stored(block_id, "disk", on_disk))
         return True
 
     # --- telling --------------------------------------------------------------------------------------------

@@ -9,8 +9,10 @@ class StorageLevel:
     """Where and how often a persisted partition is kept.
 
     Field for field PySpark's class; `deserialized` is accepted and has no effect of its own, because what may
-    stay a live object is decided by its type (see ``storage/representation.py``). `useOffHeap` has none either, and
-    `replication` none yet: one copy is kept, a lost one is recomputed.
+    stay a live object is decided by its type (see ``storage/representation.py``). `useOffHeap` has none either: Python
+    has one heap, whose bytes count against the executor's budget wherever they lie, so `OFF_HEAP` is
+    `MEMORY_AND_DISK`. `replication` is the number of executors that hold a block: the others copy it from the first
+    after its task has ended, and again after one of them was lost.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ class BlockStore:
     >>> list(store.get_or_compute(7, 0, StorageLevel.MEMORY_ONLY, lambda: iter("abc"), task))
     ['a', 'b', 'c']
     >>> store.drain_changes()
-    [BlockChange(op='stored', rdd=7, partition=0, tier='memory', bytes=174, reason='', records=3)]
+    [BlockChange(op='stored', rdd=7, partition=0, tier='memory', bytes=174, reason='', records=3, copies=1)]
     """
 
     def __init__(self, directory: str, memory_budget_bytes: int) -> None:

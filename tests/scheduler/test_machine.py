@@ -94,6 +94,8 @@ class World:
         self.finished: dict[int, BaseException | None] = {}
         self.values: dict[int, dict[int, Any]] = {}
         self.cancelled: list[int] = []
+        self.copying: list[m.CopyBlock] = []  # ordered and not ended
+        self.released: list[int] = []
         self.removed: list[int] = []  # executors that were told to remove blocks
         self.ran: list[tuple[int, int]] = []  # (stage, partition) of each task that succeeded
         self.epochs: dict[int, int] = {}
@@ -122,6 +124,10 @@ class World:
                     self.cancelled.extend(i.tasks)
                 case m.RemoveBlocks():
                     self.removed.append(i.executor)
+                case m.CopyBlock():
+                    self.copying.append(i)
+                case m.ReleaseExecutor():
+                    self.released.append(i.executor)
 
     def join(self, number: int) -> None:
         self.epochs[number] = self.epochs.get(number, -1) + 1
@@ -143,7 +149,7 @@ class World:
         launch, task = self.launched.pop(task_id)
         stage = self.prepared[launch.stage]
         changes = [
-            m.BlockChange("stored", rdd._id, task.partition, "memory", 10)
+            m.BlockChange("stored", rdd._id, task.partition, "memory", 10, copies=rdd.storage_level.replication)
             for rdd in stage.rdds
             if rdd.storage_level != StorageLevel.NONE
             and rdd is stage.rdds[-1]
@@ -159,6 +165,13 @@ class World:
         self.send(
             m.TaskEnded(task_id, launch.executor, launch.epoch, m.Succeeded(value), duration_s=0.1, changes=changes)
         )
+
+    def copy(self, held: bool = True) -> m.CopyBlock:
+        """The oldest copy that was ordered has ended."""
+        order = self.copying.pop(0)
+        changes = [m.BlockChange("stored", order.rdd, order.partition, "memory", 10)] if held else []
+        self.send(m.CopyEnded(order.rdd, order.partition, order.executor, order.epoch, changes))
+        return order
 
     def end(self, task_id: int, outcome: m.Outcome) -> None:
         launch, _ = self.launched.pop(task_id)
