@@ -9,6 +9,9 @@ import { neighbour, partAt, spark } from "./geometry.js";
 import { KernelMethods } from "./kernel.js";
 import { EDGES, NAMES, definitions } from "./shapes.js";
 
+// The views of a panel, in the order of their tabs. One stands where the picture counts something for it.
+const TABS = { dag: "DAG", timeline: "Timeline", cache: "Cache", training: "Training" };
+
 let views = 0;
 
 export class View {
@@ -16,7 +19,7 @@ export class View {
     this.model = model;
     this.uid = `sl${++views}-${Math.random().toString(36).slice(2, 7)}`;
     this.stop = new AbortController();
-    this.tab = model.get("tab") === "cache" ? "cache" : "dag";
+    this.tab = model.get("tab") in TABS ? model.get("tab") : "dag";
     this.unfolded = model.get("form") !== "strip";
     this.job = null; // null follows the newest job
     this.opened = [];
@@ -45,7 +48,7 @@ export class View {
     this.ui = {
       strip: div("sl-strip"), head: el("span", { class: "sl-head-text", role: "heading", "aria-level": "3" }),
       main: this.button("Cancel", () => this.mainButton(), { class: "sl-stop" }), fold: this.button("Close", () => this.unfold(false), { title: "Back to one line" }),
-      dagTab: tab("dag", "DAG"), cacheTab: tab("cache", "Cache"), jobs: el("div", { class: "sl-jobs", role: "group", "aria-label": "Jobs" }),
+      tabs: Object.entries(TABS).map(([key, name]) => tab(key, name)), jobs: el("div", { class: "sl-jobs", role: "group", "aria-label": "Jobs" }),
       folds: ["Legend", "Log", "Options"].map((name) => this.button(name, () => { this.drawer = this.drawer === name ? "" : name; this.update(); }, { class: "sl-tab" })),
       view: el("div", { class: "sl-view", role: "tabpanel", tabindex: "-1" }), card: el("aside", { class: "sl-card", hidden: true, "aria-label": "The selected RDD" }),
       text: el("span", { class: "sl-foot-text" }), actions: el("span", { class: "sl-mini" }), behind: el("b"), drawer: el("div", { class: "sl-legend", hidden: true }),
@@ -54,7 +57,7 @@ export class View {
     };
     const u = this.ui;
     u.full = el("div", {}, div("sl-head", u.head, u.fold, u.main),
-      el("div", { class: "sl-tabs", role: "tablist" }, u.dagTab, u.cacheTab, u.jobs, ...u.folds),
+      el("div", { class: "sl-tabs", role: "tablist" }, ...u.tabs, u.jobs, ...u.folds),
       div("sl-body", u.view, u.card), u.drawer, div("sl-foot", u.text, u.behind, u.actions));
     u.body = u.full.querySelector(".sl-body");
     this.panel = el("section", { class: "sl-panel", "aria-label": "sparklab" }, definitions(this.uid), u.strip, u.full, u.live);
@@ -122,7 +125,9 @@ export class View {
       if (next) { for (const [k, b] of this.buttons) b.tabIndex = k === next ? 0 : -1; this.buttons.get(next).focus(); }
       own(event);
     } else if (event.target.matches?.(".sl-tab[role=tab]") && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
-      this.show(this.tab === "dag" ? "cache" : "dag"); (this.tab === "dag" ? this.ui.dagTab : this.ui.cacheTab).focus(); own(event);
+      const there = this.ui.tabs.filter((one) => !one.hidden), at = there.findIndex((one) => one.dataset.tab === this.tab);
+      const next = there.at((at + (event.key === "ArrowLeft" ? -1 : 1)) % there.length);
+      this.show(next.dataset.tab); next.focus(); own(event);
     } else if (event.target.matches?.(".sl-rdd") && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
       const row = (this.data.cache.rows || []).find((one) => String(one.rdd) === event.target.dataset.rdd);
       if (row) { const by = event.key === "ArrowLeft" ? -1 : 1; this.row = row.rdd; this.part = ((this.part ?? -by) + by + row.p.length) % row.p.length; this.update(); }
@@ -144,14 +149,17 @@ export class View {
     say(u.main, this.synced.running ? (stopping ? "Cancelling" : "Cancel") : "Reset");
     u.main.disabled = this.off || stopping || this.busy("reset");
     u.main.title = this.synced.running ? "Cancel the jobs of this cell" : data.reset || "";
-    for (const [tab, key] of [[u.dagTab, "dag"], [u.cacheTab, "cache"]]) {
-      say(tab, `${key === "dag" ? "DAG" : "Cache"} ${count(data.counts[key])}`);
+    if (!(this.tab in data.counts)) this.tab = "dag";
+    for (const tab of u.tabs) {
+      const key = tab.dataset.tab;
+      tab.hidden = !(key in data.counts);
+      say(tab, `${TABS[key]} ${count(data.counts[key] || 0)}`);
       tab.setAttribute("aria-selected", this.tab === key); tab.tabIndex = this.tab === key ? 0 : -1;
     }
     for (const tab of u.folds) tab.setAttribute("aria-expanded", tab.textContent === this.drawer);
     u.lecture.setAttribute("aria-pressed", this.lecture); u.pause.setAttribute("aria-pressed", Boolean(this.paused));
     this.jobs(data);
-    if (this.tab === "cache") this.cache(data); else this.dag(data);
+    this[this.tab](data);
     this.fold(data); this.foot();
     if (data.summary !== this.said && !data.running) { this.said = data.summary; say(u.live, data.summary); }
   }
@@ -224,11 +232,11 @@ export class View {
     this.wasSilent = silent;
     if (!this.unfolded) { this.update(); return; }
     const loud = this.over || this.synced.over || (silent && `no word from the kernel for ${silent} s`) || (this.loud && this.notice);
-    say(u.text, loud || this.notice || (this.tab === "cache" ? data.cache?.log : data.foot) || "");
+    say(u.text, loud || this.notice || (this.tab === "cache" ? data.cache?.log : data[this.tab]?.foot || data.foot) || "");
     u.text.title = u.text.textContent;
     u.text.classList.toggle("sl-loud", Boolean(loud || data.error));
     say(u.behind, this.paused ? `Paused, ${plural(Math.max(0, this.synced.seq - this.paused.seq), "fact")} behind` : "");
-    const [of, make] = this.tab === "cache" ? this.rowActions(data.cache) : this.dagActions(data.dag);
+    const [of, make] = this.tab === "cache" ? this.rowActions(data.cache) : this.tab === "dag" ? this.dagActions(data.dag) : ["", () => []];
     const key = `${of}|${Boolean(this.paused)}`;
     if (key !== u.actions.dataset.of) { u.actions.dataset.of = key; u.actions.replaceChildren(...make(), ...(this.paused ? [this.button("Resume", () => this.pause(false))] : [])); }
   }
