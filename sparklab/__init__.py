@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sparklab.context import SparkContext
     from sparklab.files import SparkFiles
     from sparklab.jupyter import load_ipython_extension, unload_ipython_extension
+    from sparklab.profiler import BasicProfiler, Profiler, UDFBasicProfiler
     from sparklab.rdd import RDD, RDDBarrier
     from sparklab.status import SparkExecutorInfo, SparkJobInfo, SparkStageInfo, StatusTracker
     from sparklab.storage.level import StorageLevel
@@ -25,8 +26,10 @@ __all__ = [
     "AccumulatorParam",
     "BarrierTaskContext",
     "BarrierTaskInfo",
+    "BasicProfiler",
     "Broadcast",
     "InheritableThread",
+    "Profiler",
     "RDDBarrier",
     "SparkConf",
     "SparkContext",
@@ -37,6 +40,7 @@ __all__ = [
     "StatusTracker",
     "StorageLevel",
     "TaskContext",
+    "UDFBasicProfiler",
     "inheritable_thread_target",
     "load_ipython_extension",
     "unload_ipython_extension",
@@ -49,6 +53,9 @@ _HOMES = {
     "RDDBarrier": "sparklab.rdd",
     "Accumulator": "sparklab.accumulators",
     "AccumulatorParam": "sparklab.accumulators",
+    "BasicProfiler": "sparklab.profiler",
+    "Profiler": "sparklab.profiler",
+    "UDFBasicProfiler": "sparklab.profiler",
     "BarrierTaskContext": "sparklab.taskcontext",
     "BarrierTaskInfo": "sparklab.taskcontext",
     "Broadcast": "sparklab.broadcast",

@@ -157,6 +157,8 @@ class Settings:
         ``spark.locality.wait``: how long a task waits for the executor that holds its data.
     start_timeout_s : float
         ``sparklab.cluster.startTimeout``.
+    profile, profile_memory, profile_dump : bool, bool, str or None
+        ``spark.python.profile``, ``spark.python.profile.memory``, ``spark.python.profile.dump``.
     executor_env : mapping
         ``spark.executorEnv.NAME``.
     """
@@ -177,6 +179,9 @@ class Settings:
     network_timeout_s: float | None = None
     locality_wait_s: float = 3.0
     start_timeout_s: float = 60.0
+    profile: bool = False
+    profile_memory: bool = False
+    profile_dump: str | None = None
     executor_env: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -314,6 +319,9 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str, str], Any]]]] = {
     "spark.task.maxFailures": ("max_task_failures", _count),
     "spark.executor.heartbeatInterval": ("heartbeat_interval_s", _period),
     "spark.network.timeout": ("network_timeout_s", _timeout),
+    "spark.python.profile": ("profile", _flag),
+    "spark.python.profile.memory": ("profile_memory", _flag),
+    "spark.python.profile.dump": ("profile_dump", _text),
     "spark.locality.wait": ("locality_wait_s", time_s),
     "sparklab.allowMultipleContexts": ("allow_multiple_contexts", _flag),
     "sparklab.journal.dir": ("journal_dir", _text),

@@ -41,6 +41,7 @@ from sparklab.executors import Executors
 from sparklab.files import SparkFiles
 from sparklab.jvmonly import refuses_jvm_names
 from sparklab.labels import Labels
+from sparklab.profiler import BasicProfiler, MemoryProfiler, Profiler, Profiles, UDFBasicProfiler
 from sparklab.rdd.callsite import call_site
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.dependency import Shuffle
@@ -68,7 +69,7 @@ LOG_LEVELS: Final = {
 
 
 @refuses_jvm_names
-class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints):
+class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints, Profiles):
     """The way in: makes RDDs and runs jobs on a cluster that starts in the background.
 
     The constructor returns at once; the first action waits for the cluster. Thread-safe: several threads may run
@@ -78,11 +79,20 @@ class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints):
     ----------
     master : str or distributed.Client or Dask cluster, optional
         ``local``, ``local[N]``, ``local[*]`` (default), ``local[N,F]``: N executor processes of one thread, F tries per
-        task. ``threads[N]``: N executors in this process. ``tcp://`` or ``tls://``: a Dask scheduler that runs
-        already. A Client or cluster object: that cluster.
+        task. ``local-cluster[W,C,M]``: W times C executor processes, for each C of them M MiB of memory, and
+        ``spark.task.maxFailures`` tries per task. ``threads[N]``: N executors in this process. ``tcp://`` or
+        ``tls://``: a Dask scheduler that runs already. A Client or cluster object: that cluster.
     appName : str, optional
     conf : SparkConf, optional
         Settings; `master` and `appName` go before what it says.
+    pyFiles : sequence of str, optional
+        Given to :meth:`addPyFile`.
+    environment : dict, optional
+        Environment variables of executors.
+    profiler_cls, udf_profiler_cls, memory_profiler_cls : type, optional
+        Kinds of :class:`~sparklab.profiler.Profiler`, used where ``spark.python.profile`` is true.
+    sparkHome, batchSize, serializer, gateway, jsc
+        Of PySpark; they say how it talks to its JVM, and nothing here.
 
     Raises
     ------
@@ -109,6 +119,11 @@ class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints):
         batchSize: int = 0,
         serializer: Any = None,
         conf: SparkConf | None = None,
+        gateway: Any = None,
+        jsc: Any = None,
+        profiler_cls: type[Profiler] = BasicProfiler,
+        udf_profiler_cls: type[Profiler] = UDFBasicProfiler,
+        memory_profiler_cls: type[Profiler] = MemoryProfiler,
     ) -> None:
         own = SparkConf().setAll(conf.getAll() if conf is not None else [])
         if isinstance(master, str):
@@ -121,6 +136,7 @@ class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints):
             own.setExecutorEnv(name, str(value))
         self._conf = own
         self.settings = Settings.from_conf(own)
+        self._collect_profiles(self.settings, profiler_cls, udf_profiler_cls, memory_profiler_cls)
         target = master if master is not None and not isinstance(master, str) else None
         self.master = own.get("spark.master") or "" if target is None else f"{type(target).__name__}"
         parsed = target if target is not None else parse_master(self.master)
@@ -195,7 +211,14 @@ class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints):
         """In the background: the cluster starts, the runner takes what was submitted meanwhile."""
         try:
             known = self._dispatcher.scheduler
-            book = OrderBook(known.blocks, known.executors, self._dispatcher.warn, MAX_MESSAGE_BYTES, self._shelf)
+            book = OrderBook(
+                known.blocks,
+                known.executors,
+                self._dispatcher.warn,
+                MAX_MESSAGE_BYTES,
+                self._shelf,
+                profiler_of=self.profiler_of if self.profiler_collector is not None else None,
+            )
             self.parts_sent = book.parts_sent
             runner = self._backend.start(book, self._dispatcher.feed)
             # Dask closes its clients at exit; contexts must be stopped before, so they register after its import.

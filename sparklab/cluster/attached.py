@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import logging
 import pickle
 import secrets
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from distributed import Client, Worker, WorkerPlugin
 
@@ -24,6 +27,9 @@ from sparklab.conf import Settings
 from sparklab.errors import ClusterError
 from sparklab.scheduler import messages as m
 
+logger = logging.getLogger("sparklab.cluster")
+
+KNOCK_S: Final = 2.0  # how long a scheduler may take to answer before its address is said aloud
 CACHE_SHARE: Final = 0.4  # of a worker's memory limit: to Dask our blocks are unmanaged memory, and it pauses at 0.8
 WORK_SHARE: Final = 0.2
 UNLIMITED_BYTES: Final = 2 << 30  # taken for a worker's memory where it states no limit
@@ -83,6 +89,8 @@ class AttachedBackend:
         security = None
         if isinstance(target, Client):
             target, security = compat.address_of(target), target.security
+        if isinstance(target, str):
+            self._knock(target)
         try:
             return Client(  # type: ignore[no-untyped-call]
                 target, security=security, set_as_default=False, timeout=self._settings.start_timeout_s
@@ -92,6 +100,24 @@ class AttachedBackend:
                 f"connecting to the Dask cluster {target}",
                 f"{type(error).__name__}: {error}",
                 "check the address; for tls:// pass a distributed.Client made with your Security object",
+            ) from error
+
+    def _knock(self, address: str) -> None:
+        """Somebody listens at `address`, or nobody can tell yet, which is said: Dask would try on in silence."""
+        place = urlsplit(address)
+        try:
+            socket.create_connection((place.hostname or "", place.port or 0), timeout=KNOCK_S).close()
+        except TimeoutError:
+            logger.warning(
+                "no answer from the Dask scheduler at %s yet; trying for %.0f s (sparklab.cluster.startTimeout)",
+                address,
+                self._settings.start_timeout_s,
+            )
+        except OSError as error:
+            raise ClusterError(
+                f"connecting to the Dask cluster {address}",
+                f"{type(error).__name__}: {error}",
+                "check the address and that the scheduler runs: dask scheduler",
             ) from error
 
     def _ask(self, call: Any) -> Any:

@@ -8,12 +8,13 @@ import logging
 import pickle
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sparklab.cluster.executor import Budgets
 from sparklab.cluster.heartbeat import LOCAL_TIMEOUT_S, Seat
-from sparklab.cluster.master import AddressMaster, LocalMaster, Master, ThreadsMaster
+from sparklab.cluster.master import AddressMaster, LocalClusterMaster, LocalMaster, Master, ThreadsMaster
 from sparklab.cluster.orders import Feed, OrderBook, TaskRunner, changes_of
 from sparklab.cluster.resources import ExecutorPlan, cpu_s, find_resources, plan_executors
 from sparklab.cluster.threads import ThreadsRunner
@@ -71,6 +72,11 @@ def make_backend(master: Master | Any, settings: Settings, on_lost: Callable[[Ba
             return ThreadsBackend(plan_executors(find_resources(), settings, master.threads), settings)
         case LocalMaster():
             return LocalBackend(plan_executors(find_resources(), settings, master.executors), settings, on_lost)
+        case LocalClusterMaster():
+            memory = master.memory_mib * 2**20 // master.cores
+            own = replace(settings, executor_memory_bytes=settings.executor_memory_bytes or memory)
+            plan = plan_executors(find_resources(), own, master.workers * master.cores)
+            return LocalBackend(plan, own, on_lost)
         case AddressMaster():
             return _attached(master.address, settings, on_lost)
         case _:

@@ -11,6 +11,7 @@ from typing import Any
 import cloudpickle
 
 from sparklab.errors import ClosureError
+from sparklab.profiler import Profiler
 from sparklab.rdd.core import RDDCore, SourcePartition
 from sparklab.rdd.dependency import Dependency, Grouped, OneToOne, Range, Shuffle
 from sparklab.scheduler.messages import StagePrepared
@@ -19,7 +20,7 @@ from sparklab.shuffle.spec import ShuffleSpec
 MIB = 1024 * 1024
 
 
-def dump_stage(stage: StagePrepared, max_bytes: int) -> bytes:
+def dump_stage(stage: StagePrepared, max_bytes: int, profiler: Profiler | None = None) -> bytes:
     """All that the tasks of `stage` share, pickled once.
 
     The lineage is written as a flat list, parents before children, so that its length is no recursion.
@@ -32,7 +33,7 @@ def dump_stage(stage: StagePrepared, max_bytes: int) -> bytes:
     """
     nodes = [(rdd._id, type(rdd), _state(rdd), [_dependency(d) for d in rdd.dependencies]) for rdd in stage.rdds]
     try:
-        data: bytes = cloudpickle.dumps((nodes, stage.rdd._id, stage.writes, stage.payload), protocol=5)
+        data: bytes = cloudpickle.dumps((nodes, stage.rdd._id, stage.writes, stage.payload, profiler), protocol=5)
     except ClosureError as error:
         raise _named(stage, error.found, error.do) from None
     except Exception as error:
@@ -49,16 +50,17 @@ def dump_stage(stage: StagePrepared, max_bytes: int) -> bytes:
     return data
 
 
-def load_stage(data: bytes) -> tuple[RDDCore, ShuffleSpec | None, Any]:
-    """The stage that :func:`dump_stage` wrote: its last RDD, the shuffle it writes, the job's function."""
-    nodes, last, writes, payload = pickle.loads(data)
+def load_stage(data: bytes) -> tuple[RDDCore, ShuffleSpec | None, Any, Profiler | None]:
+    """The stage that :func:`dump_stage` wrote: its last RDD, the shuffle it writes, the job's function,
+    what watches its tasks."""
+    nodes, last, writes, payload, profiler = pickle.loads(data)
     rdds: dict[int, RDDCore] = {}
     for rdd_id, kind, state, dependencies in nodes:
         rdd = kind.__new__(kind)
         rdd.__dict__.update(state)
         rdd.dependencies = tuple(make(rdds) for make in dependencies)
         rdds[rdd_id] = rdd
-    return rdds[last], writes, payload
+    return rdds[last], writes, payload, profiler
 
 
 def large_captures(stage: StagePrepared, limit_bytes: int) -> list[str]:

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
-import ctypes
 import shutil
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from sparklab import steps
 from sparklab.broadcast import PartsMissing, held
 from sparklab.cluster import results
+from sparklab.cluster.cancellation import TaskCancelled, raise_in, take_exception
 from sparklab.cluster.closures import load_stage
 from sparklab.cluster.failures import wire_error
+from sparklab.cluster.gang import GangMember
 from sparklab.cluster.meeting import Meet, MeetingId, Meetings, meet_in
 from sparklab.cluster.peers import AskPeer, Missing, PeerBlocks
 from sparklab.cluster.stageshuffle import StageShuffle
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
-from sparklab.errors import FetchFailedError, JobFailed
+from sparklab.errors import FetchFailedError
 from sparklab.faults import PROPERTY, AnswerDropped, ExecutorStruck, Place, Striker
 from sparklab.files import reach
+from sparklab.profiler import Profiler
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext, TaskMetrics
-from sparklab.scheduler.messages import Gang
 from sparklab.scheduler.waiting import BATCH_S
 from sparklab.shuffle.files import remove_shuffle
 from sparklab.shuffle.spec import MapOutput, OpenMapOutput, ShuffleInput, ShuffleSpec
@@ -42,12 +41,7 @@ ANSWER_AFTER_S: Final = 2 * BATCH_S  # several tasks in one message that take lo
 KEPT_STAGES: Final = 64  # loaded stages an executor remembers; the driver sends a forgotten one again
 
 
-WAKE_S: Final = 0.05  # how often a task that waits for its gang looks whether it was cancelled
 INTERRUPT_AFTER_S: Final = 0.05  # a cancelled task that has not seen it by then gets an exception between two lines
-
-
-class TaskCancelled(BaseException):
-    """Raised inside a task's thread when its job was cancelled. No user code catches it by accident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,41 +57,9 @@ class _LoadedStage:
     rdd: RDDCore
     writes: ShuffleSpec | None
     function: Any
+    profiler: Profiler | None
     inputs: dict[int, dict[int, ShuffleInput]]  # by stage attempt
     files_root: str
-
-
-class _Gang:
-    """The gang as one of its tasks sees it. They meet at the executor of the first partition."""
-
-    def __init__(self, executor: Executor, order: StageOrder, gang: Gang, task: TaskOrder) -> None:
-        self.addresses = gang.addresses
-        self._meet = executor.meet
-        self._check = partial(executor._check, task.task)
-        self._partition = task.partition
-        self._meeting = MeetingId(order.stage, order.attempt, len(gang.addresses))
-
-    def gather(self, call: str, message: str) -> list[str]:
-        answer = self._meet(self.addresses[0], self._meeting, self._partition, call, message)
-        assert answer is not None
-        try:
-            while True:
-                with contextlib.suppress(concurrent.futures.TimeoutError):
-                    messages, found = answer.result(WAKE_S)
-                    break
-                self._check()
-        except OSError as error:  # the executor where they meet is gone: the driver will start all of them again
-            raise TaskCancelled from error
-        if found:
-            raise JobFailed(
-                f"waiting at {call}() in partition {self._partition} of barrier stage {self._meeting.stage}",
-                found,
-                "call barrier() and allGather() equally often and in the same order in every task",
-            )
-        return messages
-
-    def end(self) -> None:
-        self._meet(self.addresses[0], self._meeting, self._partition, "", "")
 
 
 class Executor:
@@ -142,9 +104,10 @@ class Executor:
         self._stages: OrderedDict[int, _LoadedStage] = OrderedDict()
         self._tokens: set[str] = set()  # of the broadcasts that came here
         self._cancelled: set[int] = set()
-        self._lock = threading.Lock()  # guards the three below
+        self._lock = threading.Lock()  # guards the four below
         self._current: int | None = None
         self._thread: int | None = None
+        self._struck = False  # an exception was set in the task's thread
         self.running_since_s: float | None = None
 
     # --- running ----------------------------------------------------------------------------------
@@ -175,8 +138,8 @@ class Executor:
     def _stage(self, order: StageOrder) -> _LoadedStage:
         if order.binary is not None:
             files_root = self._take_parts(order)  # first: what is unpickled may import an added file
-            rdd, writes, function = load_stage(order.binary)
-            self._stages[order.stage] = _LoadedStage(rdd, writes, function, {}, files_root)
+            rdd, writes, function, profiler = load_stage(order.binary)
+            self._stages[order.stage] = _LoadedStage(rdd, writes, function, profiler, {}, files_root)
             while len(self._stages) > KEPT_STAGES:
                 self._stages.popitem(last=False)
         stage = self._stages[order.stage]
@@ -237,7 +200,15 @@ class Executor:
             properties=order.properties,
             elsewhere=peers.find,
             files_root=stage.files_root,
-            gang=None if order.gang is None else _Gang(self, order, order.gang, task_order),
+            gang=None
+            if order.gang is None
+            else GangMember(
+                order.gang,
+                MeetingId(order.stage, order.attempt, len(order.gang.addresses)),
+                task_order.partition,
+                self.meet,
+                lambda: self._check(task_order.task),
+            ),
         )
         for rdd in stale:
             self.blocks.drop(rdd, task_order.partition, "dropped")
@@ -248,14 +219,11 @@ class Executor:
         try:
             with self._interruptible(task_order.task), running(task), self._faults(order, task):
                 try:
-                    records = stage.rdd.iterator(task_order.partition, task)
-                    if stage.writes is not None:
-                        steps.at("map")
-                        value = self._write(records, stage.writes, task)
+                    if stage.profiler is None:
+                        value = self._compute(stage, task)
                     else:
-                        value = results.pack(stage.function(task_order.partition, records))
-                        steps.at("result")
-                    if isinstance(task.gang, _Gang):
+                        value = stage.profiler.profile(self._compute, stage, task)
+                    if isinstance(task.gang, GangMember):
                         task.gang.end()
                     if task.updates:
                         updates = results.dumps(task.updates)
@@ -284,6 +252,15 @@ class Executor:
             return contextlib.nullcontext()
         place = Place(self.number, self.epoch, task.job, task.stage, task.partition, task.attempt)
         return steps.watched(Striker(plan, place, task.check_cancelled))
+
+    def _compute(self, stage: _LoadedStage, task: TaskContext) -> Any:
+        records = stage.rdd.iterator(task.partition, task)
+        if stage.writes is not None:
+            steps.at("map")
+            return self._write(records, stage.writes, task)
+        value = results.pack(stage.function(task.partition, records))
+        steps.at("result")
+        return value
 
     def _write(self, records: Iterator[Any], spec: ShuffleSpec, task: TaskContext) -> MapOutput:
         return write_map_output(
@@ -330,8 +307,9 @@ class Executor:
                 thread, self._current, self._thread = self._thread, None, None
                 self.running_since_s = None
                 self._cancelled.discard(task)
-                # A cancellation that came too late must not strike what runs next.
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread or 0), None)
+                struck, self._struck = self._struck, False
+            if struck:
+                take_exception(thread)
 
     def _check(self, task: int) -> None:
         if task in self._cancelled:
@@ -353,9 +331,8 @@ class Executor:
     def _interrupt(self) -> None:
         with self._lock:
             if self._current in self._cancelled and self._thread is not None:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(self._thread), ctypes.py_object(TaskCancelled)
-                )
+                self._struck = True
+                raise_in(self._thread)
 
     @property
     def current_task(self) -> int | None:

@@ -8,13 +8,14 @@ from typing import Final
 
 from sparklab.errors import ClusterError
 
-_KNOWN: Final = "local, local[N], local[*], local[N,F], threads[N], tcp://HOST:PORT and tls://HOST:PORT"
+_KNOWN: Final = (
+    "local, local[N], local[*], local[N,F], local-cluster[W,C,M], threads[N], tcp://HOST:PORT and tls://HOST:PORT"
+)
 _FOREIGN: Final = {
     "spark": "a Spark standalone cluster",
     "yarn": "a YARN cluster",
     "mesos": "a Mesos cluster",
     "k8s": "a Kubernetes cluster run by Spark",
-    "local-cluster": "Spark's own test cluster",
 }
 
 
@@ -27,6 +28,18 @@ class LocalMaster:
 
     executors: int | None
     max_task_failures: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalClusterMaster:
+    """`workers` with `cores` each, as processes on this machine: every core is an executor of one task at a time.
+
+    `memory_mib` is what one worker may use; its executors have equal parts of it.
+    """
+
+    workers: int
+    cores: int
+    memory_mib: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +56,7 @@ class AddressMaster:
     address: str
 
 
-Master = LocalMaster | ThreadsMaster | AddressMaster
+Master = LocalMaster | LocalClusterMaster | ThreadsMaster | AddressMaster
 
 
 def parse_master(text: str) -> Master:
@@ -65,6 +78,12 @@ def parse_master(text: str) -> Master:
     if match := re.fullmatch(r"local\[\s*(\d+|\*)\s*(?:,\s*(\d+)\s*)?\]", stripped):
         failures = _positive(text, match[2], "failures") if match[2] is not None else None
         return LocalMaster(_count(text, match[1]), failures)
+    if match := re.fullmatch(r"local-cluster\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]", stripped):
+        return LocalClusterMaster(
+            _positive(text, match[1], "workers"), _positive(text, match[2], "cores"), _positive(text, match[3], "MiB")
+        )
+    if stripped.startswith("local-cluster"):
+        raise _wrong(text, "a local cluster without its three numbers", "write local-cluster[WORKERS,CORES,MIB]")
     if stripped == "threads":
         return ThreadsMaster(None)
     if match := re.fullmatch(r"threads\[\s*(\d+|\*)\s*\]", stripped):

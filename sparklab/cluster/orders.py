@@ -16,6 +16,7 @@ from sparklab.cluster.peers import Missing
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import ClosureError, SparklabError, UserCodeError
 from sparklab.files import AddedFiles, key_of
+from sparklab.profiler import Profiler
 from sparklab.rdd.core import RDDCore, SourcePartition
 from sparklab.rdd.dependency import OneToOne, Shuffle
 from sparklab.scheduler import messages as m
@@ -93,6 +94,8 @@ class OrderBook:
         Those alive, by number.
     warn : callable
         Told ``(subject, message)`` about large captures.
+    profiler_of : callable, optional
+        What watches the tasks of a stage, given its last RDD and whether it writes a shuffle.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class OrderBook:
         max_bytes: int,
         files: FilesToSend,
         large_bytes: int = 1 << 20,
+        profiler_of: Callable[[RDDCore, bool], Profiler | None] | None = None,
     ) -> None:
         self._blocks = blocks
         self._executors = executors
@@ -110,6 +114,7 @@ class OrderBook:
         self.warn = warn
         self._max_bytes = max_bytes
         self._large_bytes = large_bytes
+        self._profiler_of = profiler_of
         self._stages: dict[int, _Prepared] = {}
         self._files = files
         self._wanted: dict[tuple[int, int], set[str]] = {}  # (executor, epoch) -> parts it asked for
@@ -122,7 +127,8 @@ class OrderBook:
             known.sent_inputs.clear()
             return
         with collecting() as used:
-            binary = dump_stage(stage, self._max_bytes)
+            profiler = self._profiler_of(stage.rdd, stage.writes is not None) if self._profiler_of else None
+            binary = dump_stage(stage, self._max_bytes, profiler)
         if len(binary) > self._large_bytes:
             for capture in large_captures(stage, self._large_bytes):
                 self.warn(

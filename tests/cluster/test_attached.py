@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster, get_task_stream
 
-from sparklab import SparkConf, SparkContext
-from sparklab.errors import ClusterError
+from sparklab import BarrierTaskContext, SparkConf, SparkContext
+from sparklab.errors import ClusterError, JobFailed
 from tests.waiting import wait_until
 
 
@@ -98,8 +101,47 @@ def test_nothing_stays_on_the_workers_after_stop(client: Client) -> None:
     assert not any(client.run(handlers).values())
 
 
-def test_an_address_where_nobody_listens_is_a_clear_error() -> None:
+def test_an_address_where_nobody_listens_fails_at_once() -> None:
+    started = time.monotonic()
+    with pytest.raises(ClusterError, match=r"(?s)tcp://127\.0\.0\.1:9.*refused.*To do: check the address"):
+        SparkContext("tcp://127.0.0.1:9")
+    assert time.monotonic() - started < 10
+    assert SparkContext._active is None
+
+
+def test_an_address_that_does_not_answer_is_said_aloud(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nobody(*_: object, **__: object) -> socket.socket:
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", nobody)
     conf = SparkConf().set("sparklab.cluster.startTimeout", "1s")
     with pytest.raises(ClusterError, match=r"tcp://127\.0\.0\.1:9"):
         SparkContext("tcp://127.0.0.1:9", conf=conf)
-    assert SparkContext._active is None
+    assert "no answer from the Dask scheduler at tcp://127.0.0.1:9 yet; trying for 1 s" in caplog.text
+
+
+def test_a_barrier_stage_runs_beside_other_applications(cluster: LocalCluster, client: Client) -> None:
+    def meet(records: Any) -> Any:
+        return BarrierTaskContext.get().allGather("here")
+
+    client.wait_for_workers(2, timeout=60)  # type: ignore[no-untyped-call]  # one was lost before
+    both = SparkConf().set("sparklab.allowMultipleContexts", "true")
+    with SparkContext(client, conf=both) as one, SparkContext(cluster, conf=both) as other:
+        found: list[Any] = []
+        threads = [
+            threading.Thread(
+                target=lambda sc=sc: found.extend(
+                    sc.range(2, numSlices=2).barrier().mapPartitions(meet).collect() for _ in range(10)
+                )
+            )
+            for sc in (one, other)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert found == [["here"] * 4] * 20
+        with pytest.raises(JobFailed, match="3 tasks"):
+            one.range(3, numSlices=3).barrier().mapPartitions(meet).collect()

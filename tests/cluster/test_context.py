@@ -204,3 +204,12 @@ def test_nothing_is_left_after_the_driver_is_killed(tmp_path: Path) -> None:
     _, alive = psutil.wait_procs(family, timeout=5)
     assert alive == []
     wait_until(lambda: not [p for p in tmp_path.iterdir() if p.name.startswith("sparklab-cluster-")])
+
+
+def test_a_local_cluster_of_workers_and_cores_has_an_executor_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SparkContext, "_active", None)
+    with SparkContext("local-cluster[2,1,512]", "cluster") as sc:
+        assert sc.defaultParallelism == 2
+        assert sc.parallelize(range(10)).map(lambda _: os.getpid()).distinct().count() == 2
+        assert sc._dispatcher.scheduler.state.limits.max_task_failures == 4  # unlike local[N]
+        assert {e.memory_bytes for e in sc.bus.views.executors.values()} == {512 * 2**20}

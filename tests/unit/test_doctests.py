@@ -19,7 +19,18 @@ PACKAGES += ("sparklab.datasets", "sparklab.ps", "sparklab.train")
 MODULES = ["sparklab.context", "sparklab.conf", "sparklab.cluster.master", "sparklab.cluster.resources"]
 MODULES += [
     f"sparklab.{name}"
-    for name in ("accumulators", "broadcast", "checkpoints", "files", "labels", "sharing", "sql", "taskcontext", "util")
+    for name in (
+        "accumulators",
+        "broadcast",
+        "checkpoints",
+        "files",
+        "labels",
+        "profiler",
+        "sharing",
+        "sql",
+        "taskcontext",
+        "util",
+    )
 ]
 for package in PACKAGES:
     MODULES += [f"{package}.{found.name}" for found in pkgutil.iter_modules(importlib.import_module(package).__path__)]

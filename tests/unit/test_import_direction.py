@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shuffle": LEAVES | {"events", "storage"},
     "rdd": LEAVES | {"events", "storage", "shuffle"},
     "accumulators": LEAVES | {"rdd"},
+    "profiler": LEAVES | {"accumulators", "rdd"},
     "broadcast": LEAVES,
     "files": LEAVES | {"rdd", "broadcast"},
     "taskcontext": LEAVES | {"rdd"},
@@ -42,7 +43,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ps": LEAVES | {"events"},
     "scheduler": LEAVES | {"events", "storage", "shuffle", "rdd"},
     "cluster": LEAVES
-    | {"events", "storage", "shuffle", "rdd", "scheduler", "accumulators", "broadcast", "files", "faults", "ps"},
+    | {
+        "events",
+        "storage",
+        "shuffle",
+        "rdd",
+        "scheduler",
+        "accumulators",
+        "broadcast",
+        "files",
+        "faults",
+        "profiler",
+        "ps",
+    },
     # What a context is made of, a mixin each.
     "sharing": LEAVES | {"rdd", "cluster", "accumulators", "broadcast", "files"},
     "labels": LEAVES | {"cluster", "status"},
@@ -52,7 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "executors": LEAVES | {"events", "rdd", "scheduler", "cluster"},
     "context": LEAVES
     | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "files"}
-    | {"sources", "scopes", "executors", "labels", "sharing", "checkpoints"},
+    | {"sources", "scopes", "executors", "labels", "sharing", "checkpoints", "profiler"},
     "doctor": LEAVES | {"cluster", "context"},
     "datasets": LEAVES | {"rdd"},
     "train": LEAVES | {"events", "storage", "rdd", "ps", "broadcast", "context"},
@@ -71,6 +84,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "conf",
         "context",
         "jupyter",
+        "profiler",
         "rdd",
         "status",
         "storage",

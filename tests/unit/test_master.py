@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sparklab.cluster.master import AddressMaster, LocalMaster, Master, ThreadsMaster, parse_master
+from sparklab.cluster.master import AddressMaster, LocalClusterMaster, LocalMaster, Master, ThreadsMaster, parse_master
 from sparklab.errors import ClusterError
 
 
@@ -17,6 +17,8 @@ from sparklab.errors import ClusterError
         ("local[*]", LocalMaster(None)),
         ("local[2,5]", LocalMaster(2, 5)),
         ("local[*, 5]", LocalMaster(None, 5)),
+        ("local-cluster[2,1,512]", LocalClusterMaster(2, 1, 512)),
+        ("local-cluster[ 2 , 3, 1024 ]", LocalClusterMaster(2, 3, 1024)),
         ("threads", ThreadsMaster(None)),
         ("threads[3]", ThreadsMaster(3)),
         ("threads[*]", ThreadsMaster(None)),
@@ -36,7 +38,8 @@ def test_master_string_is_read(text: str, master: Master) -> None:
         ("yarn", "a YARN cluster, which sparklab cannot use", "run on local[N]"),
         ("mesos://host:5050", "a Mesos cluster, which sparklab cannot use", "run on local[N]"),
         ("k8s://https://host", "a Kubernetes cluster run by Spark, which sparklab cannot use", "run on local[N]"),
-        ("local-cluster[2,1,512]", "Spark's own test cluster, which sparklab cannot use", "run on local[N]"),
+        ("local-cluster[2,1]", "a local cluster without its three numbers", "write local-cluster[WORKERS,CORES,MIB]"),
+        ("local-cluster[2,0,512]", "a count of 0 cores", "ask for at least 1"),
         ("local[0]", "a count of 0 executors", "ask for at least 1"),
         ("local[2,0]", "a count of 0 failures", "ask for at least 1"),
         ("threads[0]", "a count of 0 executors", "ask for at least 1"),
