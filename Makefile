@@ -5,9 +5,10 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 SETUP_FILES := pyproject.toml constraints.txt
 ARGS :=
+SEEDS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help lab demo test lint compat bench-quick bench-memory binder-check labextension clean
+.PHONY: help lab demo test lint compat chaos bench-quick bench-memory binder-check labextension clean
 
 help:
 	@echo "make lab            JupyterLab on the start notebook        (ARGS=\"--no-browser\" goes to JupyterLab)"
@@ -19,6 +20,7 @@ help:
 	@echo "make bench-memory   shuffles of four times the executors' memory, and what the executors took"
 	@echo "make binder-check   binder/'s steps in a fresh environment, on one core and 2 GB"
 	@echo "make labextension   the JupyterLab extension's bundle from its source (needs node and npm)"
+	@echo "make chaos          random programs under random faults       (SEEDS=500 says how many)"
 	@echo "make clean          removes what the targets above have made, .venv too"
 
 lab: $(VENV)/.stamp-run
@@ -48,6 +50,9 @@ bench-quick: $(VENV)/.stamp-bench
 
 bench-memory: $(VENV)/.stamp-run
 	$(PY) -m tests.benchmarks.memory $(ARGS)
+
+chaos: $(VENV)/.stamp-test
+	$(PY) -m tests.chaos $(SEEDS) $(ARGS)
 
 binder-check: $(VENV)/.stamp-run
 	$(PY) binder/check.py $(ARGS)

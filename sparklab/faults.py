@@ -79,7 +79,10 @@ class Striker:
             self._strike(fault, step, path)
 
     def _is_due(self, number: int, fault: dict[str, Any], step: str, path: str) -> bool:
-        if fault["step"] not in (None, step) or not (path or fault["action"] != "corrupt"):
+        if fault["step"] not in (None, step):
+            return False
+        needs_file = fault["action"] == "corrupt" or (fault["action"], step) == ("disk-full", "persist")
+        if needs_file and not path:  # a block that stays in memory
             return False
         for name in ("executor", "partition"):
             if fault[name] not in (None, getattr(self._place, name)):

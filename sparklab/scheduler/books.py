@@ -71,7 +71,10 @@ def forget_missing(state: State, missing: Iterable[m.BlockMissing], task: int, u
 def book_map_output(state: State, task: Task, outcome: m.Succeeded) -> str:
     """Remember a map task's output. Returns "shuffle" where it had been there before and was lost."""
     output = outcome.value
-    if not isinstance(output, m.MapOutput) or output.shuffle_id not in state.outputs.shuffles:
+    if not isinstance(output, m.MapOutput):
+        return ""
+    if output.shuffle_id not in state.outputs.shuffles:  # forgotten since the task was sent
+        state.out.instructions.append(m.RemoveShuffle(task.executor, task.epoch, output.shuffle_id))
         return ""
     executor = state.executors[task.executor]
     again = state.outputs.store(output, task.executor, task.epoch, executor.address, executor.host)

@@ -126,6 +126,7 @@ class ShuffleOutputs:
     spec: ShuffleSpec
     locations: list[MapLocation | None]
     ever: bytearray  # 1 where the map output has been there once
+    wrote: set[int] = field(default_factory=set)  # executors that may have files of it, also such as nobody reads
     bounds: Sequence[Any] | None = None  # of an ordered shuffle, fixed when all maps were there for the first time
 
     def missing(self) -> list[int]:
@@ -157,6 +158,7 @@ class MapOutputTracker:
         """Remember a map output; True when it had been there before and was lost: it was recomputed."""
         outputs = self.shuffles[output.shuffle_id]
         outputs.locations[output.map_index] = MapLocation(output, executor, epoch, address, host)
+        outputs.wrote.add(executor)
         again = bool(outputs.ever[output.map_index])
         outputs.ever[output.map_index] = 1
         return again
@@ -184,6 +186,6 @@ class MapOutputTracker:
         return ShuffleInput(tuple(location for location in outputs.locations if location is not None), outputs.bounds)
 
     def forget(self, shuffle: int) -> set[int]:
-        """Forget the shuffle for good. Returns the executors that hold files of it."""
+        """Forget the shuffle for good. Returns the executors that may hold files of it."""
         outputs = self.shuffles.pop(shuffle, None)
-        return {location.executor for location in outputs.locations if location is not None} if outputs else set()
+        return outputs.wrote if outputs is not None else set()

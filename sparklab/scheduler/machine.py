@@ -125,7 +125,9 @@ class Scheduler:
                 self._copies.forget_rdd(stimulus.rdd)
                 self.state.out.facts.append(RddUnpersisted(stimulus.rdd))
                 self.state.last_task_s.pop(stimulus.rdd, None)
-                for executor in sorted(self.blocks.forget_rdd(stimulus.rdd)):
+                # Who is at work may be about to keep a block of it.
+                at_work = {task.executor for task in self.tasks.values()}
+                for executor in sorted(self.blocks.forget_rdd(stimulus.rdd) | at_work):
                     if executor in self.executors:
                         epoch = self.executors[executor].epoch
                         self.state.out.instructions.append(m.RemoveBlocks(executor, epoch, stimulus.rdd))

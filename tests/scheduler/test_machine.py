@@ -262,6 +262,54 @@ def test_what_a_fenced_incarnation_says_late_books_nothing() -> None:
     assert world.finished == {job: None}
 
 
+def removals(world: World, *stimuli: Any) -> set[tuple[int, int]]:
+    effects = world.scheduler.handle(*stimuli)
+    return {(i.executor, i.shuffle) for i in effects.instructions if isinstance(i, m.RemoveShuffle)}
+
+
+def test_a_damaged_file_of_a_map_output_goes_with_its_shuffle() -> None:
+    world = World(2)
+    _, _, reduced = lineage()
+    shuffle = reduced.spec.shuffle_id
+    world.submit(reduced, [0])
+    while not world.scheduler.outputs.shuffles[shuffle].complete:
+        world.succeed(min(world.launched))
+    (reader,) = world.launched
+    inputs = world.prepared[max(world.prepared)].inputs[shuffle].locations
+    damaged = next(at for at in inputs if at.executor == 1)
+    world.end(reader, m.FetchFailed(shuffle, damaged.output.map_index, 1, damaged.epoch, "digest"))
+    world.run()
+    made_again = world.scheduler.outputs.shuffles[shuffle].locations[damaged.output.map_index]
+    assert made_again is not None
+    assert made_again.executor == 0
+    assert (1, shuffle) in removals(world, m.ShuffleForgotten(shuffle))
+
+
+def test_what_a_running_task_may_still_cache_of_a_forgotten_rdd_is_removed_too() -> None:
+    world = World(2)
+    cached = Mapped(Source(Ids(), 2))
+    cached.storage_level = StorageLevel.MEMORY_ONLY
+    world.submit(cached)
+    effects = world.scheduler.handle(m.RddForgotten(cached._id))
+    told = {i.executor for i in effects.instructions if isinstance(i, m.RemoveBlocks)}
+    assert told == {0, 1}
+
+
+def test_a_map_output_that_comes_when_its_shuffle_is_forgotten_is_removed() -> None:
+    world = World(1)
+    _, _, reduced = lineage()
+    shuffle = reduced.spec.shuffle_id
+    job = world.submit(reduced)
+    task_id = min(world.launched)
+    launch, task = world.launched[task_id]
+    world.send(m.JobCancelRequested(job, "stop"))
+    assert removals(world, m.ShuffleForgotten(shuffle)) == set()
+    late = m.TaskEnded(
+        task_id, launch.executor, launch.epoch, m.Succeeded(MapOutput(shuffle, task.partition, "", 5, 1))
+    )
+    assert removals(world, late) == {(0, shuffle)}
+
+
 def test_an_executor_lost_in_the_result_stage_reruns_its_map_outputs_alone() -> None:
     world = World()
     _, _, reduced = lineage()

@@ -1,0 +1,220 @@
+"""One trial: a program and a schedule of faults from a seed, run with a deadline, judged, and looked at for leaks."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
+
+from sparklab import SparkConf, SparkContext, StorageLevel
+from sparklab.testing import Fault, inject, random_faults
+from tests.model.programs import Program, programs
+
+DEADLINE_S: Final = 90.0
+CLEAN_S: Final = 15.0  # within this nothing of a program is left, once nobody refers to its RDDs
+MOST_RECORDS: Final = 3_000
+
+ACTIONS: Final = ("kill", "kill", "stop", "corrupt", "corrupt", "drop", "delay", "disk-full")
+LEVELS: Final = (
+    None,
+    StorageLevel.MEMORY_ONLY,
+    StorageLevel.MEMORY_AND_DISK,
+    StorageLevel.DISK_ONLY,
+    StorageLevel.MEMORY_AND_DISK_2,
+)
+
+
+def program_of(seed: int) -> Program:
+    """The random program that `seed` decides: of a few that Hypothesis makes, the longest that is not too large."""
+    found: list[Program] = []
+
+    @seeded(seed)
+    @settings(
+        max_examples=10, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+    @given(programs())
+    def collect(program: Program) -> None:
+        if len(program.expected()) <= MOST_RECORDS:
+            found.append(program)
+
+    collect()
+    return max(found, key=lambda program: len(program.steps))
+
+
+def schedule_of(seed: int) -> list[Fault]:
+    """One to three faults that `seed` decides."""
+    chance = random.Random(f"faults {seed}")
+    return random_faults(chance.randrange(1 << 30), chance.choice((1, 1, 2, 3)), ACTIONS)
+
+
+@dataclass
+class Verdict:
+    """What came of one trial. `wrong`, `hung` and `leaked` are empty where all is well."""
+
+    seed: int
+    program: Program
+    faults: list[Fault]
+    strikes: list[str] = field(default_factory=list)
+    wall_s: float = 0.0
+    wrong: str = ""
+    hung: str = ""
+    leaked: str = ""
+
+    @property
+    def good(self) -> bool:
+        return not (self.wrong or self.hung or self.leaked)
+
+    def __str__(self) -> str:
+        found = "; ".join(filter(None, (self.wrong, self.hung, self.leaked and f"left over: {self.leaked}"))) or "good"
+        faults = ", ".join(f"{fault.action} at {fault.step} {fault.k}" for fault in self.faults)
+        return (
+            f"seed {self.seed}: {found}\n  program: {self.program.slices} slices of {self.program.data}, "
+            f"{self.program.steps}\n  faults: {faults}; struck: {', '.join(self.strikes) or 'none'}"
+        )
+
+
+def canonical(records: list[Any]) -> list[str]:
+    return sorted(map(repr, records))
+
+
+class Laboratory:
+    """A context for many trials, and what must be as before when it ends.
+
+    Parameters
+    ----------
+    executors : int
+    """
+
+    def __init__(self, executors: int = 2) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="sparklab-chaos-")
+        self.files_before = self._open_files()
+        conf = (
+            SparkConf()
+            .set("spark.local.dir", self._folder.name)
+            .set("spark.executor.heartbeatInterval", "300ms")
+            .set("spark.network.timeout", "2s")
+            .set("sparklab.allowMultipleContexts", "true")
+        )
+        self.sc = SparkContext(f"local[{executors}]", "chaos", conf=conf)
+        self.sc.waitUntilReady(60)
+
+    @staticmethod
+    def _open_files() -> int:
+        return psutil.Process().num_fds()
+
+    def run(self, seed: int) -> Verdict:
+        """The verdict on the trial of `seed`. Blocks, at most about DEADLINE_S + CLEAN_S seconds."""
+        verdict = Verdict(seed, program_of(seed), schedule_of(seed))
+        started_s = time.monotonic()
+        thread = threading.Thread(target=self._try, args=(verdict,), daemon=True, name=f"trial-{seed}")
+        thread.start()
+        thread.join(DEADLINE_S)
+        if thread.is_alive():
+            verdict.hung = f"no end after {DEADLINE_S:.0f} s"
+            faulthandler.dump_traceback(sys.stderr)
+            print(self.sc._dispatcher.call(_story), file=sys.stderr)
+            return verdict
+        gc.collect()
+        verdict.leaked = self._left_over(CLEAN_S)
+        verdict.wall_s = time.monotonic() - started_s
+        return verdict
+
+    def _try(self, verdict: Verdict) -> None:
+        program, level = verdict.program, random.Random(verdict.seed).choice(LEVELS)
+        try:
+            expected = program.expected()
+            undisturbed = program.define(self.sc).glom().collect()
+            rdd = program.define(self.sc)
+            if level is not None and rdd.getStorageLevel() == StorageLevel.NONE:
+                rdd = rdd.persist(level)
+            with inject(self.sc, *verdict.faults) as injection:
+                try:
+                    found = [rdd.glom().collect(), rdd.glom().collect(), [rdd.collect()]]
+                finally:
+                    verdict.strikes = [f"{s.action} at {s.step} on executor {s.executor}" for s in injection.strikes]
+        except BaseException as error:
+            verdict.wrong = f"raised {type(error).__name__}: {error}"
+            return
+        for number, parts in enumerate(found):
+            records = [record for part in parts for record in part]
+            same = records == expected if program.ordered else canonical(records) == canonical(expected)
+            if not same:
+                verdict.wrong = f"action {number} gave {records}, the list {expected}"
+        # What was computed again has the same records in the same places and in the same order.
+        if not verdict.wrong and not found[0] == found[1] == undisturbed:
+            verdict.wrong = f"partitions differ: {found[0]} and {found[1]} where {undisturbed} was computed before"
+
+    def _left_over(self, within_s: float) -> str:
+        deadline_s = time.monotonic() + within_s
+        while left := self._leftovers():
+            if time.monotonic() > deadline_s:
+                return left
+            threading.Event().wait(0.02)
+        return ""
+
+    def _leftovers(self) -> str:
+        """What the programs so far have left: blocks and map outputs that are known, files that are there."""
+        known: str = self.sc._dispatcher.call(
+            lambda s: (
+                f"{len(s.jobs)} jobs, {len(s.runs)} stages, {len(s.tasks)} tasks, "
+                f"blocks of {[rdd for rdd in s.blocks.rdds() if s.blocks.has_any(rdd)]}, "
+                f"map outputs of {sorted(s.outputs.shuffles)}"
+            )
+        )
+        if known != "0 jobs, 0 stages, 0 tasks, blocks of [], map outputs of []":
+            return known
+        files = [
+            path.relative_to(self._folder.name)
+            for pattern in ("shuffle_*", "rdd_*")
+            for path in Path(self._folder.name).rglob(pattern)
+        ]
+        return f"files: {', '.join(map(str, files))}" if files else ""
+
+    def close(self) -> str:
+        """The context is stopped. What is left of it: processes, files, open files and sockets of this process."""
+        children = {child.pid for child in psutil.Process().children(recursive=True)}
+        self.sc.stop()
+        gc.collect()
+        left = _once(lambda: sorted(pid for pid in children if psutil.pid_exists(pid) and not _is_zombie(pid)))
+        found = [f"processes {left}"] if left else []
+        files = _once(lambda: [str(path) for path in Path(self._folder.name).rglob("*")])
+        found += [f"files {files}"] if files else []
+        # A few are kept by the libraries for good; a context must not add to them again and again.
+        grown = _once(lambda: max(0, self._open_files() - self.files_before - 8))
+        found += [f"{grown} open files or sockets"] if grown else []
+        self._folder.cleanup()
+        return "; ".join(found)
+
+
+def _once(left: Callable[[], Any], within_s: float = 10.0) -> Any:
+    """What `left` still finds after `within_s` seconds, or nothing as soon as it finds nothing."""
+    deadline_s = time.monotonic() + within_s
+    while (found := left()) and time.monotonic() < deadline_s:
+        threading.Event().wait(0.05)
+    return found
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _story(scheduler: Any) -> str:
+    return "\n".join(
+        [f"tasks {list(scheduler.tasks.values())}", f"executors {list(scheduler.executors.values())}"]
+        + [str(scheduler.story(stage)) for stage in scheduler.runs]
+    )
