@@ -12,13 +12,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from distributed import Client, Worker, WorkerPlugin
 
 from sparklab import __version__
-from sparklab.cluster import compat, plugin
+from sparklab.cluster import compat, plugin, retirement
 from sparklab.cluster.backends import JOIN_S
 from sparklab.cluster.heartbeat import ATTACHED_TIMEOUT_S, Seat
 from sparklab.cluster.orders import Feed, OrderBook, TaskRunner, changes_of
@@ -127,8 +127,9 @@ class AttachedBackend:
         self._check_versions()
         self._scratch = tempfile.TemporaryDirectory(prefix="sparklab-driver-", dir=self._settings.local_dir)
         self._client.register_plugin(_Plugin(self._app))
-        self._runner = DaskRunner(self._client, book, feed, self._lane_of, lambda *_: None, lambda *_: None, self._app)
-        workers = self._ask(compat.watch_workers(self._client, self._heard))
+        self._runner = DaskRunner(self._client, book, feed, self._lane_of, lambda *_: None, self._released, self._app)
+        workers = self._ask(compat.watch_workers(self._client, self._heard, (retirement.ACTION, self._app)))
+        self._watch_retirements()
         if not workers:
             raise ClusterError("attaching to the Dask cluster", "it has no worker", "start workers, then try again")
         joining = [joined for worker in workers if (joined := self._join(worker.address)) is not None]
@@ -161,9 +162,32 @@ class AttachedBackend:
             return self._settings.task_lane
         return "direct" if launch.stage_tasks <= SMALL_JOB_TASKS * self.slots else "graph"
 
-    def _heard(self, change: Literal["added", "removed"], address: str) -> None:
+    def _watch_retirements(self) -> None:
+        try:
+            self._client.register_plugin(retirement.Retirements(self._app, self._client.id))
+        except Exception as error:  # whatever a scheduler lacks or forbids that somebody else runs
+            logger.warning("cached partitions are lost when this cluster is scaled down: %s", error)
+
+    def _released(self, number: int, epoch: int) -> None:
+        """The worker that is to go has nothing left of ours: who scales down may go on."""
+        assert self._runner is not None
+        seat = self._runner.seat(number, epoch)
+        if seat is not None:
+            compat.on_loop(self._client, self._tell_moved(seat.address))
+
+    async def _tell_moved(self, address: str) -> None:
+        with contextlib.suppress(OSError):  # the scheduler is gone, and with it who waits
+            await compat.call_scheduler(self._client, retirement.moved_handler(self._app), worker=address)
+
+    def _heard(self, change: compat.WorkerChange, address: str) -> None:
         if change == "added":
             self._join(address)
+            return
+        if change == "leaving":
+            with self._lock:
+                leaving = self._numbers.get(address)
+            if leaving is not None and self._runner is not None:
+                self._runner.retire(*leaving)
             return
         with self._lock:
             number, epoch = self._numbers.pop(address, (-1, 0))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import dask
 import distributed
@@ -225,6 +225,52 @@ def remove_handler(worker: Worker, name: str) -> None:
     worker.handlers.pop(name, None)
 
 
+def add_scheduler_handler(scheduler: Scheduler, name: str, handler: Callable[..., Any]) -> None:
+    """Calls of `name` reach `handler` on the scheduler's event loop."""
+    scheduler.handlers[name] = handler
+
+
+def remove_scheduler_handler(scheduler: Scheduler, name: str) -> None:
+    """Calls of `name` are refused by the scheduler from now on."""
+    scheduler.handlers.pop(name, None)
+
+
+def before_retirement(
+    scheduler: Scheduler, app: str, move_off: Callable[[list[str]], Coroutine[Any, Any, None]] | None
+) -> None:
+    """Before workers are retired by anybody, `scheduler` awaits ``move_off(addresses)`` of every application.
+
+    None: not that of `app` any more. Nothing is awaited where no worker would be left.
+    """
+    known: dict[str, Callable[[list[str]], Coroutine[Any, Any, None]]]
+    known = scheduler.__dict__.setdefault("_sparklab_move_off", {})
+    if move_off is None:
+        known.pop(app, None)
+        return
+    known[app] = move_off
+    retire: Any = scheduler.retire_workers
+    if scheduler.handlers.get("retire_workers") != retire:
+        return  # done for another application
+
+    async def retire_workers(workers: Any = None, *, names: Any = None, **options: Any) -> Any:
+        if workers is None and names is None:
+            chosen = ("n", "memory_ratio", "minimum", "key", "attribute", "target")
+            workers = scheduler.workers_to_close(**{name: options.pop(name) for name in chosen if name in options})
+        # LocalCluster passes names in the place of addresses; the original looks for them in vain.
+        wanted = {str(each) for each in (workers if names is None else names)}
+        leaving = [address for address, state in scheduler.workers.items() if wanted & {address, str(state.name)}]
+        if leaving and len(leaving) < len(scheduler.workers):
+            await asyncio.gather(*(each(leaving) for each in list(known.values())))
+        return await retire(workers=workers, names=names, **options)
+
+    scheduler.handlers["retire_workers"] = retire_workers
+
+
+async def call_scheduler(client: Client, name: str, **arguments: Any) -> Any:
+    """The answer of handler `name` of the client's scheduler; runs on the client's loop. Raises OSError as `call`."""
+    return await call(client, address_of(client), name, **arguments)
+
+
 async def call(
     owner: Client | Worker, address: str, name: str, *, connect_timeout_s: float = 5.0, **arguments: Any
 ) -> Any:
@@ -248,6 +294,9 @@ async def call(
 def forget(owner: Client | Worker, address: str) -> None:
     """Every pooled connection to `address` is closed; calls in progress on them fail. Runs on `owner`'s loop."""
     owner.rpc.remove(address, reason="the executor is gone")
+
+
+WorkerChange: TypeAlias = Literal["added", "leaving", "removed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,9 +327,11 @@ async def workers(client: Client) -> tuple[WorkerInfo, ...]:
 
 
 async def watch_workers(
-    client: Client, changed: Callable[[Literal["added", "removed"], str], None]
+    client: Client, changed: Callable[[WorkerChange, str], None], leaving: tuple[str, str] = ("", "")
 ) -> tuple[WorkerInfo, ...]:
     """The workers there now; `changed` hears, on the client's loop, of every one that joins or goes from here on.
+
+    And of those that are about to go, where events of action and application `leaving` name them.
 
     A killed worker is heard of within about 20 ms. One watcher per client. A worker that joins during the call may be
     both told and returned.
@@ -295,6 +346,9 @@ async def watch_workers(
                 changed("added", address)
             case {"action": "remove-worker", "worker": str(address)}:
                 changed("removed", address)
+            case {"action": action, "app": app, "workers": addresses} if (action, app) == leaving:
+                for address in addresses:
+                    changed("leaving", str(address))
             case {"action": action} if action == greeting:
                 subscribed.set()
 

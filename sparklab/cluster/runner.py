@@ -96,6 +96,10 @@ class DaskRunner:
             )
         )
 
+    def retire(self, number: int, epoch: int) -> None:
+        """The executor is about to go: it gets no more tasks, its blocks move. From any thread; does not block."""
+        self._feed(m.ExecutorRetiring(number, epoch))
+
     def leave(self, number: int, epoch: int, reason: str, by_user: bool = False) -> None:
         """The executor is gone. From any thread; does not block."""
         with self._lock:

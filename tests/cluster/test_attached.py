@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,14 +93,19 @@ def test_a_worker_lost_by_somebody_else_costs_its_partitions_alone(cluster: Loca
         assert any("not by you" in note.message for note in sc.views.losses)
 
 
-def test_nothing_stays_on_the_workers_after_stop(client: Client) -> None:
+def test_nothing_stays_on_workers_and_scheduler_after_stop(client: Client) -> None:
     def handlers(dask_worker: Any) -> list[str]:
         return [name for name in dask_worker.handlers if name.startswith("sparklab")]
+
+    def on_scheduler(dask_scheduler: Any) -> list[str]:
+        return [name for name in (*dask_scheduler.plugins, *dask_scheduler.handlers) if name.startswith("sparklab")]
 
     with SparkContext(client) as sc:
         word_count(sc)
         assert all(client.run(handlers).values())
+        assert client.run_on_scheduler(on_scheduler)
     assert not any(client.run(handlers).values())
+    wait_until(lambda: not client.run_on_scheduler(on_scheduler))
 
 
 def test_an_address_where_nobody_listens_fails_at_once() -> None:
@@ -145,3 +152,64 @@ def test_a_barrier_stage_runs_beside_other_applications(cluster: LocalCluster, c
         assert found == [["here"] * 4] * 20
         with pytest.raises(JobFailed, match="3 tasks"):
             one.range(3, numSlices=3).barrier().mapPartitions(meet).collect()
+
+
+def alive(sc: SparkContext) -> list[int]:
+    return [info.executor for info in sc.executorInfos() if info.alive]
+
+
+def shrink(cluster: LocalCluster, how: str) -> None:
+    match how:
+        case "scale":
+            cluster.scale(2)
+        case "adapt":
+            cluster.adapt(minimum=2, maximum=2, interval="50ms")
+        case _:
+            with Client(cluster, set_as_default=False) as client:
+                client.retire_workers([sorted(client.scheduler_info()["workers"])[0]])
+
+
+@pytest.mark.parametrize("how", ["scale", "adapt", "retire"])
+def test_a_cluster_that_is_scaled_down_loses_no_cached_partition(how: str) -> None:
+    with (
+        LocalCluster(
+            n_workers=3, threads_per_worker=1, processes=False, dashboard_address=":0", worker_dashboard_address=":0"
+        ) as cluster,
+        SparkContext(cluster) as sc,
+    ):
+        cached = sc.parallelize(range(90), 9).map(lambda x: [x]).cache()
+        assert cached.count() == 90
+        assert len(alive(sc)) == 3
+        shrink(cluster, how)
+        wait_until(lambda: len(alive(sc)) == 2, timeout_s=30)
+        with sc.scope("afterwards") as scope:
+            assert cached.count() == 90
+        run = sc.run_of(scope)
+        assert (run.cache_hits, run.cache_misses, run.recomputed_partitions) == (9, 0, 0)
+
+
+def test_a_worker_that_joins_in_mid_job_gets_work(tmp_path: Path) -> None:
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0", worker_dashboard_address=":0"
+        ) as cluster,
+        SparkContext(cluster) as sc,
+    ):
+        folder = str(tmp_path)
+
+        def slow(x: int) -> int:
+            Path(folder, f"started-{x}").touch()
+            while not os.path.exists(os.path.join(folder, "go")):
+                threading.Event().wait(0.01)
+            return x
+
+        results: list[int] = []
+        job = threading.Thread(target=lambda: results.append(sc.parallelize(range(6), 6).map(slow).sum()))
+        job.start()
+        wait_until(lambda: (tmp_path / "started-0").exists())
+        cluster.scale(2)
+        wait_until(lambda: len(list(tmp_path.glob("started-*"))) == 2, timeout_s=30)
+        (tmp_path / "go").touch()
+        job.join(30)
+        assert results == [15]
+        assert sorted(sc.lastRun.tasks_by_executor) == [0, 1]

@@ -175,6 +175,8 @@ def test_a_retiring_executor_whose_blocks_nobody_takes_is_released_all_the_same(
     world = w.World(2)
     cached(world, 4, StorageLevel.MEMORY_ONLY)
     world.send(m.ExecutorRetiring(1, 0))
+    assert world.copying
+    assert world.released == [], "its blocks are still being moved"
     while world.copying:
         world.copy(held=False)
     assert world.released == [1]
