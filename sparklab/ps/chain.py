@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sparklab.ps.frames import Frame, Kind, Outbox, Peer
+from sparklab.ps.frames import Frame, Kind, Operation, Outbox, Peer
 from sparklab.ps.layout import Layout
 
 RESEND_S = 0.5
@@ -17,12 +17,21 @@ Restrict = Callable[[Frame, int], Frame]
 
 
 @dataclass(slots=True)
+class _Answer:
+    """What is said when so many operations are confirmed."""
+
+    to: Peer
+    frame: Frame
+    left: int = 1
+
+
+@dataclass(slots=True)
 class _Sent:
     """An operation that some successor has not confirmed."""
 
     operation: Frame
-    waiting: dict[int, int]  # successor -> link number under which it went there
-    answers: Outbox = field(default_factory=list)
+    waiting: dict[tuple[int, ...], tuple[int, int]]  # rest of the chain -> its link number, and which ranges
+    answers: list[_Answer] = field(default_factory=list)
     sent_s: float = 0.0
 
 
@@ -31,6 +40,7 @@ class Chain:
 
     Between two servers operations are numbered from 1 in each epoch and applied in order. A new epoch begins by sending
     all that is unconfirmed again, in order; the ledger knows what its receiver has. Bounded by the clients' windows.
+    Ranges travel together only where the whole rest of their chains is the same, so that no two wait for each other.
     """
 
     def __init__(self, server: int, restrict: Restrict, resend_s: float | None = RESEND_S) -> None:
@@ -39,8 +49,8 @@ class Chain:
         self._resend_s = resend_s
         self._layout = Layout()
         self._pending: list[_Sent] = []
-        self._by_link: dict[tuple[int, int], _Sent] = {}
-        self._by_push: dict[tuple[int, int, int], _Sent] = {}
+        self._by_link: dict[tuple[int, int], tuple[_Sent, tuple[int, ...]]] = {}
+        self._by_push: dict[tuple[int, int, int], list[_Sent]] = {}
         self._last: dict[int, int] = {}  # successor -> last link number
         self._next: dict[int, int] = {}  # predecessor -> link number that comes next
         self._early: dict[tuple[int, int], Frame] = {}
@@ -50,53 +60,68 @@ class Chain:
         """`operation` goes to the successors of its ranges; `answers` follow once all confirmed, at once where none."""
         table = self._layout.tables.get(operation.table)
         successors = table.successors(self._server) if table is not None else {}
-        sent = _Sent(operation, {}, answers, now_s)
-        for successor, ranges in successors.items():
+        sent = _Sent(operation, {}, [], now_s)
+        for rest, ranges in successors.items():
             mask = operation.mask & ranges
             if mask:
-                self._forward(sent, successor, mask, out)
+                self._forward(sent, rest, mask, out)
         if not sent.waiting:
             out.extend(answers)
             return
+        sent.answers = [_Answer(to, frame) for to, frame in answers]
         self._pending.append(sent)
         if operation.seq:
-            self._by_push[operation.table, operation.client, operation.seq] = sent
+            self._by_push.setdefault((operation.table, operation.client, operation.seq), []).append(sent)
 
-    def _forward(self, sent: _Sent, successor: int, mask: int, out: Outbox) -> None:
+    def _forward(self, sent: _Sent, rest: tuple[int, ...], mask: int, out: Outbox) -> None:
+        successor = rest[0]
         link = self._last.get(successor, 0) + 1
         self._last[successor] = link
         operation = sent.operation
         part = operation if mask == operation.mask else self._restrict(operation, mask)
         frame = part.copy(kind=Kind.FORWARD, epoch=self._layout.epoch, link=link)
-        sent.waiting[successor] = link
-        self._by_link[successor, link] = sent
+        sent.waiting[rest] = link, mask
+        self._by_link[successor, link] = sent, rest
         self.forwarded += 1
         out.append((successor, frame))
 
-    def pending(self, table: int, client: int, push: int) -> bool:
-        """Whether this push is on its way down."""
-        return (table, client, push) in self._by_push
+    def answer_after(self, push: Frame, mask: int, answer: tuple[Peer, Frame], out: Outbox) -> None:
+        """`answer` follows when what is on its way of `push` in the ranges `mask` is confirmed.
 
-    def also_answer(self, table: int, client: int, push: int, answer: tuple[Peer, Frame]) -> None:
-        """`answer` follows, too, once this push is confirmed."""
-        self._by_push[table, client, push].answers.append(answer)
+        A push may be on its way in several parts, each of other ranges: waiting for all of them could go in a circle.
+        """
+        parts = self._by_push.get((push.table, push.client, push.seq), ()) if push.seq else ()
+        after = [sent for sent in parts if any(mask & ranges for _, ranges in sent.waiting.values())]
+        joint = _Answer(*answer, left=len(after))
+        for sent in after:
+            sent.answers.append(joint)
+        if not after:
+            out.append(answer)
 
     def confirmed(self, successor: int, frame: Frame, out: Outbox) -> None:
         """`successor`, and those after it, have what went under this link number."""
         if frame.epoch != self._layout.epoch:
             return
-        sent = self._by_link.pop((successor, frame.link), None)
-        if sent is None:
+        found = self._by_link.pop((successor, frame.link), None)
+        if found is None:
             return
-        sent.waiting.pop(successor, None)
+        sent, rest = found
+        sent.waiting.pop(rest, None)
         if not sent.waiting:
             self._finish(sent, out)
 
     def _finish(self, sent: _Sent, out: Outbox) -> None:
         operation = sent.operation
         self._pending.remove(sent)
-        self._by_push.pop((operation.table, operation.client, operation.seq), None)
-        out.extend(sent.answers)
+        if operation.seq:
+            key = (operation.table, operation.client, operation.seq)
+            self._by_push[key].remove(sent)
+            if not self._by_push[key]:
+                del self._by_push[key]
+        for answer in sent.answers:
+            answer.left -= 1
+            if not answer.left:
+                out.append((answer.to, answer.frame))
 
     def begin(self, layout: Layout, now_s: float, out: Outbox) -> None:
         """`layout` is in force: what is unconfirmed goes to the successors there are now."""
@@ -109,10 +134,10 @@ class Chain:
             sent.waiting.clear()
             table = layout.tables.get(sent.operation.table)
             successors = table.successors(self._server) if table is not None else {}
-            for successor, ranges in successors.items():
+            for rest, ranges in successors.items():
                 mask = sent.operation.mask & ranges
                 if mask:
-                    self._forward(sent, successor, mask, out)
+                    self._forward(sent, rest, mask, out)
             sent.sent_s = now_s
             if not sent.waiting:
                 self._finish(sent, out)
@@ -138,12 +163,18 @@ class Chain:
             if now_s - sent.sent_s < self._resend_s:
                 continue
             sent.sent_s = now_s
-            table = self._layout.tables[sent.operation.table]
-            for successor, link in sent.waiting.items():
-                mask = sent.operation.mask & table.successors(self._server).get(successor, 0)
+            for (successor, *_), (link, mask) in sent.waiting.items():
                 operation = sent.operation
                 part = operation if mask == operation.mask else self._restrict(operation, mask)
                 out.append((successor, part.copy(kind=Kind.FORWARD, epoch=self._layout.epoch, link=link)))
+
+    def safe_clock(self, table: int, applied: int) -> int:
+        """Sums of all clocks below this one are on all replicas, where those below `applied` are applied here."""
+        for sent in self._pending:
+            operation = sent.operation
+            if operation.operation == Operation.AGGREGATE and operation.table == table:
+                applied = min(applied, operation.clock)
+        return applied
 
     def idle(self, table: int, mask: int) -> bool:
         """Whether nothing of these ranges is on its way down."""

@@ -17,6 +17,7 @@ from sparklab.ps.layout import Layout, TableLayout
 from sparklab.ps.plain import layout_from_plain
 
 WINDOW: Final = 1024  # requests that a client may have unsettled
+_UNCUT: Final = -1  # what waits for its turn was not cut by ranges yet
 
 
 class Request:
@@ -59,7 +60,7 @@ class Request:
         self.values: Array | None = None
         self.low = self.high = 0
         self.meta: Any = None
-        self.waiting = 0
+        self.waiting = _UNCUT
         self.spread = 0
         self.kept = 0
         self.needs: tuple[int, ...] = ()
@@ -164,25 +165,40 @@ class Client:
         """The servers are asked where this worker's clock stands; the answer is that clock."""
         return self._ask(Kind.ATTACH, ())
 
-    def detach(self, leave: bool) -> int:
-        """The client goes once all it pushed is safe; with `leave` the floor forgets it."""
-        return self._ask(Kind.DETACH, (), clock=-1 if leave else self.clock)
+    def detach(self) -> int:
+        """The client goes; answered once all it pushed is safe."""
+        return self._ask(Kind.DETACH, ())
+
+    def leave(self) -> int:
+        """The floor forgets this worker; to be asked once :meth:`detach` was answered."""
+        return self._ask(Kind.DETACH, (), clock=-1)
 
     def _ask(self, kind: int, needs: Sequence[int], **what: Any) -> int:
         self._seq += 1
         request = Request(kind, self._seq, what.pop("clock", self.clock))
         for name, value in what.items():
             setattr(request, name, value)
-        request.waiting = request.spread = self._ranges_for(request)
         request.needs = tuple(ts for ts in needs if ts in self._requests)
         if not self._ordered and kind in (Kind.TICK, Kind.DETACH):
-            request.needs = tuple(ts for ts, r in self._requests.items() if r.kind in (Kind.PUSH, Kind.TICK))
+            request.needs = self._before(request)
         self._requests[request.seq] = request
         if request.needs:
             self._held_back.append(request)
-        elif request.waiting:
-            self._send(request, request.waiting)
+        else:
+            self._begin(request)
         return request.seq
+
+    def _before(self, request: Request) -> tuple[int, ...]:
+        """Pushes and ticks that must not arrive after this tick."""
+        return tuple(ts for ts, r in self._requests.items() if ts < request.seq and r.kind in (Kind.PUSH, Kind.TICK))
+
+    def _begin(self, request: Request) -> None:
+        if request.waiting == _UNCUT:
+            request.waiting = request.spread = self._ranges_for(request)
+        if request.waiting:
+            self._send(request, request.waiting)
+        else:
+            self._answered(request)
 
     def _ranges_for(self, request: Request) -> int:
         ranges = self.ranges
@@ -253,7 +269,7 @@ class Client:
             self._safe_below(server, frame.settled)
         if request is None or request.error is not None:
             return
-        got = frame.mask & request.waiting
+        got = frame.mask & request.waiting if request.waiting != _UNCUT else 0
         if frame.kind == Kind.REFUSED:
             request.error = ParameterServerError(
                 f"{Kind(request.kind).name.lower()} at table {self.table}, clock {request.clock}",
@@ -308,6 +324,8 @@ class Client:
     def _answered(self, request: Request) -> None:
         if request.kept:
             self._unsafe[request.seq] = request
+        if request.kind == Kind.DETACH:
+            self._unsafe.clear()
         if request.kind in (Kind.PUSH, Kind.TICK, Kind.DETACH):
             self._requests.pop(request.seq, None)
         if self._held_back:
@@ -321,11 +339,7 @@ class Client:
                 ready.append(request)
         for request in ready:
             self._held_back.remove(request)
-            request.waiting = request.spread = self._ranges_for(request)
-            if request.waiting:
-                self._send(request, request.waiting)
-            else:
-                self._answered(request)
+            self._begin(request)
 
     def _finished(self, ts: int) -> bool:
         request = self._requests.get(ts)
@@ -346,27 +360,24 @@ class Client:
         if frame.meta is None:
             return
         epoch = int(frame.meta["epoch"])
-        if epoch < self.layout.epoch:
-            return
-        if epoch == self.layout.epoch:  # a range was frozen for a while
-            request = self._requests.get(frame.seq)
-            if frame.kind == Kind.STALE and request is not None and request.waiting & frame.mask:
-                self.resent += 1
-                self._send(request, request.waiting & frame.mask)
+        if epoch <= self.layout.epoch:
             return
         old = self.layout.tables.get(self.table)
         self.layout = layout_from_plain(frame.meta)
         new = self.layout.tables.get(self.table)
         if old is None or new is None:
             return
-        again = [r for r in self._requests.values() if r not in self._held_back]
-        for request in sorted([*self._unsafe.values(), *again], key=lambda r: r.seq):
+        waiting = [r for r in self._requests.values() if r.waiting != _UNCUT]
+        for request in sorted([*self._unsafe.values(), *waiting], key=lambda r: r.seq):
             self._send_again(request, old, new)
         if self._held_back:
             self._let_go()
 
     def _send_again(self, request: Request, old: TableLayout, new: TableLayout) -> None:
         if request.error is not None:
+            return
+        if request.kind == Kind.DETACH and request.clock < 0 and (self.table, self.client) in self.layout.gone:
+            request.waiting = 0
             return
         moved = 0
         for number, chain in zip(old.ids, old.chains, strict=True):
@@ -381,9 +392,15 @@ class Client:
         if moved:
             self._unsafe.pop(request.seq, None)
             self._requests[request.seq] = request
-        if request.waiting:
-            self.resent += 1
-            self._send(request, request.waiting)
+        if not request.waiting or request in self._held_back:
+            return
+        self.resent += 1
+        if not self._ordered and request.kind in (Kind.TICK, Kind.DETACH):
+            request.needs = self._before(request)
+            if request.needs:  # pushes that go again must not be overtaken
+                self._held_back.append(request)
+                return
+        self._send(request, request.waiting)
 
     # --- time and results -------------------------------------------------------------------------
 
@@ -393,7 +410,7 @@ class Client:
         if self._resend_s is None:
             return
         for request in list(self._requests.values()):
-            due = request.waiting and request not in self._held_back and now_s - request.sent_s >= self._resend_s
+            due = request.waiting > 0 and request not in self._held_back and now_s - request.sent_s >= self._resend_s
             if due and request.error is None:
                 self.resent += 1
                 self._send(request, request.waiting)

@@ -5,7 +5,7 @@ Source: Li et al. 2014, section 4.1 (vector clocks of ranges: O(m k) instead of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -79,6 +79,14 @@ class RangeClocks:
         """Pushes of clocks below this one are applied in all ranges of `mask`."""
         return min((group.applied for group in self.groups if group.mask & mask), default=0)
 
+    def summed(self, worker: int, clock: int, mask: int) -> int:
+        """The ranges of `mask` in which the sum of `clock`, with all that `worker` pushed for it, is applied."""
+        found = 0
+        for group in self.groups:
+            if group.applied > clock and worker in group.clocks:
+                found |= group.mask & mask
+        return found
+
     def clock(self, worker: int, mask: int) -> int:
         """The clock of `worker`, the least of the ranges `mask`; 0 where it is not counted."""
         found = (group.clocks.get(worker, 0) for group in self.groups if group.mask & mask)
@@ -115,8 +123,11 @@ class RangeClocks:
                 group.settle()
         self._join()
 
-    def lower(self, mask: int) -> None:
-        """In the ranges `mask`, no clock is above what is applied: what came after it will be sent again."""
+    def lower(self, mask: int, closed: Mapping[int, int]) -> None:
+        """In the ranges `mask`, no clock is above what is applied: what came after it will be sent again.
+
+        But for workers that have gone with everything safe, at the clocks `closed`.
+        """
         for group in list(self.groups):
             inside = group.mask & mask
             if not inside:
@@ -124,7 +135,7 @@ class RangeClocks:
             if inside != group.mask:
                 group = group.parted(inside)
                 self.groups.append(group)
-            group.clocks = {worker: min(clock, group.applied) for worker, clock in group.clocks.items()}
+            group.clocks = {w: max(min(clock, group.applied), closed.get(w, 0)) for w, clock in group.clocks.items()}
             group.settle()
         self._join()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -61,16 +60,16 @@ class TableLayout:
         return masks
 
     @cached_property
-    def _successors(self) -> dict[int, dict[int, int]]:
-        found: dict[int, dict[int, int]] = {}
+    def _successors(self) -> dict[int, dict[tuple[int, ...], int]]:
+        found: dict[int, dict[tuple[int, ...], int]] = {}
         for number, chain in zip(self.ids, self.chains, strict=True):
-            for server, after in pairwise(chain):
+            for at, server in enumerate(chain[:-1]):
                 masks = found.setdefault(server, {})
-                masks[after] = masks.get(after, 0) | 1 << number
+                masks[chain[at + 1 :]] = masks.get(chain[at + 1 :], 0) | 1 << number
         return found
 
-    def successors(self, server: int) -> dict[int, int]:
-        """Servers that come after `server` in chains, each with the ranges of these chains."""
+    def successors(self, server: int) -> dict[tuple[int, ...], int]:
+        """The ends of chains that follow `server`, each with the ranges of these chains."""
         return self._successors.get(server, {})
 
     def held(self, server: int) -> int:

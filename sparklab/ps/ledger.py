@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+CLOSED_KEPT: Final = 256  # accounts of observers that have gone
 
 
 @dataclass(slots=True)
@@ -22,6 +25,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._accounts: dict[int, _Account] = {}
+        self._closed: deque[int] = deque()
 
     def open(self, client: int, incarnation: int) -> bool:
         """The account of this incarnation is there. False where a later incarnation has one."""
@@ -58,17 +62,13 @@ class Ledger:
         account = self._accounts.get(client)
         return account.incarnation if account is not None else 0
 
-    def close(self, client: int, incarnation: int) -> None:
-        """The client has gone, with everything acknowledged."""
-        account = self._accounts.get(client)
-        if account is not None and account.incarnation <= incarnation:
-            account.settled = 1 << 62
-            account.taken.clear()
-
-    def drop_observer(self, client: int) -> None:
-        """A client that was no worker has gone, and nobody will ever be it again."""
-        if client < 0:
-            self._accounts.pop(client, None)
+    def close(self, client: int) -> None:
+        """An observer has gone. Its account is kept for a while: repeated frames may still be on their way."""
+        if client >= 0:
+            return  # a worker's next incarnation opens its own
+        self._closed.append(client)
+        if len(self._closed) > CLOSED_KEPT:
+            self._accounts.pop(self._closed.popleft(), None)
 
     def forget(self, mask: int) -> None:
         """The ranges `mask` are held no more."""

@@ -123,14 +123,17 @@ class Shard:
             self._advance(table)
         self.release_waiting()
         early, self._early = self._early, []
-        for source, frame in early:
-            out, self.out = self.out, []
-            self.out = out + self.receive(source, frame, self.now_s)
+        self._receive_all(early)
 
     def release_waiting(self) -> None:
-        """Clients whose frames waited for a frozen range are told to send them again."""
+        """Frames that waited for a frozen range are looked at again, before any that came later."""
         waiting, self._waiting = self._waiting, []
-        self.out.extend((source, self._stale(frame)) for source, frame in waiting)
+        self._receive_all(waiting)
+
+    def _receive_all(self, frames: list[tuple[Peer, Frame]]) -> None:
+        for source, frame in frames:
+            out, self.out = self.out, []
+            self.out = out + self.receive(source, frame, self.now_s)
 
     def _adopt_table(self, number: int, table: ShardTable, layout: Layout, spec: TableSpec) -> None:
         new, old = layout.tables[number], table.layout
@@ -151,7 +154,7 @@ class Shard:
         table.headed = new.heads.get(self.server, 0)
         promoted = table.headed & new.carried(before, old)  # a replica until now
         if promoted and spec.aggregate:
-            table.clocks.lower(promoted)
+            table.clocks.lower(promoted, table.closed)
         transfer.settle(self, number, layout.servers)
         table.tau = layout.taus.get(number, table.tau)
         for client in [rank for of, rank in layout.gone if of == number and rank not in table.gone]:
@@ -191,6 +194,7 @@ class Shard:
             return
         if frame.client >= 0:
             table.clear_held(frame.client, frame.incarnation)
+            table.closed.pop(frame.client, None)
         clock = table.clocks.clock(frame.client, table.headed)
         self.out.append((source, frame.answer(Kind.ATTACHED, clock=clock)))
 
@@ -215,7 +219,7 @@ class Shard:
             if frame.client < 0:
                 values = values.copy()  # no floor holds the weights still while it is sent
         answer = frame.answer(Kind.VALUES, keys=keys, values=values)
-        answer.settled = table.clocks.applied(table.headed)
+        answer.settled = self._safe_clock(table)
         self.out.append((source, answer))
 
     def _push(self, source: Peer, frame: Frame) -> None:
@@ -235,16 +239,16 @@ class Shard:
             self._refuse(source, frame, f"worker {client} was started anew elsewhere", "stop this one")
             return
         aggregated = table.spec.aggregate and client >= 0
+        if aggregated and missing:
+            # A replica that became head knows of its predecessor's sums, not of the pushes in them.
+            missing &= ~table.clocks.summed(client, frame.clock, missing)
         done = frame.answer(Kind.DONE)
-        done.settled = table.clocks.applied(table.headed)
+        done.settled = self._safe_clock(table)
         if not missing:
             table.duplicates += 1
-            if self.chain.pending(frame.table, client, frame.seq):
-                self.chain.also_answer(frame.table, client, frame.seq, (source, done))
-            else:
-                if aggregated and self._replicated(table, mask):
-                    done.kind = Kind.RECEIVED
-                self.out.append((source, done))
+            if aggregated and self._replicated(table, mask):
+                done.kind = Kind.RECEIVED
+            self.chain.answer_after(frame, mask, (source, done), self.out)
             return
         keys, values = frame.keys, frame.values
         if values is None:
@@ -273,6 +277,11 @@ class Shard:
         )  # fmt: skip
         self.chain.send(operation, [(source, done)], self.now_s, self.out)
 
+    def _safe_clock(self, table: ShardTable) -> int:
+        if not table.spec.aggregate:
+            return 0
+        return self.chain.safe_clock(table.spec.table, table.clocks.applied(table.headed))
+
     def _replicated(self, table: ShardTable, mask: int) -> bool:
         return any(mask & ranges for ranges in table.layout.successors(self.server).values())
 
@@ -294,7 +303,7 @@ class Shard:
             table.bounds[client] = table.tau
         if table.spec.aggregate:
             self._advance(table)
-            done.settled = table.clocks.applied(table.headed)
+            done.settled = self._safe_clock(table)
             if done.settled < frame.clock and self._replicated(table, mask):
                 done.kind = Kind.RECEIVED
             self.out.append((source, done))
@@ -349,6 +358,15 @@ class Shard:
         table = self._table(source, frame)
         if table is None:
             return
+        if frame.client >= 0 and frame.clock < 0:  # it detached before; the answer is a layout
+            if frame.client in table.gone:
+                self.out.append((source, frame.answer(Kind.DONE)))
+            else:
+                self.out.append((MANAGER, Frame(Kind.GONE, frame.table, frame.client, frame.incarnation)))
+            return
+        if (frame.mask or table.headed) & table.frozen:
+            self._waiting.append((source, frame))
+            return
         for clock, pushes in table.held.items():
             for push in pushes:
                 if push.client == frame.client and not push.safe:
@@ -364,12 +382,8 @@ class Shard:
             Kind.FORWARD, frame.table, frame.client, frame.incarnation, clock=frame.clock, mask=table.headed,
             operation=Operation.CLOSE,
         )  # fmt: skip
-        table.ledger.close(frame.client, frame.incarnation)
+        table.close_client(frame)
         self.chain.send(close, [(source, frame.answer(Kind.DONE))], self.now_s, self.out)
-        if frame.client < 0:
-            table.ledger.drop_observer(frame.client)
-        elif frame.clock < 0:
-            self.out.append((MANAGER, Frame(Kind.GONE, frame.table, frame.client, frame.incarnation)))
 
     # --- as a replica -----------------------------------------------------------------------------
 
@@ -381,10 +395,8 @@ class Shard:
             operation = self._replicate(table, each) if table is not None else None
             if operation is not None:
                 self.chain.send(operation, [(predecessor, confirm)], self.now_s, self.out)
-            elif each.seq and self.chain.pending(each.table, each.client, each.seq):
-                self.chain.also_answer(each.table, each.client, each.seq, (predecessor, confirm))
             else:
-                self.out.append((predecessor, confirm))
+                self.chain.answer_after(each, each.mask, (predecessor, confirm), self.out)
 
     def _replicate(self, table: ShardTable, frame: Frame) -> Frame | None:
         """`frame` is done here; None where it was before."""
@@ -412,7 +424,7 @@ class Shard:
         elif frame.operation == Operation.AGGREGATE:
             return self._replicate_aggregate(table, frame)
         else:
-            table.ledger.close(frame.client, frame.incarnation)
+            table.close_client(frame)
         return frame
 
     def _replicate_aggregate(self, table: ShardTable, frame: Frame) -> Frame | None:

@@ -71,6 +71,7 @@ class ShardTable:
         self.tau = NO_BOUND
         self.bounds: dict[int, int] = {}  # the bound in force for a worker: that of its last clock
         self.gone: set[int] = set()
+        self.closed: dict[int, int] = {}  # workers that have gone and will go on elsewhere, and their clocks
         self.extra: set[int] = set()
         self.headed = 0
         self.frozen = 0
@@ -198,13 +199,21 @@ class ShardTable:
         return all_keys[:count][order], sums[:count][order]
 
     def clear_held(self, client: int, incarnation: int) -> None:
-        """Pushes of earlier incarnations of a worker that still wait are gone: its successor makes them again."""
-        for clock in list(self.held):
+        """Pushes of earlier incarnations for a clock they did not complete are gone: the successor makes them again."""
+        completed = self.clocks.clock(client, self.headed)
+        for clock in [each for each in self.held if each >= completed]:
             kept = [p for p in self.held[clock] if p.client != client or p.incarnation >= incarnation]
             if kept:
                 self.held[clock] = kept
             else:
                 del self.held[clock]
+
+    def close_client(self, frame: Frame) -> None:
+        """The client of a DETACH, or of what it becomes on the way down, has gone with everything safe."""
+        self.ledger.close(frame.client)
+        if frame.client >= 0 and frame.clock >= 0:
+            self.closed[frame.client] = frame.clock
+            self.clocks.tick(frame.client, frame.clock, frame.mask)
 
     # --- reading under a bound --------------------------------------------------------------------
 

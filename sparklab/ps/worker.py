@@ -192,9 +192,9 @@ class Worker:
             self._closed = True
             try:
                 self._pump(lambda: not self._client.unanswered_pushes, WAIT_S, "closing")
-                ts = self._client.detach(leave)
-                self._pump(lambda: self._client.done(ts), WAIT_S, "closing")
-                self._client.take(ts)
+                self._finish(self._client.detach())
+                if leave and self.rank >= 0:
+                    self._finish(self._client.leave())
             finally:
                 self._link.close()
 
@@ -209,6 +209,11 @@ class Worker:
         else:
             self._closed = True
             self._link.close()
+
+    def _finish(self, ts: int) -> None:
+        self._sent(ts)
+        self._pump(lambda: self._client.done(ts), WAIT_S, "closing")
+        self._client.take(ts)
 
     # --- inside -----------------------------------------------------------------------------------
 

@@ -1,0 +1,173 @@
+"""The machines under a network that loses, delays, repeats, reorders and parts, with servers that die at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparklab.ps.frames import MANAGER
+from sparklab.ps.updates import SGD
+from tests.ps.network import BAD, CALM, Network, Player, Weather
+
+WORKERS = 3
+CLOCKS = 6
+OWN = 100  # keys from here on belong to one push each
+
+
+def own_key(rank: int, clock: int, part: int) -> int:
+    return OWN + (rank * CLOCKS + clock) * 2 + part
+
+
+def program(rank: int, tau: int | None, exact: bool = False) -> Callable[[Player], Generator[int, Any, None]]:
+    """Counts its clocks in a key of its own, writes once to a key per push, and checks what it reads."""
+
+    def run(player: Player) -> Generator[int, Any, None]:
+        client = player.client
+        for clock in range(CLOCKS):
+            counters = yield client.pull(np.arange(WORKERS, dtype=np.uint64))
+            seen = counters[:, 0]
+            player.pulled.append((clock, seen.copy()))
+            if tau is not None:
+                assert (seen >= clock - tau).all(), f"at clock {clock} worker {rank} saw {seen}"
+            if exact:
+                assert (seen == clock).all(), f"at clock {clock} worker {rank} saw {seen}"
+            first = client.push(np.array([rank, own_key(rank, clock, 0)], np.uint64), np.ones((2, 1)))
+            second = client.push(np.array([own_key(rank, clock, 1)], np.uint64), np.ones((1, 1)))
+            tick = client.tick()
+            for part, ts in enumerate((first, second)):
+                yield ts
+                player.acknowledged.append((clock, part))
+            yield tick
+        yield client.detach()
+        yield client.leave()
+
+    return run
+
+
+def finished(net: Network) -> bool:
+    return all(player.finished for player in net.players.values()) and net.manager.settled
+
+
+def check(net: Network, tau: int | None) -> None:
+    """Everything was applied once, on every copy, and nobody read further ahead than the bound."""
+    for player in net.players.values():
+        if player.error is not None:
+            raise player.error
+        assert len(player.acknowledged) == 2 * CLOCKS
+    for rank in range(WORKERS):
+        assert set(net.copies(rank)) == {CLOCKS}, f"counter of worker {rank}: {net.copies(rank)}"
+        for clock in range(CLOCKS):
+            for part in range(2):
+                found = set(net.copies(own_key(rank, clock, part)))
+                assert found == {1.0}, f"push {part} of worker {rank} at clock {clock}: {found}"
+    if tau is not None:
+        lags = [lag for shard in net.shards.values() for lag in shard.tables[0].lags]
+        assert max(lags, default=0) <= tau
+
+
+def build(seed: int, weather: Weather, aggregate: bool, tau: int, servers: int = 3, replicas: int = 1) -> Network:
+    net = Network(seed, servers, replicas, weather)
+    net.table(aggregate=aggregate, tau=tau, workers=WORKERS)
+    bound = tau if tau >= 0 else None
+    for rank in range(WORKERS):
+        net.player(rank, program(rank, bound, exact=aggregate and tau == 0))
+    return net
+
+
+def run(net: Network, tau: int) -> Network:
+    net.run(lambda: finished(net))
+    # What is still on its way to replicas arrives.
+    net.cut.clear()
+    end_s = net.now_s + 5
+    net.run(lambda: net.now_s >= end_s)
+    check(net, tau if tau >= 0 else None)
+    return net
+
+
+MODES = [(True, 0), (True, 2), (False, 0), (False, 2), (False, -1)]
+
+
+@pytest.mark.parametrize(("aggregate", "tau"), MODES)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_bad_network_changes_nothing(seed: int, aggregate: bool, tau: int) -> None:
+    run(build(seed, BAD, aggregate, tau), tau)
+
+
+@pytest.mark.parametrize(("aggregate", "tau"), MODES)
+def test_a_server_may_die_at_every_step(aggregate: bool, tau: int) -> None:
+    steps = run(build(0, CALM, aggregate, tau), tau).steps
+    for step in range(1, steps, max(1, steps // 60)):
+        net = build(0, CALM, aggregate, tau)
+        net.at_step[step] = lambda net=net, step=step: net.kill(step % 3)  # type: ignore[misc]
+        run(net, tau)
+        assert net.manager.promotions > 0
+
+
+@pytest.mark.parametrize(("aggregate", "tau"), MODES)
+@pytest.mark.parametrize("seed", range(8))
+def test_servers_die_come_and_leave_on_a_bad_network(seed: int, aggregate: bool, tau: int) -> None:
+    net = build(seed, BAD, aggregate, tau)
+    for step, act in (
+        (30 + 17 * seed, lambda: net.add_server(3)),
+        (150 + 23 * seed, lambda: net.manager.settled and net.kill(seed % 3)),
+        (300 + 31 * seed, lambda: net.add_server(4)),
+        (500 + 31 * seed, lambda: 3 in net.manager.layout.servers and net.manage(lambda m: m.remove_server(3))),
+    ):
+        net.at_step[step] = act  # type: ignore[assignment]
+    run(net, tau)
+
+
+@pytest.mark.parametrize(("aggregate", "tau"), MODES)
+@pytest.mark.parametrize("seed", range(4))
+def test_two_replicas_survive_two_deaths_in_a_row(seed: int, aggregate: bool, tau: int) -> None:
+    net = build(seed, BAD, aggregate, tau, servers=4, replicas=2)
+    for step, server in ((60 + 40 * seed, 0), (61 + 43 * seed, 1)):
+        net.at_step[step + (step == 60)] = lambda server=server: net.kill(server)  # type: ignore[misc]
+    run(net, tau)
+
+
+@pytest.mark.parametrize(("aggregate", "tau"), MODES)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_server_cut_off_from_the_manager_is_replaced_and_can_do_no_harm(seed: int, aggregate: bool, tau: int) -> None:
+    net = build(seed, BAD, aggregate, tau)
+    net.at_step[20 + 30 * seed] = lambda: net.cut.add(frozenset((0, MANAGER)))
+    run(net, tau)
+    assert 0 not in net.manager.layout.servers
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_client_cut_off_from_a_server_for_a_while_goes_on(seed: int) -> None:
+    net = build(seed, BAD, True, 1)
+    pair = frozenset(("worker 1.1", 0))
+    net.at_step[40 + 10 * seed] = lambda: net.cut.add(pair)
+    net.at_step[240 + 10 * seed] = lambda: net.cut.discard(pair)
+    run(net, 1)
+
+
+def test_bsp_gives_the_same_bits_whatever_the_network_does() -> None:
+    def descend(rank: int) -> Callable[[Player], Generator[int, Any, None]]:
+        def go(player: Player) -> Generator[int, Any, None]:
+            keys = np.arange(rank, 200, 2, dtype=np.uint64)
+            for clock in range(CLOCKS):
+                weights = yield player.client.pull(keys)
+                player.client.push(keys, 0.3 * weights + (rank + clock + 1) / 7)
+                player.client.tick()
+            yield player.client.detach()
+            yield player.client.leave()
+
+        return go
+
+    results = set()
+    for seed in range(6):
+        net = Network(seed, 3, 1, BAD if seed else CALM)
+        net.table(aggregate=True, tau=0, workers=WORKERS, num_keys=200, update=SGD(lr=0.3))
+        for rank in range(WORKERS):
+            net.player(rank, descend(rank))
+        if seed > 2:
+            net.at_step[40 * seed] = lambda net=net: net.kill(1)  # type: ignore[misc]
+        net.run(lambda net=net: finished(net))  # type: ignore[misc]
+        results.add(b"".join(np.float64(net.weight(key)).tobytes() for key in range(200)))
+    assert len(results) == 1
