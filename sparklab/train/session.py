@@ -226,6 +226,7 @@ class Session:
         self._began_s = clock()
         self._said_s = -math.inf
         self._kept_s = -math.inf
+        self._clocks_said_s = -math.inf
         self._runaway = 0
 
     @property
@@ -248,6 +249,12 @@ class Session:
     @property
     def paused(self) -> bool:
         return self.handle._paused
+
+    def rest(self, for_s: float) -> bool:
+        """Whether to go on after `for_s` seconds; at once where a hand stops the run."""
+        with self.handle._changed:
+            self.handle._changed.wait_for(lambda: self.handle._stopping, for_s)
+        return self.proceed()
 
     def proceed(self) -> bool:
         """Whether to take another batch; blocks while the run is paused."""
@@ -285,6 +292,13 @@ class Session:
             if np.isfinite(kept).all():
                 self.good, self.good_loss, self._kept_s = kept, loss, now_s
 
-    def clocks(self, done: Sequence[int], waiting: Sequence[bool]) -> None:
-        """Worker by worker: clocks completed, and whether it waits for slower ones."""
-        self.publish(f.WorkerClocks(self.handle.number, tuple(done), tuple(int(w) for w in waiting)))
+    def clocks(self, done: Sequence[int], waiting: Sequence[bool], waited: Sequence[float] = ()) -> None:
+        """Worker by worker: clocks completed, whether it waits for slower ones, the share of its time it waited.
+
+        Published at most ten times a second.
+        """
+        now_s = self._clock()
+        if now_s - self._clocks_said_s >= PUBLISH_EVERY_S:
+            self._clocks_said_s = now_s
+            permille = tuple(round(1000 * share) for share in waited)
+            self.publish(f.WorkerClocks(self.handle.number, tuple(done), tuple(map(int, waiting)), permille))
