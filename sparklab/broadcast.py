@@ -7,34 +7,27 @@ import pickle
 import secrets
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, NoReturn, Protocol, TypeVar, cast
 
 import cloudpickle
 
 from sparklab.errors import ClosureError
+from sparklab.pieces import BroadcastRef, PartialCopy, digests_of, read_piece
 
 __all__ = ["Broadcast"]
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class BroadcastRef:
-    """How a broadcast travels. `path` is where the driver keeps it, for executors of its host; `token` names it."""
-
-    id: int
-    token: str
-    path: str
-    size_bytes: int
-
-
 class PartsMissing(BaseException):
-    """An executor lacks what the driver has to send first. No user code catches it by accident."""
+    """An executor lacks what the driver has to send first. No user code catches it by accident.
+
+    A key is a broadcast's token, with ``/`` and a number where one piece of it is meant, or an added file's.
+    """
 
     def __init__(self, keys: Iterable[str]) -> None:
         self.keys = tuple(keys)
@@ -49,7 +42,8 @@ class Held:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # also while a value is loaded: once per process, not once per thread
-        self._paths: dict[str, str] = {}  # token -> file of our own
+        self._copies: dict[str, PartialCopy] = {}  # by token, of our own
+        self._paths: dict[str, str] = {}  # token -> whole file of ours, or of an executor on this host
         self._values: dict[str, Any] = {}
 
     def reaches(self, ref: BroadcastRef) -> bool:
@@ -63,13 +57,49 @@ class Held:
         except OSError:
             return False
 
-    def keep(self, token: str, data: bytes, directory: Path) -> None:
-        """The bytes are in a file in `directory`."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = directory / token
-        path.write_bytes(data)
+    def missing(self, ref: BroadcastRef) -> Sequence[int]:
+        """The pieces that this process can not reach."""
+        if self.reaches(ref):
+            return ()
         with self._lock:
-            self._paths[token] = str(path)
+            copy = self._copies.get(ref.token)
+        return range(len(ref.digests)) if copy is None else copy.missing()
+
+    def put(self, ref: BroadcastRef, index: int, data: bytes, directory: Path) -> bool:
+        """Whether `data` is piece `index`, undamaged: it is held in a file in `directory` then."""
+        with self._lock:
+            copy = self._copies.get(ref.token)
+            if copy is None:
+                copy = self._copies[ref.token] = PartialCopy(ref, directory)
+        if not copy.put(index, data):
+            return False
+        if copy.whole:
+            with self._lock:
+                self._paths[ref.token] = copy.path
+        return True
+
+    def adopt(self, ref: BroadcastRef, path: str) -> bool:
+        """Whether the file at `path`, of another executor on this host, is the broadcast: it is read there then."""
+        try:
+            if os.path.getsize(path) != ref.size_bytes:
+                return False
+        except OSError:
+            return False
+        with self._lock:
+            self._paths[ref.token] = path
+        return True
+
+    def piece(self, token: str, index: int) -> bytes | None:
+        """Piece `index` of a broadcast for another executor, None where it is not here."""
+        with self._lock:
+            copy = self._copies.get(token)
+        return None if copy is None else copy.read(index)
+
+    def whole(self, token: str) -> str | None:
+        """The file of our own in which all of the broadcast is, None where there is none."""
+        with self._lock:
+            copy = self._copies.get(token)
+        return copy.path if copy is not None and copy.whole else None
 
     def value(self, ref: BroadcastRef) -> Any:
         """The value, loaded by the first to ask. Raises PartsMissing where there are no bytes to load."""
@@ -82,6 +112,7 @@ class Held:
                     with open(self._paths.get(ref.token, ref.path), "rb") as file:
                         self._values[ref.token] = pickle.load(file)
                 except FileNotFoundError:
+                    self._paths.pop(ref.token, None)  # an executor's that is gone
                     raise PartsMissing([ref.token]) from None
             return self._values[ref.token]
 
@@ -90,9 +121,10 @@ class Held:
         with self._lock:
             for token in tokens:
                 self._values.pop(token, None)
-                path = self._paths.pop(token, None)
-                if path is not None:
-                    Path(path).unlink(missing_ok=True)
+                self._paths.pop(token, None)
+                copy = self._copies.pop(token, None)
+                if copy is not None:
+                    copy.remove()
 
 
 held = Held()
@@ -120,6 +152,16 @@ class Shelf(Protocol):
 
     def new_broadcast_id(self) -> int: ...
 
+    @property
+    def broadcast_piece_bytes(self) -> int:
+        """How large the pieces are in which it travels."""
+        ...
+
+    @property
+    def shares_files(self) -> bool:
+        """Whether executors may open the driver's files."""
+        ...
+
     def forget_broadcast(self, token: str) -> None:
         """Executors hold neither value nor bytes any more. Never blocks."""
         ...
@@ -129,8 +171,9 @@ class Broadcast(Generic[T]):
     """A value that was sent to the executors once, for all their tasks; made by ``sc.broadcast``.
 
     The value is pickled when it is made: changes to it afterwards reach nobody. An executor process loads it when a
-    task asks for the first time, from the driver's file where both are on one host, and keeps it. It is freed when the
-    driver's last reference goes.
+    task asks for the first time, and keeps it: from the driver's file where both are on one host; else it travels in
+    pieces of ``spark.broadcast.blockSize``, which the driver sends about once in all and executors fetch from each
+    other. It is freed when the driver's last reference goes.
 
     Examples
     --------
@@ -159,7 +202,15 @@ class Broadcast(Generic[T]):
         self._path = shelf.broadcast_file(token)
         with open(self._path, "xb") as file:
             self.dump(cast(T, value), file)
-        self._ref = BroadcastRef(shelf.new_broadcast_id(), token, self._path, os.path.getsize(self._path))
+        piece_bytes = shelf.broadcast_piece_bytes
+        self._ref = BroadcastRef(
+            shelf.new_broadcast_id(),
+            token,
+            self._path if shelf.shares_files else "",
+            os.path.getsize(self._path),
+            piece_bytes,
+            digests_of(self._path, piece_bytes),
+        )
         self._context = weakref.ref(sc)
         self._release = weakref.finalize(self, _released, self._context, token, self._path)
         self._release.atexit = False
@@ -272,10 +323,10 @@ class Broadcast(Generic[T]):
         assert self._ref is not None
         return self._ref
 
-    def read_bytes(self) -> bytes:
-        """The pickled value, for an executor that cannot open the driver's file. OSError where it is gone."""
+    def read_piece(self, index: int) -> bytes:
+        """A piece of the pickled value, for executors that cannot open the driver's file. OSError where it is gone."""
         assert self._path is not None
-        return Path(self._path).read_bytes()
+        return read_piece(self._path, index, self.travels_as.piece_bytes)
 
     @property
     def exists(self) -> bool:

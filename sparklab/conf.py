@@ -159,6 +159,11 @@ class Settings:
         ``sparklab.cluster.startTimeout``.
     profile, profile_memory, profile_dump : bool, bool, str or None
         ``spark.python.profile``, ``spark.python.profile.memory``, ``spark.python.profile.dump``.
+    broadcast_piece_bytes : int
+        ``spark.broadcast.blockSize``: the pieces in which broadcasts travel to executors on other hosts.
+    share_files : bool
+        ``sparklab.cluster.shareFiles``: whether processes of one host open each other's files; if not, all that they
+        exchange goes through connections, as between hosts.
     executor_env : mapping
         ``spark.executorEnv.NAME``.
     """
@@ -182,6 +187,8 @@ class Settings:
     profile: bool = False
     profile_memory: bool = False
     profile_dump: str | None = None
+    broadcast_piece_bytes: int = 4 << 20
+    share_files: bool = True
     executor_env: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -323,6 +330,8 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str, str], Any]]]] = {
     "spark.python.profile.memory": ("profile_memory", _flag),
     "spark.python.profile.dump": ("profile_dump", _text),
     "spark.locality.wait": ("locality_wait_s", time_s),
+    "spark.broadcast.blockSize": ("broadcast_piece_bytes", lambda key, text: size_bytes(key, text, "k")),
+    "sparklab.cluster.shareFiles": ("share_files", _flag),
     "sparklab.allowMultipleContexts": ("allow_multiple_contexts", _flag),
     "sparklab.journal.dir": ("journal_dir", _text),
     "sparklab.task.lane": ("task_lane", _choice("auto", "direct", "graph")),

@@ -215,6 +215,7 @@ class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints, Pro
                 known.blocks,
                 known.executors,
                 self._dispatcher.warn,
+                self.bus.publish,
                 MAX_MESSAGE_BYTES,
                 self._shelf,
                 profiler_of=self.profiler_of if self.profiler_collector is not None else None,

@@ -15,6 +15,7 @@ from sparklab.accumulators import Accumulator, AccumulatorParam, new_accumulator
 from sparklab.broadcast import Broadcast
 from sparklab.cluster.backends import Backend
 from sparklab.cluster.dispatch import Dispatcher
+from sparklab.conf import Settings
 from sparklab.errors import SparklabError
 from sparklab.files import AddedFiles, add_to_path, pack
 from sparklab.rdd.filesystems import filesystem_of, is_url
@@ -59,6 +60,7 @@ class Sharing:
     _shelf: FileShelf
     _broadcast_ids: itertools.count[int]
     _stopped: bool
+    settings: Settings
 
     def waitUntilReady(self, timeout_s: float | None = None) -> Any:
         raise NotImplementedError
@@ -127,6 +129,16 @@ class Sharing:
         """The number of the next broadcast."""
         return next(self._broadcast_ids)
 
+    @property
+    def broadcast_piece_bytes(self) -> int:
+        """How large the pieces are in which a broadcast travels."""
+        return self.settings.broadcast_piece_bytes
+
+    @property
+    def shares_files(self) -> bool:
+        """Whether executors may open the driver's files."""
+        return self.settings.share_files
+
     def forget_broadcast(self, token: str) -> None:
         """Executors hold nothing of the broadcast any more. Never blocks; from any thread or finalizer."""
         if not self._stopped:
@@ -189,6 +201,8 @@ class Sharing:
         """The driver's folder of added files. Waits for the cluster."""
         if self._shelf.root is None:
             self._shelf.root = self.scratch_folder("files")
+            if not self.settings.share_files:
+                self._shelf.shown_root = "/nowhere"
         return str(self._shelf.root)
 
     def _add(self, path: str, recursive: bool, python: bool, unpack: bool = False) -> None:

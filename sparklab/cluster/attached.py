@@ -39,9 +39,10 @@ SMALL_JOB_TASKS: Final = 4  # tasks per executor up to which a job is too short 
 class _Plugin(WorkerPlugin):
     """Makes each worker of the cluster an executor, those that join later too."""
 
-    def __init__(self, app: str) -> None:
+    def __init__(self, app: str, share_files: bool) -> None:
         self.name = f"sparklab-{app}"
         self._app = app
+        self._share_files = share_files
 
     def setup(self, worker: Worker) -> None:
         limit = int(worker.memory_manager.memory_limit or UNLIMITED_BYTES)
@@ -50,6 +51,7 @@ class _Plugin(WorkerPlugin):
             "cache_bytes": int(limit * CACHE_SHARE),
             "shuffle_bytes": int(limit * WORK_SHARE),
             "memory_bytes": limit,
+            "share_files": self._share_files,
         }
         plugin.install(worker, number=0, epoch=0, options=options)
 
@@ -126,7 +128,7 @@ class AttachedBackend:
     def start(self, book: OrderBook, feed: Feed) -> TaskRunner:
         self._check_versions()
         self._scratch = tempfile.TemporaryDirectory(prefix="sparklab-driver-", dir=self._settings.local_dir)
-        self._client.register_plugin(_Plugin(self._app))
+        self._client.register_plugin(_Plugin(self._app, self._settings.share_files))
         self._runner = DaskRunner(self._client, book, feed, self._lane_of, lambda *_: None, self._released, self._app)
         workers = self._ask(compat.watch_workers(self._client, self._heard, (retirement.ACTION, self._app)))
         self._watch_retirements()

@@ -169,6 +169,7 @@ class LocalBackend:
                 "cache_bytes": self._plan.cache_bytes,
                 "shuffle_bytes": self._plan.work_bytes,
                 "memory_bytes": self._plan.memory_bytes,
+                "share_files": self._settings.share_files,
             },
             on_event=self._heard,
             scratch_root=self._settings.local_dir,

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from sparklab import steps
-from sparklab.broadcast import PartsMissing, held
+from sparklab.broadcast import PartsMissing
 from sparklab.cluster import results
 from sparklab.cluster.cancellation import TaskCancelled, raise_in, take_exception
 from sparklab.cluster.closures import load_stage
 from sparklab.cluster.failures import wire_error
 from sparklab.cluster.gang import GangMember
 from sparklab.cluster.meeting import Meet, MeetingId, Meetings, meet_in
-from sparklab.cluster.peers import AskPeer, Missing, PeerBlocks
+from sparklab.cluster.parts import Parts
+from sparklab.cluster.peers import AskPeer, AskPiece, Missing, PeerBlocks
 from sparklab.cluster.stageshuffle import StageShuffle
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import FetchFailedError
 from sparklab.faults import PROPERTY, AnswerDropped, ExecutorStruck, Place, Striker
-from sparklab.files import reach
 from sparklab.profiler import Profiler
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.running import running
@@ -77,6 +77,8 @@ class Executor:
         Executors with the same token open each other's files.
     meet : callable, optional
         Has a task of a barrier stage wait for the others, at the executor of the given address.
+    ask_piece : callable, optional
+        Asks another executor for a piece of a broadcast.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Executor:
         ask_peer: AskPeer,
         host: str,
         meet: Meet | None = None,
+        ask_piece: AskPiece | None = None,
     ) -> None:
         self.number = number
         self.epoch = epoch
@@ -98,11 +101,11 @@ class Executor:
         self.open_map_output = open_map_output
         self.meet = meet or meet_in(Meetings())
         self._ask_peer = ask_peer
+        self.parts = Parts(number, directory, ask_piece)
         self.shuffle_directory = directory / "shuffle"
         self.shuffle_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         self.blocks = BlockStore(str(directory / "blocks"), budgets.cache_bytes)
         self._stages: OrderedDict[int, _LoadedStage] = OrderedDict()
-        self._tokens: set[str] = set()  # of the broadcasts that came here
         self._cancelled: set[int] = set()
         self._lock = threading.Lock()  # guards the four below
         self._current: int | None = None
@@ -137,7 +140,7 @@ class Executor:
 
     def _stage(self, order: StageOrder) -> _LoadedStage:
         if order.binary is not None:
-            files_root = self._take_parts(order)  # first: what is unpickled may import an added file
+            files_root = self.parts.take(order)  # first: what is unpickled may import an added file
             rdd, writes, function, profiler = load_stage(order.binary)
             self._stages[order.stage] = _LoadedStage(rdd, writes, function, profiler, {}, files_root)
             while len(self._stages) > KEPT_STAGES:
@@ -149,19 +152,6 @@ class Executor:
         if order.attempt not in stage.inputs:
             raise KeyError(order.attempt)
         return stage
-
-    def _take_parts(self, order: StageOrder) -> str:
-        """All parts that the stage needs can be reached from here. Returns the folder of added files."""
-        for ref in order.broadcasts:
-            self._tokens.add(ref.token)
-            if ref.token in order.data:
-                held.keep(ref.token, order.data[ref.token], self.directory / "broadcasts")
-        own = self.directory / "files"
-        root = reach(order.files, order.data, own) if order.files is not None else str(own)
-        missing = [ref.token for ref in order.broadcasts if not held.reaches(ref)]
-        if missing:
-            raise PartsMissing(missing)
-        return root
 
     def peer_blocks(
         self, holders: Mapping[tuple[int, int], Sequence[Holder]], check_cancelled: Callable[[], None]
@@ -360,6 +350,6 @@ class Executor:
 
     def close(self) -> None:
         """Blocks, shuffle files and the directory are gone."""
-        held.forget(self._tokens)
+        self.parts.forget()
         self.blocks.close()
         shutil.rmtree(self.directory, ignore_errors=True)

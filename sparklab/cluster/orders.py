@@ -13,8 +13,10 @@ from sparklab.broadcast import Broadcast, collecting
 from sparklab.cluster.closures import dump_stage, large_captures
 from sparklab.cluster.failures import WireError
 from sparklab.cluster.peers import Missing
+from sparklab.cluster.seeding import Seeding
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import ClosureError, SparklabError, UserCodeError
+from sparklab.events.facts import BroadcastSent, Fact
 from sparklab.files import AddedFiles, key_of
 from sparklab.profiler import Profiler
 from sparklab.rdd.core import RDDCore, SourcePartition
@@ -94,6 +96,8 @@ class OrderBook:
         Those alive, by number.
     warn : callable
         Told ``(subject, message)`` about large captures.
+    publish : callable
+        Takes facts.
     profiler_of : callable, optional
         What watches the tasks of a stage, given its last RDD and whether it writes a shuffle.
     """
@@ -103,6 +107,7 @@ class OrderBook:
         blocks: BlockRegistry,
         executors: Mapping[int, ExecutorState],
         warn: Callable[[str, str], None],
+        publish: Callable[[Fact], None],
         max_bytes: int,
         files: FilesToSend,
         large_bytes: int = 1 << 20,
@@ -112,6 +117,8 @@ class OrderBook:
         self._executors = executors
         self._named: dict[int, Holder] = {}  # executors as orders name them, by number
         self.warn = warn
+        self._publish = publish
+        self._seeding = Seeding(executors, self.holder)
         self._max_bytes = max_bytes
         self._large_bytes = large_bytes
         self._profiler_of = profiler_of
@@ -172,7 +179,7 @@ class OrderBook:
             () if known else tuple(each.travels_as for each in stage.broadcasts.values()),
             files,
             launch.gang,
-            {} if known else self._parts(to, stage, files),
+            *(() if known else self._parts(to, stage, files)),
         )
         stage.sent_binary.add(to)
         stage.sent_inputs.add(to)
@@ -182,30 +189,49 @@ class OrderBook:
         ]
         return order, tasks
 
-    def _parts(self, to: tuple[int, int], stage: _Prepared, files: AddedFiles | None) -> dict[str, bytes]:
-        """The bytes of the stage's parts that this executor has asked for."""
+    def _parts(
+        self, to: tuple[int, int], stage: _Prepared, files: AddedFiles | None
+    ) -> tuple[dict[str, bytes], dict[str, dict[int, bytes]], dict[str, dict[int, tuple[Holder, ...]]]]:
+        """Of the stage's parts that this executor has asked for: files, pieces of broadcasts, and who has others."""
+        found: dict[str, bytes] = {}
+        pieces: dict[str, dict[int, bytes]] = {}
+        seeders: dict[str, dict[int, tuple[Holder, ...]]] = {}
         wanted = self._wanted.get(to)
         if not wanted:
-            return {}
-        found: dict[str, bytes] = {}
+            return found, pieces, seeders
         with contextlib.suppress(OSError):  # gone meanwhile: the executor will ask again, and be told so
             for token, broadcast in stage.broadcasts.items():
-                if token in wanted:
-                    found[token] = broadcast.read_bytes()
+                count = len(broadcast.travels_as.digests)
+                asked = [n for n in range(count) if token in wanted or f"{token}/{n}" in wanted]
+                if not asked:
+                    continue
+                wanted.difference_update([token, *(f"{token}/{n}" for n in asked)])
+                pieces[token], seeders[token] = self._seeding.serve(to, broadcast, asked)
+                if pieces[token]:
+                    self.parts_sent[token] += 1
+                    bytes_ = sum(map(len, pieces[token].values()))
+                    self._publish(BroadcastSent(broadcast.id, *to, len(pieces[token]), bytes_))
             for name in files.names if files is not None else ():
                 if key_of(name) in wanted:
                     found[key_of(name)] = self._files.pack(name)
         wanted.difference_update(found)
         self.parts_sent.update(found.keys())
-        return found
+        return found, pieces, seeders
+
+    def forget_broadcast(self, token: str) -> None:
+        """No executor has anything of the broadcast any more."""
+        self._seeding.forget(token)
 
     def answer(self, report: TaskReport, stage: int, executor: int, epoch: int) -> TaskReport:
         """`report` as the scheduler takes it, after what it asks for was noted. From any thread."""
-        if report.status not in ("stage_unknown", "parts_missing"):
-            return report
         prepared = self._stages.get(stage)
+        if report.status not in ("stage_unknown", "parts_missing"):
+            for token in prepared.broadcasts if prepared is not None else ():
+                self._seeding.has((executor, epoch), token)
+            return report
         if report.status == "parts_missing" and prepared is not None:
-            gone = [prepared.broadcasts[key] for key in report.value if key in prepared.broadcasts]
+            tokens = {key.partition("/")[0] for key in report.value}
+            gone = [broadcast for token, broadcast in prepared.broadcasts.items() if token in tokens]
             gone = [broadcast for broadcast in gone if not broadcast.exists]
             if gone:
                 error = ClosureError(

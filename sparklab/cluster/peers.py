@@ -22,6 +22,13 @@ None where it does not have the block; OSError where it does not answer in ``ANS
 """
 
 
+AskPiece: TypeAlias = Callable[[Holder, str, int], bytes | str | None]
+"""Asks one executor for a piece of a broadcast: the piece, or where on this host the whole of it is.
+
+None where it has neither; OSError where it does not answer in ``ANSWER_S``.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Missing:
     """A copy of a block that was not to be had. `answered`: its holder says so; else it said nothing at all."""

@@ -7,6 +7,7 @@ import concurrent.futures
 import gc
 import os
 import pickle
+import secrets
 import shutil
 import socket
 import tempfile
@@ -32,6 +33,8 @@ from sparklab.storage.peers import BlockPart, BlockRequest, Holder
 
 FETCH_TIMEOUT_S: Final = 30.0
 CONNECT_S: Final = 2.0  # Dask tries a dead address until then; computing the block is an answer as well
+PIECE_S: Final = 2.0  # how long a piece that the driver is sending is waited for
+PIECE_LOOK_S: Final = 0.02
 LOOK_S: Final = 0.1  # how often who waits for a peer looks whether it was cancelled
 DEAD_S: Final = 30.0  # how long an address that did not answer is not asked again
 
@@ -47,7 +50,8 @@ MEET: Final = "sparklab_meet"
 BLOCK: Final = "sparklab_block"
 BEAT: Final = "sparklab_beat"
 COPY: Final = "sparklab_copy"
-HANDLERS: Final = (RUN, RUN_IN_GANG, CANCEL, HELLO, READ, FORGET, DROP, PEEK, MEET, BLOCK, BEAT, COPY)
+PIECE: Final = "sparklab_piece"
+HANDLERS: Final = (RUN, RUN_IN_GANG, CANCEL, HELLO, READ, FORGET, DROP, PEEK, MEET, BLOCK, BEAT, COPY, PIECE)
 
 
 def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, Any]) -> None:
@@ -60,7 +64,8 @@ def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, An
     for stale in scratch.glob(f"{name}.*"):
         shutil.rmtree(stale, ignore_errors=True)
     shared = scratch if scratch != own else Path(tempfile.gettempdir()) / f"sparklab-host-{os.getuid()}"
-    service = ExecutorService(worker, number, epoch, scratch / f"{name}.{epoch}", host_token(shared), options)
+    token = host_token(shared) if options.get("share_files", True) else secrets.token_hex(16)
+    service = ExecutorService(worker, number, epoch, scratch / f"{name}.{epoch}", token, options)
     for name in HANDLERS:
         compat.add_handler(worker, handler_of(name, app), getattr(service, name.removeprefix("sparklab_")))
     compat.keep_service(worker, app, service)
@@ -98,7 +103,9 @@ class ExecutorService:
         self._host = host
         self._dead: dict[str, float] = {}
         self._meetings = Meetings()
-        self.executor = Executor(number, epoch, directory, self._budgets, self._open, self._ask_peer, host, self._meet)
+        self.executor = Executor(
+            number, epoch, directory, self._budgets, self._open, self._ask_peer, host, self._meet, self._ask_piece
+        )
 
     # --- handlers ---------------------------------------------------------------------------------
 
@@ -120,13 +127,19 @@ class ExecutorService:
         """A sign of life."""
         return self.executor.epoch
 
-    async def run(self, order: bytes) -> bytes:
+    async def run(self, order: bytes, parts: bytes = b"") -> bytes:
+        await self._take_parts(parts)
         # In the worker's own task thread: work of the graph lane and of other clients takes its turn with ours.
         return await self._loop.run_in_executor(compat.task_threads(self._worker), self.run_now, order)
 
-    async def run_in_gang(self, order: bytes) -> bytes:
+    async def run_in_gang(self, order: bytes, parts: bytes = b"") -> bytes:
+        await self._take_parts(parts)
         # In a thread of its own: two applications whose gangs hold one thread each of what both need would never end.
         return await asyncio.to_thread(self.run_now, order)
+
+    async def _take_parts(self, parts: bytes) -> None:
+        if parts:
+            await asyncio.to_thread(lambda: self.executor.parts.take_pieces(*pickle.loads(parts)))
 
     def run_now(self, order: bytes) -> bytes:
         stage: StageOrder
@@ -188,6 +201,18 @@ class ExecutorService:
 
         return await asyncio.to_thread(take)
 
+    async def piece(self, token: str, index: int, host: str) -> bytes | str | None:
+        """A piece of a broadcast, or the path of the whole for who is on `host`, ours; None where it does not come."""
+        deadline = time.monotonic() + PIECE_S
+        while True:
+            path = held.whole(token) if host == self._host else None
+            if path is not None:
+                return path
+            data = await asyncio.to_thread(held.piece, token, index)
+            if data is not None or time.monotonic() > deadline:
+                return data
+            await asyncio.sleep(PIECE_LOOK_S)  # it is on its way from the driver
+
     def close(self) -> None:
         """The handlers answer no more; blocks and files are gone."""
         for name in HANDLERS:
@@ -247,13 +272,21 @@ class ExecutorService:
 
     def _ask_peer(self, holder: Holder, request: BlockRequest, check_cancelled: Callable[[], None]) -> BlockPart | None:
         """What `holder` answers; runs in the task's thread. OSError in place of a second wait for a dead address."""
+        asked = pickle.dumps(request, protocol=5)
+        part: BlockPart | None = pickle.loads(
+            self._asked(holder, BLOCK, check_cancelled, epoch=holder.epoch, request=asked)
+        )
+        return part
+
+    def _ask_piece(self, holder: Holder, token: str, index: int) -> bytes | str | None:
+        found: bytes | str | None = self._asked(holder, PIECE, lambda: None, token=token, index=index, host=self._host)
+        return found
+
+    def _asked(self, holder: Holder, handler: str, check_cancelled: Callable[[], None], **arguments: Any) -> Any:
         if time.monotonic() < self._dead.get(holder.address, 0.0):
             raise OSError(f"{holder.address} did not answer a moment ago")
-        asked = pickle.dumps(request, protocol=5)
-        name = handler_of(BLOCK, self._app)
-        call = compat.call(
-            self._worker, holder.address, name, connect_timeout_s=CONNECT_S, epoch=holder.epoch, request=asked
-        )
+        name = handler_of(handler, self._app)
+        call = compat.call(self._worker, holder.address, name, connect_timeout_s=CONNECT_S, **arguments)
         future = asyncio.run_coroutine_threadsafe(call, self._loop)
         deadline = time.monotonic() + ANSWER_S
         try:
@@ -261,8 +294,7 @@ class ExecutorService:
                 check_cancelled()
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"no answer in {ANSWER_S:g} s")
-            part: BlockPart | None = pickle.loads(future.result())
-            return part
+            return future.result()
         except OSError:
             self._dead[holder.address] = time.monotonic() + DEAD_S
             raise

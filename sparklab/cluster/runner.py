@@ -167,14 +167,19 @@ class DaskRunner:
                 self._submit(seat, stage, pickle.dumps((stage, [task]), protocol=5), task.task)
                 stage = _without_parts(stage)
             return
+        # Pieces of broadcasts do not wait for the task thread: others ask for them.
+        parts = pickle.dumps((stage.broadcasts, stage.pieces), protocol=5) if stage.pieces else b""
+        stage = replace(stage, pieces={})
         data = pickle.dumps((stage, tasks), protocol=5)
         handler = plugin.RUN if launch.gang is None else plugin.RUN_IN_GANG
-        compat.on_loop(self._client, self._run(seat, stage, tasks, data, handler))
+        compat.on_loop(self._client, self._run(seat, stage, tasks, data, parts, handler))
 
-    async def _run(self, seat: Seat, stage: StageOrder, tasks: list[TaskOrder], data: bytes, handler: str) -> None:
+    async def _run(
+        self, seat: Seat, stage: StageOrder, tasks: list[TaskOrder], data: bytes, parts: bytes, handler: str
+    ) -> None:
         while True:
             try:
-                answer = await self._call(seat.address, handler, {"order": data})
+                answer = await self._call(seat.address, handler, {"order": data, "parts": parts})
             except OSError as error:
                 if not self._closed:
                     self._unreachable(seat, error)
@@ -184,7 +189,7 @@ class DaskRunner:
                 return
             # They took longer than was thought. What the executor has of the stage by now does not travel again.
             stage = _without_parts(stage)
-            data = pickle.dumps((stage, tasks), protocol=5)
+            data, parts = pickle.dumps((stage, tasks), protocol=5), b""
 
     def _unreachable(self, seat: Seat, error: BaseException) -> None:
         self.leave(seat.executor, seat.epoch, f"its connection broke ({type(error).__name__})")
@@ -259,6 +264,7 @@ class DaskRunner:
         self._send(order.executor, order.epoch, plugin.FORGET, stages=[], shuffles=[order.shuffle], rdds=[])
 
     def forget_broadcast(self, token: str) -> None:
+        self._book.forget_broadcast(token)
         with self._lock:
             seats = list(self._seats.values())
         for seat in seats:
@@ -286,4 +292,4 @@ class DaskRunner:
 
 def _without_parts(stage: StageOrder) -> StageOrder:
     """`stage` for an executor that was sent all parts of it just before."""
-    return replace(stage, binary=None, inputs=None, broadcasts=(), files=None, data={})
+    return replace(stage, binary=None, inputs=None, broadcasts=(), files=None, data={}, pieces={}, seeders={})

@@ -181,6 +181,7 @@ class ThreadsRunner:
             seat.executor.remove_shuffle(order.shuffle)
 
     def forget_broadcast(self, token: str) -> None:
+        self._book.forget_broadcast(token)
         held.forget([token])
 
     def close(self) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sparklab.broadcast import BroadcastRef
 from sparklab.cluster.peers import Missing
 from sparklab.files import AddedFiles
+from sparklab.pieces import BroadcastRef
 from sparklab.rdd.task import TaskMetrics
 from sparklab.scheduler.messages import Gang
 from sparklab.shuffle.spec import ShuffleInput
@@ -42,7 +42,9 @@ class StageOrder:
     broadcasts: tuple[BroadcastRef, ...] = ()  # that its functions refer to
     files: AddedFiles | None = None
     gang: Gang | None = None  # of a barrier stage
-    data: Mapping[str, bytes] = field(default_factory=dict)  # parts that the executor could not reach by itself
+    data: Mapping[str, bytes] = field(default_factory=dict)  # files that the executor could not reach by itself
+    pieces: Mapping[str, Mapping[int, bytes]] = field(default_factory=dict)  # of broadcasts, by token
+    seeders: Mapping[str, Mapping[int, Sequence[Holder]]] = field(default_factory=dict)  # who has others
 
 
 @dataclass(frozen=True, slots=True)

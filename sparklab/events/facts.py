@@ -262,6 +262,17 @@ class MapOutputLost:
 
 
 @dataclass(frozen=True, slots=True)
+class BroadcastSent:
+    """The driver sent pieces of a broadcast to an executor that could have them from nobody else."""
+
+    broadcast: int
+    executor: int
+    epoch: int
+    pieces: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """Something a user should know that is not an error."""
 
@@ -283,7 +294,7 @@ Fact: TypeAlias = (
     | RddPersisted | RddUnpersisted | BlockStored | BlockRemoved | MapOutputStored | MapOutputLost
     | TrainingStarted | TrainingEnded | LossReported | WorkerClocks | TauChanged | LearningRateChanged
     | TrainingPaused | TrainingResumed | ShardTakenOver
-    | Warned | FactsDropped
+    | BroadcastSent | Warned | FactsDropped
 )  # fmt: skip
 
 KINDS: Final[dict[str, type[Any]]] = {
@@ -294,7 +305,7 @@ KINDS: Final[dict[str, type[Any]]] = {
         RddPersisted, RddUnpersisted, BlockStored, BlockRemoved, MapOutputStored, MapOutputLost,
         TrainingStarted, TrainingEnded, LossReported, WorkerClocks, TauChanged, LearningRateChanged,
         TrainingPaused, TrainingResumed, ShardTakenOver,
-        Warned, FactsDropped,
+        BroadcastSent, Warned, FactsDropped,
     )
 }  # fmt: skip
 

@@ -29,7 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rdd": LEAVES | {"events", "storage", "shuffle"},
     "accumulators": LEAVES | {"rdd"},
     "profiler": LEAVES | {"accumulators", "rdd"},
-    "broadcast": LEAVES,
+    "pieces": LEAVES,
+    "broadcast": LEAVES | {"pieces"},
     "files": LEAVES | {"rdd", "broadcast"},
     "taskcontext": LEAVES | {"rdd"},
     # Where PySpark has names that live elsewhere here.
@@ -53,6 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "broadcast",
         "files",
         "faults",
+        "pieces",
         "profiler",
         "ps",
     },
