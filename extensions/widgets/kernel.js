@@ -83,8 +83,10 @@ export class KernelMethods {
   ask() { this.paused = null; this.wanted = this.send("snapshot", { job: this.job, open: this.opened }); this.after(HELLO_MS, () => { this.wanted = null; }); }
 
   mainButton() {
-    const { running, active } = this.synced;
-    if (running) this.send("cancel", { jobs: active || [] }, "Cancel");
+    const { running, active, training } = this.synced, runs = training?.active || [];
+    if (active?.length) this.send("cancel", { jobs: active }, "Cancel");
+    else if (runs.length) for (const run of runs) this.send("train-stop", { run }, "Stop training");
+    else if (running) this.send("cancel", { jobs: [] }, "Cancel");
     else this.send("reset", {}, "Reset");
     this.update();
   }

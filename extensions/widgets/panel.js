@@ -8,6 +8,7 @@ import { count, div, drawing, el, ink, own, plural, say, span, sv, wide } from "
 import { neighbour, partAt, spark } from "./geometry.js";
 import { KernelMethods } from "./kernel.js";
 import { EDGES, NAMES, definitions } from "./shapes.js";
+import { TrainingMethods } from "./training.js";
 
 // The views of a panel, in the order of their tabs. One stands where the picture counts something for it.
 const TABS = { dag: "DAG", timeline: "Timeline", cache: "Cache", training: "Training" };
@@ -245,7 +246,7 @@ export class View {
 }
 
 // The methods of a view are written in a module for each thing it shows.
-for (const part of [KernelMethods, DagMethods, CardMethods, CacheMethods]) {
+for (const part of [KernelMethods, DagMethods, CardMethods, CacheMethods, TrainingMethods]) {
   for (const [name, method] of Object.entries(Object.getOwnPropertyDescriptors(part.prototype))) if (name !== "constructor") Object.defineProperty(View.prototype, name, method);
 }
 

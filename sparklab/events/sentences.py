@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from sparklab.events import facts as f
+from sparklab.events import training as t
 from sparklab.events.facts import bounded
 
 _BETWEEN: Final = (("executor_lost", "with its executor"), ("dropped", "by hand"), ("fetch_failed", "found missing"))
@@ -25,6 +26,8 @@ def mark(fact: f.Fact) -> str:
             return "stage"
         case f.ExecutorLost():
             return "kill"
+        case t.TauChanged() | t.LearningRateChanged():
+            return "tau"
     return ""
 
 
@@ -87,10 +90,35 @@ def _sentence(fact: Any) -> str:
         case f.MapOutputLost():
             why = dict(_BETWEEN).get(fact.reason, fact.reason).replace("its executor", f"executor {fact.executor}")
             return f"map output {fact.map} of shuffle {fact.shuffle} lost {why}"
+        case t.TrainingStarted():
+            return f"training {fact.run} started: {fact.label}, {_count(fact.workers, 'worker')}"
+        case t.TrainingEnded():
+            told = f": {fact.error}" if fact.error else ""
+            return f"training {fact.run} {fact.status} after {fact.wall_s:.2f} s, loss {fact.loss:.4f}{told}"
+        case t.LossReported():
+            return f"training {fact.run}: clock {fact.clock}, loss {fact.loss:.4f} after {fact.updates:,} rows"
+        case t.WorkerClocks():
+            waits = sum(fact.waiting)
+            spread = f"clocks {min(fact.clocks)} to {max(fact.clocks)}" if fact.clocks else "no clock yet"
+            return f"training {fact.run}: {spread}, {_count(waits, 'worker')} waiting"
+        case t.TauChanged():
+            return f"training {fact.run}: tau moved from {_tau(fact.before)} to {_tau(fact.after)}"
+        case t.LearningRateChanged():
+            return f"training {fact.run}: learning rate moved from {fact.before:g} to {fact.after:g}"
+        case t.TrainingPaused():
+            return f"training {fact.run} paused"
+        case t.TrainingResumed():
+            return f"training {fact.run} resumed"
+        case t.ShardTakenOver():
+            return f"training {fact.run}: the rows of worker {fact.worker} were read again, on executor {fact.executor}"
         case f.Warned():
             return f"warning, {fact.subject}: {fact.message}"
     told = ", ".join(f"{field.name.removesuffix('_s')} {getattr(fact, field.name)}" for field in fields(fact))
     return f"{_words(type(fact).__name__)}: {told}"
+
+
+def _tau(bound: int) -> str:
+    return "no bound" if bound < 0 else str(bound)
 
 
 def _count(number: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +77,9 @@ class ShardTakenOver:
     run: int
     worker: int
     executor: int  # that has them now
+
+
+TrainingFact: TypeAlias = (
+    TrainingStarted | TrainingEnded | LossReported | WorkerClocks | TauChanged | LearningRateChanged
+    | TrainingPaused | TrainingResumed | ShardTakenOver
+)  # fmt: skip

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 from sparklab.events import facts as f
-from sparklab.events import states
+from sparklab.events import states, training
 from sparklab.events.held import CachedRdd, ExecutorView, ShuffleView
 from sparklab.events.holdings import KEPT_NOTES, Holdings, Note, is_partition, sane_count
+from sparklab.events.learning import Learning, TrainingView
 from sparklab.events.work import Attempt, JobView, ScopeView, StageView, Tally
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ShuffleView",
     "StageView",
     "Tally",
+    "TrainingView",
     "Views",
 ]
 
@@ -57,6 +59,8 @@ class Views(Holdings):
     ----------
     jobs, stages, rdds : dict
         Of the jobs that run and the newest 200 that have ended, by id. A stage belongs to every job that drew it.
+    training : Learning
+        The runs of training.
     executors, cache, shuffles, scopes : dict
         By executor number, RDD id, shuffle id and scope id.
     warnings, evictions, losses : deque of Note
@@ -78,6 +82,7 @@ class Views(Holdings):
         self.stages: dict[int, StageView] = {}
         self.rdds: dict[int, f.RddNode] = {}
         self.scopes: dict[str, ScopeView] = {}
+        self.training = Learning()
         self.warnings: deque[Note] = deque(maxlen=KEPT_NOTES)
         self.jobs_total = 0
         self.tasks_total = 0
@@ -303,6 +308,11 @@ class Views(Holdings):
         if ("rdd", rdd) not in self._drawn:
             self.rdds.pop(rdd, None)
 
+    def _trained(self, fact: training.TrainingFact) -> None:
+        # A run belongs to the cell that is open when it starts; of several, to the one opened last.
+        open_scopes = (scope.scope for scope in reversed(self.scopes.values()) if scope.status == "open")
+        self.training.fold(fact, self.time_s, next(open_scopes, ""))
+
     def _warned(self, fact: f.Warned) -> None:
         self.warnings.append(Note(self.time_s, fact.subject, fact.message))
 
@@ -327,4 +337,5 @@ _HANDLERS: Final[dict[type[Any], Callable[[Views, Any], None]]] = {
     f.MapOutputStored: Views._map_output_stored,
     f.MapOutputLost: Views._map_output_lost,
     f.Warned: Views._warned,
+    **dict.fromkeys(get_args(training.TrainingFact), Views._trained),
 }

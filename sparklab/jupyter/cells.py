@@ -293,7 +293,8 @@ class Cells:
             views = cell.sc.bus.views
             jobs = views.scopes[cell.scope].jobs if cell.scope in views.scopes else []
             running = any(views.jobs[job].status == "running" for job in jobs if job in views.jobs)
-            if not jobs:
+            running = running or any(run.status == "running" for run in views.training.of_scope(cell.scope))
+            if not jobs and not running:
                 return False
         if cell.first_job_s is None:
             cell.first_job_s = now_s

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.errors import SparklabError
+from sparklab.jupyter.steering import STEERS, steered
 from sparklab.jupyter.tables import plural
 from sparklab.rdd.rdd import RDD
 from sparklab.storage.level import StorageLevel
@@ -30,6 +31,11 @@ _SCHEMA: Final[dict[str, dict[str, type]]] = {
     "snapshot": {},
     "peek": {"rdd": int, "partition": int},
     "sample": {"rdd": int},
+    "tau": {"run": int, "tau": int},
+    "lr": {"run": int, "lr": float},
+    "train-pause": {"run": int},
+    "train-resume": {"run": int},
+    "train-stop": {"run": int},
 }
 _OPTIONAL: Final[dict[str, dict[str, type]]] = {
     "cancel": {"job": int, "jobs": list},
@@ -73,6 +79,8 @@ class Commands:
                 return {"ok": True, "records": self._looks[name](self, command)}
             if name == "cancel":
                 text = self._cancel(command)
+            elif name in STEERS:  # a hand on the slider waits for no executor to die
+                text = STEERS[name](steered(command["run"]), command)
             else:
                 with self._lock:
                     text = self._acts[name](self, command)
@@ -201,7 +209,8 @@ class Commands:
         for field, value in command.items():
             if field not in allowed:
                 raise Refused(f"{name}: no field {str(field)[:40]!r}")
-            if type(value) is not allowed[field] and not (field == "id"):
+            whole = allowed[field] is float and type(value) is int  # a browser writes 1.0 as 1
+            if type(value) is not allowed[field] and not (field == "id" or whole):
                 raise Refused(f"{name}: {field} must be of type {allowed[field].__name__}")
         missing = [field for field in _SCHEMA[name] if field not in command]
         if missing:

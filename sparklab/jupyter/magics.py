@@ -221,6 +221,26 @@ class Magics:
         if count:
             print(f"{plural(count, 'panel')} left as {'a picture' if count == 1 else 'pictures'}.")
 
+    # --- training -----------------------------------------------------------------------------------------
+
+    def _train(self, options: Namespace) -> Rows | None:
+        from sparklab.jupyter import steering
+
+        if options.act is None and options.lr is None:
+            return _printed(reports.training(self._context("listing the runs of training")), "No run of training yet.")
+        handle = steering.steered(options.run)
+        if options.lr is not None:
+            print(steering.STEERS["lr"](handle, {"lr": options.lr}))
+        if options.act is not None:
+            print(steering.STEERS[f"train-{options.act}"](handle, {}))
+        return None
+
+    def _staleness(self, options: Namespace) -> None:
+        from sparklab.jupyter import steering
+
+        tau = -1 if options.tau == float("inf") else int(options.tau)
+        print(steering.STEERS["tau"](steering.steered(options.run), {"tau": tau}))
+
     # --- teaching -----------------------------------------------------------------------------------------
 
     def _replay(self, options: Namespace) -> None:
@@ -249,6 +269,8 @@ class Magics:
         "cancel": _cancel,
         "kill-executor": _kill_executor,
         "auto": _auto,
+        "train": _train,
+        "staleness": _staleness,
         "replay": _replay,
         "report": _report,
         "freeze": _freeze,

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from sparklab.events.facts import StageNode
 from sparklab.events.run import headline, run_of_jobs, seconds
-from sparklab.events.views import JobView, ScopeView, Views
+from sparklab.events.views import JobView, ScopeView, TrainingView, Views
 from sparklab.jupyter.cache_model import cache_model
 from sparklab.jupyter.dag_model import DagDrawer, Plan, plural
 from sparklab.jupyter.holdings import Holding, holdings
@@ -17,6 +17,7 @@ from sparklab.jupyter.kinship import Kinship
 from sparklab.jupyter.looks import JobLook, LazyLook
 from sparklab.jupyter.notes import notes
 from sparklab.jupyter.shapes import NAMES
+from sparklab.jupyter.training_model import training_headline, training_model
 
 PanelModel: TypeAlias = dict[str, Any]
 
@@ -114,6 +115,9 @@ class ModelBuilder:
             "reset": "Reset: storage levels changed from a panel are as the program set them",
             "summary": _summary(head, dag, views),
         }
+        trained = views.training.of_scope(self.scope)
+        if trained:
+            _with_training(model, trained, bool(jobs), views.time_s)
         return _bounded(model)
 
     def _dag(
@@ -139,6 +143,21 @@ class ModelBuilder:
                 del self._drawers[next(iter(self._drawers))]
             self._drawers[key] = (DagDrawer(plan, narrow=narrow, lazy=lazy), Kinship(plan))
         return self._drawers[key]
+
+
+def _with_training(model: PanelModel, runs: Sequence[TrainingView], jobs: bool, now_s: float) -> None:
+    """`model` shows runs of training too: a tab, and while one is at work or nothing else was, the headline."""
+    training = training_model(runs, now_s)
+    at_work = bool(training["active"])
+    model["training"] = training
+    model["counts"]["training"] = len(runs)
+    if at_work or not jobs:
+        model["head"] = training_headline(runs, now_s)
+        model["summary"] = model["head"] if at_work else f"{model['head']}. {training['foot']}"
+        model["strip"] = {"state": _GLYPHS.get("running" if at_work else "succeeded", "w"), "name": model["head"]}
+    if at_work:
+        model["running"] = True
+        model["t"] = round(now_s, 1)
 
 
 def _front(scope: ScopeView | None, jobs: Sequence[JobView], asked: int | None) -> JobView | None:

@@ -195,7 +195,11 @@ class Panel:
             ended = not self.running and not self.model.get("open")
             rest = ended and now_s - self._flushed_s < BEAT_S
             # "Nothing has run" stays the picture of that moment: what a later cell caches is not shown in it.
-            lazy = self._builder.lineage is not None and not self.running and not self.model.get("jobs")
+            lazy = (
+                self._builder.lineage is not None
+                and not self.running
+                and not (self.model.get("jobs") or self.model.get("training"))
+            )
             if force or beat or (seq != self._flushed_seq and not rest and not lazy):
                 self._flushed_seq = seq
                 self._flushed_s = now_s

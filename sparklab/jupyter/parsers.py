@@ -11,10 +11,11 @@ from typing import Any, Final, NoReturn
 from IPython.utils._process_common import arg_split
 
 from sparklab.errors import SparklabError
+from sparklab.jupyter.steering import bound_of
 
 LEVELS: Final = ("MEMORY_ONLY", "MEMORY_AND_DISK")
 AUTO_MODES: Final = ("on", "slow", "off")
-VIEWS: Final = ("dag", "cache", "off")
+VIEWS: Final = ("dag", "cache", "training", "off")
 
 
 class CommandError(SparklabError):
@@ -64,6 +65,17 @@ def seconds_of(text: str) -> float:
     if not 0 < value <= 3600:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds between 0 and 3600")
     return value
+
+
+def bound(text: str) -> float:
+    """`text` as a staleness bound."""
+    try:
+        found = bound_of(text)
+    except ValueError:
+        found = -1.0
+    if found < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of clocks nor `async`")
+    return found
 
 
 def job_or_all(text: str) -> int | str:
@@ -148,6 +160,19 @@ def _show(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", nargs="?", default="", help="a Run's variable (default: the last run)")
 
 
+def _train(parser: Parser) -> None:
+    parser.add_argument("act", nargs="?", choices=("pause", "resume", "stop"), help="default: print the runs")
+    parser.add_argument("--lr", type=float, help="the learning rate from the next batch on")
+    parser.add_argument("--run", type=int, help="the run's number (default: the newest at work)")
+
+
+def _staleness(parser: Parser) -> None:
+    parser.add_argument(
+        "tau", metavar="TAU", type=bound, help="clocks a worker may be ahead: 0 is bsp; async: no bound"
+    )
+    parser.add_argument("--run", type=int, help="the run's number (default: the newest at work)")
+
+
 def _replay(parser: Parser) -> None:
     parser.add_argument("file", metavar="FILE", nargs="?", help="a journal (default: this context's, so far)")
     parser.add_argument("--cell", default="", metavar="TEXT", help="only cells whose label has this text: `In [5]`")
@@ -180,6 +205,8 @@ SUBCOMMANDS: Final[dict[str, tuple[str, _Options]]] = {
     "cancel": ("A job, or every job, is cancelled.", _cancel),
     "kill-executor": ("An executor's process is killed, and replaced unless it is to stay dead.", _kill),
     "auto": ("The strip under plain cells comes at once, after 0.5 s, or never.", _auto),
+    "train": ("Prints the runs of training; or pauses, resumes, stops one, or sets its learning rate.", _train),
+    "staleness": ("The bound of a run of training is another, from each worker's next clock.", _staleness),
     "replay": ("Plays a recorded run: any journal, with no cluster.", _replay),
     "report": ("Writes a recorded run as one page that plays in any browser.", _report),
     "freeze": ("Every panel is left as its static picture.", _nothing),
@@ -213,7 +240,7 @@ def overview() -> str:
     return "\n".join(
         [
             "usage: %sparklab SUBCOMMAND ...      (%sparklab SUBCOMMAND --help)",
-            "       %%sparklab [-o RUN] [--name N] [--view dag|cache|off] [--explain] [--pace S] [-q]",
+            "       %%sparklab [-o RUN] [--name N] [--view dag|cache|training|off] [--explain] [--pace S] [-q]",
             "",
             *lines,
         ]

@@ -113,6 +113,25 @@ def cache(sc: SparkContext) -> Rows:
         ]
 
 
+def training(sc: SparkContext) -> Rows:
+    """The runs of training still remembered, oldest first."""
+    with sc.bus.lock:
+        now_s = sc.bus.now_s()
+        return [
+            {
+                "run": run.plan.run,
+                "what": run.plan.label,
+                "status": run.status,
+                "tau": "-" if not run.plan.has_tau else "async" if run.tau < 0 else str(run.tau),
+                "lr": f"{run.lr:g}",
+                "clock": run.clock,
+                "loss": f"{run.loss:.4f}" if run.loss >= 0 else "",
+                "time_s": (run.ended_s or now_s) - run.started_s,
+            }
+            for run in sc.bus.views.training.runs.values()
+        ]
+
+
 def budget_text(sc: SparkContext) -> str:
     """A line per living executor: what it holds, against its budget."""
     with sc.bus.lock:

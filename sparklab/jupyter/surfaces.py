@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import sys
@@ -69,7 +70,9 @@ class PanelSurface:
             self._panel.pin()
         if not run.jobs:
             leaves = defined_in(cell, self._shell.user_ns, value)
-            if leaves and status == "ok":  # after an error the same question would raise it again
+            with cell.sc.bus.lock if cell.sc is not None else contextlib.nullcontext():
+                trained = cell.sc is not None and bool(cell.sc.bus.views.training.of_scope(cell.scope))
+            if leaves and status == "ok" and not trained:  # after an error the same question would raise it again
                 self._panel.show_lineage(explain.plan(leaves[-1]))
         # The end is drawn at once, however new the last picture: a headless run may listen no longer.
         self._panel._twin_s = -math.inf

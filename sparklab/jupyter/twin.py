@@ -146,6 +146,8 @@ def card_svg(model: Mapping[str, Any], date: str = "", detail: int = 2) -> str:
     else:
         canvas.text(PAD, y + 14, str(model.get("empty") or "No job has run."), room, 12, colour=shapes.QUIET)
         y += 30
+    if model.get("training"):
+        y = _training(canvas, model["training"], y, room)
     if model.get("error"):
         canvas.cell("f", _CELL, PAD, y)
         canvas.text(PAD + 20, y + 11, str(model["error"]), room - 20, 12, 600)
@@ -157,6 +159,36 @@ def card_svg(model: Mapping[str, Any], date: str = "", detail: int = 2) -> str:
     label = " ".join(part for part in (str(model.get("label", "")), str(model.get("name", ""))) if part)
     canvas.text(width - PAD, y + 21, label, room / 2 - 8, 12, colour=shapes.QUIET, anchor="end")
     return canvas.page(width, y + 34)
+
+
+def _training(canvas: _Canvas, training: Mapping[str, Any], y: float, room: float) -> float:
+    """The loss of each run against its time, the newest one's drawn heavily and named."""
+    curves = [curve for curve in training["curves"] if curve["points"]]
+    if not curves:
+        return y
+    height, left = 96.0, PAD + 44.0
+    high = max(curve["points"][0][2] for curve in curves) * 1.08
+    low = min(min(point[2] for curve in curves for point in curve["points"]), high * 0.98)
+    far = max(point[0] for curve in curves for point in curve["points"]) or 1.0
+    width = room - 44 - 140
+
+    def at(point: Sequence[float]) -> tuple[float, float]:
+        return left + width * point[0] / far, y + 8 + (height - 16) * (1 - (min(point[2], high) - low) / (high - low))
+
+    for value in (low, high):
+        level = at((0.0, 0, value))[1]
+        canvas.path(f"M{_n(left)} {_n(level)}h{_n(width)}", shapes.LINE, 1)
+        canvas.text(left - 6, level + 4, f"{value:.3g}", 40, 11, colour=shapes.QUIET, anchor="end")
+    for curve in curves:
+        front = curve["run"] == training["front"]["run"]
+        route = "L".join(f"{_n(x)} {_n(py)}" for x, py in map(at, curve["points"]))
+        canvas.path(f"M{route}", shapes.TEXT if front else shapes.THICK, 2 if front else 1)
+        if front:
+            x, end = at(curve["points"][-1])
+            label = f"{curve['label']}{': diverged' if curve['diverged'] else ''}"
+            canvas.text(x + 6, end + 4, label, max(60.0, room + PAD - x - 6), 11, 600)
+    canvas.text(left + width, y + height + 8, f"loss in nats, {far:.3g} s", 200, 11, colour=shapes.QUIET, anchor="end")
+    return y + height + 24
 
 
 def _dag(canvas: _Canvas, dag: Mapping[str, Any], detail: int) -> None:

@@ -6,6 +6,7 @@ import itertools
 import math
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
@@ -26,6 +27,7 @@ KEEP_GOOD_EVERY_S: Final = 0.25
 RUNAWAY: Final = 4.0  # times the loss of knowing nothing
 RUNAWAY_REPORTS: Final = 3
 _numbers: Final = itertools.count()
+_handles: Final[weakref.WeakValueDictionary[int, TrainingHandle]] = weakref.WeakValueDictionary()
 
 
 class Publisher(Protocol):
@@ -82,6 +84,7 @@ class TrainingHandle:
         self._error: BaseException | None = None
         self._model: Any = None
         self._listeners: list[Callable[[], None]] = []
+        _handles[self.number] = self
 
     # --- what it says -----------------------------------------------------------------------------
 
@@ -201,6 +204,17 @@ class TrainingHandle:
     def _end(self, status: str, model: Any, error: BaseException | None = None) -> None:
         self._status, self._model, self._error = status, model, error
         self._ended.set()
+
+
+def handle_of(number: int) -> TrainingHandle | None:
+    """The run `number` of this process, None where nobody refers to it any more."""
+    return _handles.get(number)
+
+
+def newest_running() -> TrainingHandle | None:
+    """The run that began last of those still at work."""
+    running = [handle for handle in _handles.values() if handle.status in ("running", "paused")]
+    return max(running, key=lambda handle: handle.number, default=None)
 
 
 def _as_bound(tau: float) -> int:

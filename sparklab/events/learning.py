@@ -1,0 +1,140 @@
+"""What the facts of training add up to: each run's loss curve, its workers' clocks, and what a hand changed.
+
+Pure and bounded: the newest 20 runs, at most 400 points of a curve (every second one goes when there are more).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from sparklab.events import training as f
+
+KEPT_RUNS: Final = 20
+KEPT_POINTS: Final = 400
+KEPT_CHANGES: Final = 100
+WORKERS_MAX: Final = 10_000
+
+
+class Point(NamedTuple):
+    """A point of a loss curve; `time_s` is that of the facts, `loss` in nats, below 0 where it is no finite number."""
+
+    time_s: float
+    updates: int
+    clock: int
+    loss: float
+
+
+class Change(NamedTuple):
+    """What a hand changed, and when."""
+
+    time_s: float
+    updates: int
+    what: str  # "tau" | "lr"
+    before: float
+    after: float
+
+
+@dataclass(slots=True)
+class TrainingView:
+    """A run of training.
+
+    Attributes
+    ----------
+    plan : TrainingStarted
+    scope : str
+        The cell that was open when it started, "" for none.
+    status : str
+        "running", "paused", "finished", "stopped", "diverged" or "failed".
+    tau : int
+        The bound of the moment; -1: none.
+    clocks, waiting, waited_permille : tuple of int
+        By worker, as said last.
+    """
+
+    plan: f.TrainingStarted
+    scope: str
+    started_s: float
+    tau: int
+    lr: float
+    status: str = "running"
+    ended_s: float = 0.0
+    error: str = ""
+    updates: int = 0
+    clock: int = 0
+    curve: list[Point] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    clocks: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
+    waited_permille: tuple[int, ...] = ()
+    taken_over: int = 0
+    _every: int = 1
+    _skipped: int = 0
+
+    @property
+    def loss(self) -> float:
+        """The newest loss in nats, -1 before the first."""
+        return self.curve[-1].loss if self.curve else -1.0
+
+    def point(self, point: Point, last: bool = False) -> None:
+        """`point` continues the curve; where that is long, only every so many points are kept."""
+        self.updates, self.clock = max(self.updates, point.updates), max(self.clock, point.clock)
+        self._skipped += 1
+        if self._skipped < self._every and not last:
+            return
+        self._skipped = 0
+        self.curve.append(point)
+        if len(self.curve) > KEPT_POINTS:
+            self.curve[:] = self.curve[::2]
+            self._every *= 2
+
+    def change(self, change: Change) -> None:
+        """A hand has changed something."""
+        self.changes.append(change)
+        del self.changes[:-KEPT_CHANGES]
+
+
+class Learning:
+    """The runs of training, by number. Folding is total: a fact of an unknown run is passed over."""
+
+    def __init__(self) -> None:
+        self.runs: dict[int, TrainingView] = {}
+
+    def of_scope(self, scope: str) -> list[TrainingView]:
+        """The runs that began in `scope`, oldest first."""
+        return [run for run in self.runs.values() if run.scope == scope]
+
+    def fold(self, fact: f.TrainingFact, time_s: float, scope: str) -> None:
+        """Take in one fact; `scope` is the cell that is open."""
+        if isinstance(fact, f.TrainingStarted):
+            self.runs[fact.run] = TrainingView(fact, scope, time_s, fact.tau, fact.lr)
+            if len(self.runs) > KEPT_RUNS:
+                del self.runs[next(iter(self.runs))]
+            return
+        run = self.runs.get(fact.run)
+        if run is None:
+            return
+        match fact:
+            case f.TrainingEnded():
+                if fact.loss >= 0:
+                    run.point(Point(time_s, fact.updates, run.clock, fact.loss), last=True)
+                run.status, run.ended_s, run.error = fact.status, time_s, fact.error
+                run.waiting = tuple(0 for _ in run.waiting)
+            case f.LossReported():
+                run.point(Point(time_s, fact.updates, fact.clock, fact.loss))
+            case f.WorkerClocks():
+                run.clocks = fact.clocks[:WORKERS_MAX]
+                run.waiting = fact.waiting[:WORKERS_MAX]
+                run.waited_permille = fact.waited_permille[:WORKERS_MAX]
+            case f.TauChanged():
+                run.tau = fact.after
+                run.change(Change(time_s, run.updates, "tau", fact.before, fact.after))
+            case f.LearningRateChanged():
+                run.lr = fact.after
+                run.change(Change(time_s, run.updates, "lr", fact.before, fact.after))
+            case f.TrainingPaused() if run.status == "running":
+                run.status = "paused"
+            case f.TrainingResumed() if run.status == "paused":
+                run.status = "running"
+            case f.ShardTakenOver():
+                run.taken_over += 1

@@ -1,0 +1,72 @@
+"""A hand on a run of training: the bound, the learning rate, pause and stop, from a panel or a magic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from sparklab.errors import SparklabError
+
+if TYPE_CHECKING:
+    from sparklab.train.session import TrainingHandle
+
+
+def steered(run: int | None = None) -> TrainingHandle:
+    """The run `run`, or by default the newest one at work.
+
+    Raises
+    ------
+    SparklabError
+        Where there is none, or it has ended.
+    """
+    from sparklab.train.session import handle_of, newest_running
+
+    handle = newest_running() if run is None else handle_of(run)
+    if handle is None or handle.status not in ("running", "paused"):
+        found = f"run {run} {'is gone' if handle is None else 'has ended'}" if run is not None else "none is at work"
+        raise SparklabError("steering a run of training", found, "start one: estimator.start(...)")
+    return handle
+
+
+def bound_of(text: str) -> float:
+    """The bound written as `text`: a number of clocks, ``bsp`` (0), or ``async``, ``asp`` or ``inf`` for none."""
+    named = {"bsp": 0.0, "async": math.inf, "asp": math.inf, "inf": math.inf, "infinity": math.inf}
+    bound = named.get(text.lower())
+    return float(int(text)) if bound is None else bound
+
+
+def _tau(handle: TrainingHandle, command: Mapping[str, Any]) -> str:
+    asked = command["tau"]
+    handle.tau = math.inf if asked < 0 else asked
+    return f"tau is {'unbounded' if asked < 0 else asked} from each worker's next clock"
+
+
+def _lr(handle: TrainingHandle, command: Mapping[str, Any]) -> str:
+    handle.lr = float(command["lr"])
+    return f"the learning rate is {handle.lr:g} from the next batch"
+
+
+def _pause(handle: TrainingHandle, _command: Mapping[str, Any]) -> str:
+    handle.pause()
+    return "workers rest after the batch they are at"
+
+
+def _resume(handle: TrainingHandle, _command: Mapping[str, Any]) -> str:
+    handle.resume()
+    return "workers go on"
+
+
+def _stop(handle: TrainingHandle, _command: Mapping[str, Any]) -> str:
+    handle.stop()
+    return "the run ends after the batches that are at work"
+
+
+#: command of a panel -> what it does to the run it names
+STEERS: Final[dict[str, Callable[[TrainingHandle, Mapping[str, Any]], str]]] = {
+    "tau": _tau,
+    "lr": _lr,
+    "train-pause": _pause,
+    "train-resume": _resume,
+    "train-stop": _stop,
+}

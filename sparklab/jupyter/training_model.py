@@ -1,0 +1,126 @@
+"""Runs of training as the panel's Training view draws them: the bound, the workers' clocks, the loss curves."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sparklab.events.facts import bounded
+from sparklab.events.learning import Point, TrainingView
+from sparklab.events.run import seconds
+
+CURVES_MAX: Final = 6
+POINTS_MAX: Final = 160
+BARS_MAX: Final = 64
+CHANGES_MAX: Final = 12
+ACTIVE: Final = ("running", "paused")
+_ENDED: Final = {
+    "finished": "Trained",
+    "stopped": "Stopped after",
+    "diverged": "Diverged after",
+    "failed": "Failed after",
+}
+
+
+def training_model(runs: Sequence[TrainingView], now_s: float) -> dict[str, Any]:
+    """``curves`` of at most six runs, and the newest run in full: ``front``. JSON-able, at most about 30 kB."""
+    front = runs[-1]
+    return {
+        "active": [run.plan.run for run in runs if run.status in ACTIVE],
+        "curves": [_curve(run) for run in runs[-CURVES_MAX:]],
+        "more": max(0, len(runs) - CURVES_MAX),
+        "front": _front(front, now_s),
+        "foot": _foot(front, now_s),
+    }
+
+
+def training_headline(runs: Sequence[TrainingView], now_s: float) -> str:
+    """Where the newest run stands, or how it ended: "Training ps, SSP(4): clock 120, loss 0.463, 3.2 s"."""
+    run = runs[-1]
+    loss = f", loss {run.loss:.4f}" if run.loss >= 0 else ""
+    if run.status in ACTIVE:
+        word = "Paused" if run.status == "paused" else "Training"
+        return f"{word} {run.plan.label}: clock {run.clock:,}{loss}, {seconds(now_s - run.started_s)}"
+    word = _ENDED.get(run.status, "Ended after")
+    why = f": {run.error}" if run.error else ""
+    wall = seconds(run.ended_s - run.started_s)
+    return f"{word} {wall}, {run.plan.label}, clock {run.clock:,}{loss}{why}"
+
+
+def words(tau: int) -> str:
+    """What a bound means."""
+    if tau < 0:
+        return "no worker ever waits: gradients may be of any age"
+    if tau == 0:
+        return "every worker waits for the slowest at each clock"
+    return f"fast workers may run {tau} clock{'' if tau == 1 else 's'} ahead of the slowest"
+
+
+def _curve(run: TrainingView) -> dict[str, Any]:
+    points = run.curve
+    kept = [point for point in points if point.loss >= 0]
+    step = max(1, -(-len(kept) // POINTS_MAX))
+    shown = kept[::-1][::step][::-1]  # the newest point is always there
+    return {
+        "run": run.plan.run,
+        "label": bounded(run.plan.label),
+        "status": run.status,
+        "points": [_rounded(point, run.started_s) for point in shown],
+        "diverged": run.status == "diverged" or any(point.loss < 0 for point in points),
+    }
+
+
+def _rounded(point: Point, started_s: float) -> list[float]:
+    return [round(point.time_s - started_s, 2), point.updates, round(point.loss, 5)]
+
+
+def _front(run: TrainingView, now_s: float) -> dict[str, Any]:
+    clocks = list(run.clocks)
+    many = len(clocks) > BARS_MAX
+    floor = min(clocks, default=0)
+    lags = Counter(clock - floor for clock in clocks)
+    slow = sorted(range(len(clocks)), key=lambda worker: (clocks[worker], worker))[:3]
+    return {
+        "run": run.plan.run,
+        "label": run.plan.label,
+        "strategy": run.plan.strategy,
+        "status": run.status,
+        "workers": max(run.plan.workers, len(clocks)),
+        "has_tau": run.plan.has_tau,
+        "tau": run.tau,
+        "words": words(run.tau) if run.plan.has_tau else f"{run.plan.strategy} has no staleness bound to move",
+        "lr": run.lr,
+        "floor": floor,
+        "clocks": [] if many else clocks,
+        "waiting": [] if many else list(run.waiting),
+        "waited": [] if many else [permille / 10 for permille in run.waited_permille],
+        "lags": sorted(lags.items())[:40] if many else [],
+        "slowest": [[worker, clocks[worker]] for worker in slow] if many else [],
+        "idle": round(sum(run.waited_permille) / len(run.waited_permille) / 10, 1) if run.waited_permille else None,
+        "blocked": sum(run.waiting),
+        "changes": [
+            [round(change.time_s - run.started_s, 2), change.updates, _changed(change.what, change.after)]
+            for change in run.changes[-CHANGES_MAX:]
+        ],
+        "wall": round((run.ended_s or now_s) - run.started_s, 1),
+    }
+
+
+def _changed(what: str, after: float) -> str:
+    if what == "tau":
+        return "Async" if after < 0 else f"tau {after:g}"
+    return f"lr {after:g}"
+
+
+def _foot(run: TrainingView, now_s: float) -> str:
+    rate = run.updates / max((run.ended_s or now_s) - run.started_s, 1e-9)
+    parts = [
+        f"{run.updates:,} rows learnt from" if run.updates else "",
+        f"{rate:,.0f} a second" if run.updates else "",
+        f"{run.plan.workers:,} worker{'' if run.plan.workers == 1 else 's'}",
+        f"{run.plan.dimension:,} features" if run.plan.dimension > 0 else "",
+        f"{run.taken_over} shard{'' if run.taken_over == 1 else 's'} taken over" if run.taken_over else "",
+    ]
+    return ", ".join(itertools.filterfalse(lambda part: not part, parts))
