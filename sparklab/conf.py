@@ -153,6 +153,17 @@ class Settings:
     network_timeout_s : float or None
         ``spark.network.timeout``: an executor that is silent for so long is given up; None means 10 s where the
         executors are ours, 60 s on a cluster of somebody else's. One that uses the processor is not silent.
+    max_stage_attempts : int
+        ``spark.stage.maxConsecutiveAttempts``: a stage whose attempts end so often in lost map outputs, with no task
+        done in between, fails its jobs.
+    speculation, speculation_interval_s, speculation_multiplier, speculation_quantile, speculation_least_s
+        ``spark.speculation`` and its ``.interval``, ``.multiplier``, ``.quantile``, ``.minTaskRuntime``: tasks that
+        take much longer than the median of their stage get a second attempt elsewhere.
+    exclude_on_failure, exclude_timeout_s, exclude_attempts_per_executor, exclude_stage_tasks_per_executor, \
+exclude_app_tasks_per_executor
+        ``spark.excludeOnFailure.enabled``, ``.timeout``, ``.task.maxTaskAttemptsPerExecutor``,
+        ``.stage.maxFailedTasksPerExecutor``, ``.application.maxFailedTasksPerExecutor``: executors on which tasks fail
+        get no more of them.
     locality_wait_s : float
         ``spark.locality.wait``: how long a task waits for the executor that holds its data.
     start_timeout_s : float
@@ -182,6 +193,17 @@ class Settings:
     max_task_failures: int = 4
     heartbeat_interval_s: float = 2.0
     network_timeout_s: float | None = None
+    max_stage_attempts: int = 4
+    speculation: bool = False
+    speculation_interval_s: float = 0.1
+    speculation_multiplier: float = 3.0
+    speculation_quantile: float = 0.9
+    speculation_least_s: float = 0.1
+    exclude_on_failure: bool = False
+    exclude_timeout_s: float = 3600.0
+    exclude_attempts_per_executor: int = 1
+    exclude_stage_tasks_per_executor: int = 2
+    exclude_app_tasks_per_executor: int = 2
     locality_wait_s: float = 3.0
     start_timeout_s: float = 60.0
     profile: bool = False
@@ -303,6 +325,16 @@ def _fraction(key: str, text: str) -> float:
     return value
 
 
+def _factor(key: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1.0 <= value < float("inf"):
+        raise _wrong(key, text, "a number of at least 1")
+    return value
+
+
 def _choice(*values: str) -> Callable[[str, str], str]:
     by_lower = {value.lower(): value for value in values}
 
@@ -329,6 +361,17 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str, str], Any]]]] = {
     "spark.python.profile": ("profile", _flag),
     "spark.python.profile.memory": ("profile_memory", _flag),
     "spark.python.profile.dump": ("profile_dump", _text),
+    "spark.stage.maxConsecutiveAttempts": ("max_stage_attempts", _count),
+    "spark.speculation": ("speculation", _flag),
+    "spark.speculation.interval": ("speculation_interval_s", _period),
+    "spark.speculation.multiplier": ("speculation_multiplier", _factor),
+    "spark.speculation.quantile": ("speculation_quantile", _fraction),
+    "spark.speculation.minTaskRuntime": ("speculation_least_s", time_s),
+    "spark.excludeOnFailure.enabled": ("exclude_on_failure", _flag),
+    "spark.excludeOnFailure.timeout": ("exclude_timeout_s", _timeout),
+    "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor": ("exclude_attempts_per_executor", _count),
+    "spark.excludeOnFailure.stage.maxFailedTasksPerExecutor": ("exclude_stage_tasks_per_executor", _count),
+    "spark.excludeOnFailure.application.maxFailedTasksPerExecutor": ("exclude_app_tasks_per_executor", _count),
     "spark.locality.wait": ("locality_wait_s", time_s),
     "spark.broadcast.blockSize": ("broadcast_piece_bytes", lambda key, text: size_bytes(key, text, "k")),
     "sparklab.cluster.shareFiles": ("share_files", _flag),

@@ -167,17 +167,7 @@ class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints, Pro
             failures = parsed.max_task_failures or 1  # PySpark's local masters try a task once
         elif isinstance(self._backend, ThreadsBackend):
             failures = 1
-        self._dispatcher = Dispatcher(
-            Scheduler(
-                Limits(
-                    max_task_failures=failures,
-                    locality_wait_s=self.settings.locality_wait_s,
-                    fair=self.settings.scheduler_mode == "FAIR",
-                    executors=self._backend.executors,
-                )
-            ),
-            self.bus,
-        )
+        self._dispatcher = Dispatcher(Scheduler(Limits.of(self.settings, failures, self._backend.executors)), self.bus)
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._stopped = False

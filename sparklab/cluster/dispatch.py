@@ -59,6 +59,8 @@ class Dispatcher:
         self._held: list[m.Stimulus] = []  # fed before there was a runner
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._jobs: dict[int, JobHandle] = {}
+        speculation = scheduler.state.limits.speculation
+        self._tick_s = TICK_S if speculation is None else min(TICK_S, speculation.interval_s)
         self._broken: BaseException | None = None  # why no job can run any more
         self._started_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="sparklab-scheduler", daemon=True)
@@ -114,7 +116,7 @@ class Dispatcher:
     def _run(self) -> None:
         while True:
             try:
-                item = self._inbox.get(timeout=TICK_S if self._jobs else None)
+                item = self._inbox.get(timeout=self._tick_s if self._jobs else None)
             except queue.Empty:
                 item = ()
             if item is None:

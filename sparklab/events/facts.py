@@ -71,6 +71,25 @@ class ExecutorLost:
     map_outputs: int  # shuffle map outputs that went with it
 
 
+@dataclass(frozen=True, slots=True)
+class ExecutorExcluded:
+    """Tasks failed there again and again: it gets no more of a stage, or of all stages."""
+
+    executor: int
+    epoch: int
+    stage: int  # whose tasks it gets no more; -1 for those of all stages
+    failures: int
+    for_s: float  # for all stages: how long; 0 for one stage, which it is to the end
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorReadmitted:
+    """Its time is over: it gets tasks again."""
+
+    executor: int
+    epoch: int
+
+
 # --- scopes: the notebook cell (or script) a job belongs to ---------------------------------------
 
 
@@ -176,6 +195,7 @@ class TaskStarted:
     attempt: int  # 0 first, grows with retries of this partition in this stage
     executor: int
     epoch: int
+    speculative: bool = False  # a second attempt beside one that is slow: the first result wins, the other is cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +309,8 @@ class FactsDropped:
 
 
 Fact: TypeAlias = (
-    ContextStarted | ContextStopped | ExecutorAdded | ExecutorLost | ScopeOpened | ScopeClosed
+    ContextStarted | ContextStopped | ExecutorExcluded | ExecutorReadmitted
+    | ExecutorAdded | ExecutorLost | ScopeOpened | ScopeClosed
     | JobStarted | JobEnded | StageStarted | StageEnded | TaskStarted | TaskEnded
     | RddPersisted | RddUnpersisted | BlockStored | BlockRemoved | MapOutputStored | MapOutputLost
     | TrainingStarted | TrainingEnded | LossReported | WorkerClocks | TauChanged | LearningRateChanged
@@ -300,7 +321,8 @@ Fact: TypeAlias = (
 KINDS: Final[dict[str, type[Any]]] = {
     kind.__name__: kind
     for kind in (
-        ContextStarted, ContextStopped, ExecutorAdded, ExecutorLost, ScopeOpened, ScopeClosed,
+        ContextStarted, ContextStopped, ExecutorExcluded, ExecutorReadmitted,
+        ExecutorAdded, ExecutorLost, ScopeOpened, ScopeClosed,
         JobStarted, JobEnded, StageStarted, StageEnded, TaskStarted, TaskEnded,
         RddPersisted, RddUnpersisted, BlockStored, BlockRemoved, MapOutputStored, MapOutputLost,
         TrainingStarted, TrainingEnded, LossReported, WorkerClocks, TauChanged, LearningRateChanged,

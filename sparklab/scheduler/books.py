@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from sparklab.events.facts import BlockRemoved, BlockStored, MapOutputStored, bounded
 from sparklab.events.facts import TaskEnded as TaskEndedFact
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.state import StageRun, State, Task
+
+NOT_WANTED: Final = "another attempt was faster, or nobody waits for it any more"
 
 
 def apply_changes(
@@ -76,6 +79,10 @@ def book_map_output(state: State, task: Task, outcome: m.Succeeded) -> str:
     if output.shuffle_id not in state.outputs.shuffles:  # forgotten since the task was sent
         state.out.instructions.append(m.RemoveShuffle(task.executor, task.epoch, output.shuffle_id))
         return ""
+    outputs = state.outputs.shuffles[output.shuffle_id]
+    if outputs.locations[output.map_index] is not None:  # another attempt was faster; this file nobody reads
+        outputs.wrote.add(task.executor)
+        return ""
     executor = state.executors[task.executor]
     again = state.outputs.store(output, task.executor, task.epoch, executor.address, executor.host)
     state.out.facts.append(
@@ -84,6 +91,14 @@ def book_map_output(state: State, task: Task, outcome: m.Succeeded) -> str:
         )
     )
     return "shuffle" if again else ""
+
+
+def is_wanted(state: State, run: StageRun | None, task: Task, outcome: m.Succeeded) -> bool:
+    """Whether anybody still waits for what `task` has made. Before it is booked."""
+    if run is not None:
+        return run.gang is not None or task.partition in run.todo
+    outputs = state.outputs.shuffles.get(outcome.value.shuffle_id) if isinstance(outcome.value, m.MapOutput) else None
+    return outputs is not None and outputs.locations[outcome.value.map_index] is None
 
 
 def count_updates(state: State, run: StageRun | None, task: Task, outcome: m.Succeeded) -> None:

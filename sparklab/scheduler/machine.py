@@ -19,11 +19,21 @@ from sparklab.events.facts import (
     bounded,
 )
 from sparklab.scheduler import messages as m
-from sparklab.scheduler.books import apply_changes, book_map_output, count_updates, forget_missing, task_fact
+from sparklab.scheduler.books import (
+    NOT_WANTED,
+    apply_changes,
+    book_map_output,
+    count_updates,
+    forget_missing,
+    is_wanted,
+    task_fact,
+)
 from sparklab.scheduler.copies import Copies
+from sparklab.scheduler.exclusion import Exclusion
 from sparklab.scheduler.gangs import Gangs
 from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
 from sparklab.scheduler.placement import Placement
+from sparklab.scheduler.speculation import Speculation
 from sparklab.scheduler.stages import StageGraph
 from sparklab.scheduler.state import Effects, Job, Limits, StageRun, State, Task
 from sparklab.scheduler.waiting import ExecutorState
@@ -43,7 +53,9 @@ class Scheduler:
         self.state = State(limits or Limits())
         self.graph = StageGraph()
         self._gangs = Gangs(self.state)
-        self._placement = Placement(self.state, self._gangs)
+        self._exclusion = Exclusion(self.state)
+        self._speculation = Speculation(self.state)
+        self._placement = Placement(self.state, self._gangs, self._exclusion, self._speculation)
         self._work = Work(self.state, self.graph, self._placement, self._gangs)
         self._copies = Copies(self.state)
         self._without_executor_since_s: float | None = None
@@ -86,6 +98,8 @@ class Scheduler:
         for stimulus in stimuli:
             self._take_in(stimulus)
         for run, error in self._gangs.short_of_executors():
+            self._work.fail(run, error)
+        for run, error in self._exclusion.stranded():
             self._work.fail(run, error)
         self._placement.place()
         self._copies.place()
@@ -163,6 +177,9 @@ class Scheduler:
         status, error = "succeeded", ""
         failed: BaseException | None = None
         match outcome:
+            case m.Succeeded() if not is_wanted(self.state, run, task, outcome):
+                status, error = "cancelled", NOT_WANTED
+                book_map_output(self.state, task, outcome)
             case m.Succeeded():
                 if run is None or run.gang is None:
                     count_updates(self.state, run, task, outcome)
@@ -174,15 +191,17 @@ class Scheduler:
                     self.state.out.facts.append(fact)
             case m.UserError():
                 status, error = "failed", outcome.summary
-                if run is not None:
+                if run is not None and task.partition in run.todo:
+                    self._exclusion.failed(run, task)
                     run.failures[task.partition] = run.failures.get(task.partition, 0) + 1
                     if run.failures[task.partition] >= self.state.limits.max_task_failures:
                         failed = outcome.error
             case m.Lost():
                 status, error = "lost", outcome.found
-                failed = self._count_loss(run, task)
+                failed = self._count_loss(run, task) if run is not None and task.partition in run.todo else None
             case m.Cancelled():
                 status = "cancelled"
+                error = "" if run is None or task.partition in run.todo else NOT_WANTED
             case _:
                 assert_never(outcome)
         self.state.out.facts.append(task_fact(s, task, status, recovered, error))
@@ -196,12 +215,16 @@ class Scheduler:
             run.task_s += s.duration_s
             run.task_count += 1
             run.fruitless_attempts = 0
+            if self.state.limits.speculation is not None:
+                run.durations_s.append(s.duration_s)
             self._partition_done(run, task.partition, outcome.value)
         elif isinstance(outcome, m.FetchFailed):
             # Whatever inputs were handed out name a place where nothing is: the next try gets new ones.
             run.prepared = False
-            run.fruitless_attempts += 1
-            if run.fruitless_attempts > self.state.limits.max_stage_attempts * max(len(self.executors), 1):
+            if task.stage_attempt > run.fruitless_attempt:  # the others of that attempt say the same
+                run.fruitless_attempt = run.attempt
+                run.fruitless_attempts += 1
+            if run.fruitless_attempts >= self.state.limits.max_stage_attempts:
                 self._work.give_up(run, f"map outputs of shuffle {outcome.shuffle} were lost again and again: {error}")
             else:
                 self._work.continue_run(run)
@@ -230,19 +253,20 @@ class Scheduler:
         if partition not in run.todo:
             return  # another attempt was faster
         run.todo.discard(partition)
+        if run.todo:
+            self._speculation.beaten(run, partition)
         if run.stage.writes is None:
             (job_id,) = run.jobs
             for position in self.jobs[job_id].positions[partition]:
                 self.state.out.instructions.append(m.ResultReady(job_id, position, value))
         if not run.todo:
             jobs = sorted(run.jobs)
+            self._exclusion.stage_succeeded(run)
             self._work.run_done(run)
             if run.stage.writes is None:
                 self._work.finish(jobs[0], "succeeded", None)
 
-    def _count_loss(self, run: StageRun | None, task: Task) -> JobFailed | None:
-        if run is None:
-            return None
+    def _count_loss(self, run: StageRun, task: Task) -> JobFailed | None:
         run.losses[task.partition] = losses = run.losses.get(task.partition, 0) + 1
         if losses < self.state.limits.max_executor_losses:
             return None
@@ -309,6 +333,8 @@ class Scheduler:
 
     def _tick(self, now_s: float) -> None:
         self.state.now_s = max(self.state.now_s, now_s)
+        self._speculation.look()
+        self._exclusion.time_passed()
         if self.executors or not self.jobs:
             self._without_executor_since_s = None
         elif self._without_executor_since_s is None:

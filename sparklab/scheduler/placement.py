@@ -6,10 +6,14 @@ out evenly. Either preference gives way when it has kept a slot empty for ``loca
 
 from __future__ import annotations
 
+from functools import partial
+
 from sparklab.events.facts import TaskStarted
 from sparklab.rdd.dependency import Shuffle
 from sparklab.scheduler import messages as m
+from sparklab.scheduler.exclusion import Exclusion
 from sparklab.scheduler.gangs import Gangs
+from sparklab.scheduler.speculation import Speculation
 from sparklab.scheduler.stages import Stage
 from sparklab.scheduler.state import StageRun, State, Task
 from sparklab.scheduler.waiting import NEXT_TO_NOTHING_S, ExecutorState, batch_size, prefetch
@@ -19,9 +23,11 @@ from sparklab.storage.level import StorageLevel
 class Placement:
     """Fills free slots. Reads and changes the scheduler's state; called by the scheduler alone."""
 
-    def __init__(self, state: State, gangs: Gangs) -> None:
+    def __init__(self, state: State, gangs: Gangs, exclusion: Exclusion, speculation: Speculation) -> None:
         self._state = state
         self._gangs = gangs
+        self._exclusion = exclusion
+        self._speculation = speculation
 
     def fill_evenly(self, run: StageRun) -> None:
         """Deal out tasks that fill a cache, so that every executor holds its share afterwards.
@@ -100,12 +106,15 @@ class Placement:
                 for executor in sorted(self._state.executors.values(), key=lambda e: (len(e.running), e.executor)):
                     if executor.retiring or executor.in_gang:
                         continue  # what is sent now would wait for all of the gang
+                    if not self._exclusion.is_open(run, executor):
+                        continue
                     free = executor.slots * size + prefetch(run.mean_task_s) - len(executor.running)
                     if free <= 0 or not len(run.waiting):
                         continue
                     patient = self._is_patient(run)
                     # One at a time under FAIR and while the sizes are unknown, so that executors fill evenly.
-                    taken = run.waiting.take(executor.executor, min(free, size), patient)
+                    allowed = partial(self._exclusion.allows, run, executor) if run.failed_at else None
+                    taken = run.waiting.take(executor.executor, min(free, size), patient, allowed)
                     if taken:
                         run.waiting.idle_since_s = None
                         launches.setdefault((executor.executor, run.stage.id), []).extend(
@@ -116,6 +125,13 @@ class Placement:
                         run.waiting.idle_since_s = self._state.now_s
                 if progress and self._state.limits.fair:
                     break
+        for run, partition, elsewhere in self._speculation.second_attempts():
+            free_there = [e for e in elsewhere if self._is_free(e) and self._exclusion.allows(run, e, partition)]
+            if free_there:
+                executor = min(free_there, key=lambda e: e.executor)
+                launches.setdefault((executor.executor, run.stage.id), []).append(
+                    self._launch(run, partition, executor, speculative=True)
+                )
         for (number, stage_id), tasks in launches.items():
             run = self._state.runs[stage_id]
             self._state.out.instructions.append(
@@ -148,15 +164,29 @@ class Placement:
         since = run.waiting.idle_since_s
         return since is None or self._state.now_s - since < self._state.limits.locality_wait_s
 
-    def _launch(self, run: StageRun, partition: int, executor: ExecutorState) -> m.TaskSpec:
+    @staticmethod
+    def _is_free(executor: ExecutorState) -> bool:
+        return len(executor.running) < executor.slots and not (executor.retiring or executor.in_gang)
+
+    def _launch(self, run: StageRun, partition: int, executor: ExecutorState, speculative: bool = False) -> m.TaskSpec:
         attempt = run.tries.get(partition, 0)
         run.tries[partition] = attempt + 1
         task = Task(
-            self._state.next_task, run.stage.id, run.attempt, partition, attempt, executor.executor, executor.epoch
+            self._state.next_task,
+            run.stage.id,
+            run.attempt,
+            partition,
+            attempt,
+            executor.executor,
+            executor.epoch,
+            self._state.now_s,
+            speculative,
         )
         self._state.next_task += 1
         self._state.tasks[task.id] = task
         executor.running.add(task.id)
         run.running.setdefault(partition, set()).add(task.id)
-        self._state.out.facts.append(TaskStarted(task.id, task.stage, partition, attempt, task.executor, task.epoch))
+        self._state.out.facts.append(
+            TaskStarted(task.id, task.stage, partition, attempt, task.executor, task.epoch, speculative)
+        )
         return m.TaskSpec(task.id, partition, attempt)

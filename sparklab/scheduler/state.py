@@ -5,10 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from sparklab.conf import Settings
 from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
 from sparklab.scheduler.messages import Gang, JobSubmitted
 from sparklab.scheduler.stages import Stage
 from sparklab.scheduler.waiting import ExecutorState, WaitingTasks
+
+
+@dataclass(frozen=True, slots=True)
+class SpeculationLimits:
+    """When a task is slow: as ``spark.speculation.*`` has it."""
+
+    interval_s: float = 0.1  # how often tasks are looked at
+    multiplier: float = 3.0  # times the median of those that have succeeded
+    quantile: float = 0.9  # of the stage's tasks, that must have succeeded before
+    least_s: float = 0.1  # no task is slow that has run for less
+
+
+@dataclass(frozen=True, slots=True)
+class ExclusionLimits:
+    """When an executor gets no more tasks: as ``spark.excludeOnFailure.*`` has it, for executors alone."""
+
+    attempts_per_executor: int = 1  # of one partition that may fail there
+    stage_tasks_per_executor: int = 2  # partitions of one stage that fail there
+    app_tasks_per_executor: int = 2  # failures there, in stages that then succeeded
+    timeout_s: float = 3600.0  # of what counts for the application
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +38,39 @@ class Limits:
 
     max_task_failures: int = 1  # tries of one partition that may raise; PySpark's local[N] tries once
     max_executor_losses: int = 4  # executors that may die under one partition before it is held to blame
-    max_stage_attempts: int = 8  # consecutive attempts of a stage that end in lost map outputs without progress
+    max_stage_attempts: int = 4  # consecutive attempts of a stage that end in lost map outputs without progress
     locality_wait_s: float = 3.0
     no_executor_timeout_s: float = 60.0
     executors: int = 0  # that the cluster was started with; 0 where nobody knows
     gang_wait_s: float = 10.0  # how long a barrier stage waits for executors that were lost
+    speculation: SpeculationLimits | None = None  # None: off
+    exclusion: ExclusionLimits | None = None
     fair: bool = False  # pools take turns; else jobs in the order of submission
+
+    @classmethod
+    def of(cls, settings: Settings, max_task_failures: int, executors: int) -> Limits:
+        """The limits that `settings` ask for."""
+        speculation = SpeculationLimits(
+            settings.speculation_interval_s,
+            settings.speculation_multiplier,
+            settings.speculation_quantile,
+            settings.speculation_least_s,
+        )
+        exclusion = ExclusionLimits(
+            settings.exclude_attempts_per_executor,
+            settings.exclude_stage_tasks_per_executor,
+            settings.exclude_app_tasks_per_executor,
+            settings.exclude_timeout_s,
+        )
+        return cls(
+            max_task_failures=max_task_failures,
+            max_stage_attempts=settings.max_stage_attempts,
+            locality_wait_s=settings.locality_wait_s,
+            fair=settings.scheduler_mode == "FAIR",
+            executors=executors,
+            speculation=speculation if settings.speculation else None,
+            exclusion=exclusion if settings.exclude_on_failure else None,
+        )
 
 
 @dataclass(slots=True)
@@ -60,7 +108,11 @@ class StageRun:
     failures: dict[int, int] = field(default_factory=dict)
     losses: dict[int, int] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)  # partition -> attempts launched
-    fruitless_attempts: int = 0
+    fruitless_attempts: int = 0  # attempts in a row that ended in lost map outputs
+    fruitless_attempt: int = -1  # the last of them
+    durations_s: list[float] = field(default_factory=list)  # of the tasks that succeeded, under speculation
+    slow: set[int] = field(default_factory=set)  # partitions that are to be tried in a second place
+    failed_at: dict[tuple[int, int], dict[int, int]] = field(default_factory=dict)  # (executor, epoch) -> partitions
     task_s: float = 0.0  # summed durations of the tasks that succeeded, for the batch size
     task_count: int = 0
     gang: GangRun | None = None  # of a barrier stage
@@ -79,6 +131,8 @@ class Task:
     attempt: int
     executor: int
     epoch: int
+    started_s: float = 0.0
+    speculative: bool = False
 
 
 @dataclass(slots=True)

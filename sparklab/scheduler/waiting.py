@@ -23,6 +23,8 @@ class ExecutorState:
     slots: int
     running: set[int] = field(default_factory=set)  # task ids, sent and not answered
     retiring: bool = False  # gets no more tasks
+    failures_until_s: list[float] = field(default_factory=list)  # of the user's code there, and until when each counts
+    excluded_until_s: float = 0.0  # gets no tasks before; 0 where it is not excluded
     in_gang: bool = False  # what runs is of a barrier stage, which may wait for others
 
 
@@ -70,8 +72,15 @@ class WaitingTasks:
         self.anywhere.clear()
         self.by_executor.clear()
 
-    def take(self, executor: int, count: int, patient: bool) -> list[int]:
-        """Up to `count` partitions for `executor`, in order; preferences are waived once `patient` is False."""
+    def take(self, executor: int, count: int, patient: bool, allowed: Callable[[int], bool] | None = None) -> list[int]:
+        """Up to `count` partitions for `executor`, in order; preferences are waived once `patient` is False.
+
+        With `allowed`, only those of which it says so, wherever they would rather be.
+        """
+        if allowed is not None:
+            chosen = [partition for partition in sorted(self.waiting) if allowed(partition)][:count]
+            self.waiting.difference_update(chosen)
+            return chosen
         taken: list[int] = []
         mine = self.by_executor.get(executor, deque())
         while mine and len(taken) < count:

@@ -1,0 +1,226 @@
+"""Slow tasks get a second attempt, failing executors get no more tasks, and every retry has an end."""
+
+from __future__ import annotations
+
+import pytest
+
+from sparklab.errors import JobFailed, UserCodeError
+from sparklab.events import facts as f
+from sparklab.scheduler import messages as m
+from sparklab.scheduler.state import ExclusionLimits, Limits, SpeculationLimits
+from sparklab.shuffle.spec import MapOutput
+from tests.scheduler.test_machine import Ids, Mapped, Reduced, Source, World, lineage, removals
+
+SPECULATING = Limits(speculation=SpeculationLimits(interval_s=0.1, multiplier=2.0, quantile=0.5, least_s=0.1))
+
+
+def running(world: World) -> dict[int, int]:
+    """Task -> executor, of those that were launched and have not answered."""
+    return {task: launch.executor for task, (launch, _) in world.launched.items()}
+
+
+def tick(world: World, now_s: float) -> None:
+    world.send(m.Tick(now_s))
+
+
+def one_slow_task(world: World, partitions: int = 4) -> tuple[int, int]:
+    """A job of which all tasks but one have succeeded; the job, and the task that runs on."""
+    job = world.submit(Mapped(Source(Ids(), partitions)))
+    slow = min(world.launched)
+    while set(world.launched) != {slow}:
+        world.succeed(max(world.launched))
+    return job, slow
+
+
+def test_a_slow_task_gets_a_second_attempt_on_another_executor_and_the_first_result_wins() -> None:
+    world = World(2, SPECULATING)
+    job, slow = one_slow_task(world)
+    tick(world, 0.15)
+    assert set(world.launched) == {slow}, "0.15 s is not yet twice the median of 0.1 s"
+    tick(world, 0.3)
+    (second,) = set(world.launched) - {slow}
+    assert running(world)[second] != running(world)[slow]
+    assert [fact.speculative for fact in world.of(f.TaskStarted)][-1]
+
+    world.succeed(second)
+
+    assert world.finished == {job: None}
+    assert world.cancelled == [slow]
+    world.end(slow, m.Cancelled())
+    assert not world.scheduler.tasks
+
+
+def test_the_loser_that_ends_well_all_the_same_counts_for_nothing() -> None:
+    world = World(2, SPECULATING)
+    job = world.submit(Reduced(Source(Ids(), 3), 1))
+    slow = min(world.launched)
+    while set(world.launched) != {slow}:
+        world.succeed(max(world.launched))
+    tick(world, 0.5)
+    (second,) = set(world.launched) - {slow}
+    launch, task = world.launched[slow]
+    shuffle = world.prepared[launch.stage].writes
+    assert shuffle is not None
+    world.succeed(second)
+    output = MapOutput(shuffle.shuffle_id, task.partition, "file", 5, 1)
+
+    effects = world.scheduler.handle(
+        m.TaskEnded(slow, launch.executor, launch.epoch, m.Succeeded(output, b"added"), duration_s=9.0)
+    )
+
+    assert not [i for i in effects.instructions if isinstance(i, m.ApplyUpdates)]
+    (ended,) = [fact for fact in effects.facts if isinstance(fact, f.TaskEnded)]
+    assert (ended.status, ended.recovers) == ("cancelled", "")
+    assert not [fact for fact in effects.facts if isinstance(fact, f.MapOutputStored)]
+    del world.launched[slow]
+    world.run()
+    assert world.finished == {job: None}
+    # Its file is nobody's, and goes with the shuffle all the same.
+    assert removals(world, m.ShuffleForgotten(shuffle.shuffle_id)) == {(0, 0), (1, 0)}
+
+
+def test_the_loser_that_fails_fails_nothing() -> None:
+    world = World(2, SPECULATING)
+    job = world.submit(Reduced(Source(Ids(), 3), 1))
+    slow = min(world.launched)
+    while set(world.launched) != {slow}:
+        world.succeed(max(world.launched))
+    tick(world, 0.5)
+    (second,) = set(world.launched) - {slow}
+    world.succeed(second)
+    world.end(slow, m.UserError(ValueError("late"), "late"))
+    world.run()
+    assert world.finished == {job: None}
+
+
+def test_a_second_attempt_is_made_once_and_again_only_when_one_was_lost() -> None:
+    world = World(3, SPECULATING)
+    _, slow = one_slow_task(world)
+    tick(world, 1.0)
+    tick(world, 2.0)
+    (second,) = set(world.launched) - {slow}
+    world.lose(running(world)[second])
+    tick(world, 3.0)
+    assert len(world.launched) == 2
+
+
+def test_without_speculation_nobody_is_slow() -> None:
+    world = World(2)
+    _, slow = one_slow_task(world)
+    tick(world, 1000.0)
+    assert set(world.launched) == {slow}
+
+
+def test_nobody_is_slow_before_most_of_the_stage_is_done() -> None:
+    world = World(2, SPECULATING)
+    world.submit(Mapped(Source(Ids(), 8)))
+    before = set(world.launched)
+    world.succeed(max(before))
+    tick(world, 50.0)
+    partitions = [task.partition for _, task in world.launched.values()]
+    assert len(partitions) == len(set(partitions))
+
+
+# --- exclusion ----------------------------------------------------------------------------------------------
+
+EXCLUDING = Limits(max_task_failures=10, exclusion=ExclusionLimits(timeout_s=100.0))
+
+
+def fail(world: World, task: int) -> None:
+    world.end(task, m.UserError(UserCodeError("a", "b", "c"), "b"))
+
+
+def test_a_partition_is_not_tried_again_where_it_failed() -> None:
+    world = World(2, EXCLUDING)
+    job = world.submit(Mapped(Source(Ids(), 1)))
+    (first,) = world.launched
+    failed_on = running(world)[first]
+    fail(world, first)
+    (second,) = world.launched
+    assert running(world)[second] == 1 - failed_on
+    world.run()
+    assert world.finished == {job: None}
+
+
+def test_an_executor_on_which_two_partitions_failed_gets_no_more_of_the_stage() -> None:
+    world = World(2, EXCLUDING)
+    job = world.submit(Mapped(Source(Ids(), 8)))
+    for _ in range(2):
+        fail(world, next(task for task, executor in running(world).items() if executor == 0))
+    (excluded,) = world.of(f.ExecutorExcluded)
+    assert (excluded.executor, excluded.failures) == (0, 2)
+    while world.launched:
+        assert set(running(world).values()) == {1}
+        world.succeed(min(world.launched))
+    assert world.finished == {job: None}
+
+
+def test_failures_in_stages_that_succeeded_elsewhere_exclude_from_all_stages_for_a_time() -> None:
+    world = World(2, EXCLUDING)
+    world.submit(Mapped(Source(Ids(), 8)))
+    for _ in range(2):
+        fail(world, next(task for task, executor in running(world).items() if executor == 0))
+    world.run()
+    assert [fact.stage for fact in world.of(f.ExecutorExcluded)][-1] == -1
+
+    world.submit(Mapped(Source(Ids(), 4)))
+    assert set(running(world).values()) == {1}
+    tick(world, 200.0)
+    assert [fact.executor for fact in world.of(f.ExecutorReadmitted)] == [0]
+    world.succeed(min(world.launched))
+    assert 0 in running(world).values()
+
+
+def test_a_replaced_executor_begins_with_a_clean_slate() -> None:
+    world = World(2, EXCLUDING)
+    world.submit(Mapped(Source(Ids(), 8)))
+    for _ in range(2):
+        fail(world, next(task for task, executor in running(world).items() if executor == 0))
+    world.lose(0)
+    world.join(0)
+    assert 0 in running(world).values()
+
+
+def test_a_partition_that_may_be_tried_nowhere_fails_its_job_and_says_so() -> None:
+    world = World(2, EXCLUDING)
+    job = world.submit(Mapped(Source(Ids(), 1)))
+    fail(world, min(world.launched))
+    fail(world, min(world.launched))
+    error = world.finished[job]
+    assert isinstance(error, JobFailed)
+    assert "excluded" in error.found
+
+
+def test_without_exclusion_a_partition_may_fail_where_it_failed_before() -> None:
+    world = World(1, Limits(max_task_failures=3))
+    job = world.submit(Mapped(Source(Ids(), 1)))
+    fail(world, min(world.launched))
+    fail(world, min(world.launched))
+    world.run()
+    assert world.finished == {job: None}
+    assert not list(world.of(f.ExecutorExcluded))
+
+
+# --- bounds -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1, 4])
+def test_a_stage_whose_attempts_all_end_in_lost_outputs_fails_after_so_many(limit: int) -> None:
+    world = World(2, Limits(max_stage_attempts=limit))
+    _, _, reduced = lineage()
+    job = world.submit(reduced)
+    attempts = 0
+    while job not in world.finished:
+        launch, _ = world.launched[min(world.launched)]
+        inputs = world.prepared[launch.stage].inputs
+        if not inputs:
+            world.succeed(min(world.launched))
+            continue
+        attempts += 1
+        at = inputs[reduced.spec.shuffle_id].locations[0]
+        world.end(min(world.launched), m.FetchFailed(reduced.spec.shuffle_id, 0, at.executor, at.epoch, "gone"))
+        # The others of the attempt meet the same hole: that is no further attempt.
+        for other in [t for t, (one, _) in world.launched.items() if one.stage == launch.stage]:
+            world.end(other, m.FetchFailed(reduced.spec.shuffle_id, 0, at.executor, at.epoch, "gone"))
+    assert attempts == limit
+    assert isinstance(world.finished[job], JobFailed)
