@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sparklab.errors import SparklabError
@@ -34,11 +34,6 @@ def extend_list(values: list[Any], more: list[Any]) -> list[Any]:
 
 GROUPING: Final = Aggregator(new_list, append_value, extend_list, map_side=False)
 """Lists of the values of each key, made on the reduce side."""
-
-
-def sort_key(keyfunc: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The key function for pairs whose keys are ordered by `keyfunc`."""
-    return operator.itemgetter(0) if keyfunc is identity else lambda pair: keyfunc(pair[0])
 
 
 _MISSING: Final = object()

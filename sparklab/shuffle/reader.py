@@ -11,11 +11,12 @@ from sparklab import steps
 from sparklab.shuffle.aggregation import LIVE_BYTES_PER_READ, Aggregation, cogrouped, combined_by
 from sparklab.shuffle.bounds import Cut, even_cuts, heavy_keys, is_before, with_heavy
 from sparklab.shuffle.buckets import sub_buckets
-from sparklab.shuffle.combine import GROUPING, sort_key
+from sparklab.shuffle.combine import GROUPING, identity
 from sparklab.shuffle.fetch import Fetch, Run
+from sparklab.shuffle.order import sorted_order
 from sparklab.shuffle.sides import NarrowSide, ShuffledSide, Side, counted
 from sparklab.shuffle.spec import OpenMapOutput, Ordering, ShuffleInput, ShuffleSpec
-from sparklab.storage.codec import Frame
+from sparklab.storage.codec import BATCH_RECORDS, Frame
 
 if TYPE_CHECKING:
     from sparklab.rdd.task import TaskContext
@@ -185,34 +186,40 @@ class _Reduce:
         for after, up_to in pairwise([low, *cuts, high]):
             records = self._range(runs, after, up_to, ordering)
             if after is not None and up_to is not None and after.before and not up_to.before:
-                yield from records  # of one key: in map order as they are
+                # of one key: in map order as they are
+                yield from (list(zip(keys, values, strict=True)) for keys, values in records)
             else:
-                yield self._sorted_together(records, ordering)
+                yield from self._sorted_together(records, ordering)
 
-    def _sorted_together(self, records: Iterator[list[Any]], ordering: Ordering) -> list[Any]:
-        """The records in order; runs stand one after the other, which timsort merges."""
-        together: list[Any] = []
-        for frame in records:
-            together += frame
+    def _sorted_together(
+        self, records: Iterator[tuple[Sequence[Any], Sequence[Any]]], ordering: Ordering
+    ) -> Iterator[list[Any]]:
+        """The records in order; runs stand one after the other, which sorting merges."""
+        keys: list[Any] = []
+        values: list[Any] = []
+        for some_keys, some_values in records:
+            keys += some_keys
+            values += some_values
         steps.at("merge")
-        together.sort(key=sort_key(ordering.keyfunc), reverse=not ordering.ascending)
-        return together
+        keyfunc = ordering.keyfunc
+        order = sorted_order(keys if keyfunc is identity else [keyfunc(k) for k in keys], ordering.ascending)
+        for start in range(0, len(order), BATCH_RECORDS):
+            # pairs are made when they are wanted: what follows finds them in the processor's cache
+            yield [(keys[i], values[i]) for i in order[start : start + BATCH_RECORDS]]
 
     def _range(
         self, runs: list[tuple[Fetch, Run]], low: Cut | None, high: Cut | None, ordering: Ordering
-    ) -> Iterator[list[Any]]:
-        """The records between two cuts, run by run, frame by frame."""
-        by = sort_key(ordering.keyfunc)
+    ) -> Iterator[tuple[Sequence[Any], Sequence[Any]]]:
+        """Keys and values between two cuts, run by run, frame by frame."""
+        keyfunc, ascending = ordering.keyfunc, ordering.ascending
         for fetch, run in runs:
-            first, last = run.frames(low, high, ordering.ascending)
+            first, last = run.frames(low, high, ascending)
             if first == last:
                 continue
             with fetch:
                 frames = counted(fetch, run.offsets[first], run.offsets[last], self.task)
                 for at, frame in enumerate(frames, first):
-                    rows = frame.rows()
-                    if high is not None and at == last - 1:
-                        del rows[high.count(rows, ordering.ascending, by) :]
-                    if low is not None and at == first:
-                        del rows[: low.count(rows, ordering.ascending, by)]
-                    yield rows
+                    keys, values = frame.columns()
+                    end = high.count(keys, ascending, keyfunc) if high is not None and at == last - 1 else len(keys)
+                    begin = low.count(keys, ascending, keyfunc) if low is not None and at == first else 0
+                    yield keys[begin:end], values[begin:end]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import pickle
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Final
 
 from sparklab import steps
 from sparklab.shuffle.buckets import Buckets
-from sparklab.shuffle.combine import columns_of, combine_values, sort_key
+from sparklab.shuffle.combine import columns_of, combine_values, identity
 from sparklab.shuffle.files import HASHED, SORTED, OutputFile, output_path
+from sparklab.shuffle.order import sorted_order
 from sparklab.shuffle.spec import MapOutput, Ordering, ShuffleSpec
 from sparklab.storage.codec import BATCH_RECORDS, FRAME_LIMIT_BYTES, BatchSize, dump_pairs, encode
 
@@ -225,30 +226,35 @@ def _write_sorted(
     metrics: TaskMetrics,
     check_cancelled: Callable[[], None],
 ) -> MapOutput:
-    assert spec.ordering is not None
+    ordering = spec.ordering
+    assert ordering is not None
     samples = _Samples(max(100, 30 * spec.num_partitions // max(1, spec.num_maps)))
     runs: list[tuple[bytes, list[Any]]] = []
-    run: list[Any] = []
+    # Two columns rather than pairs: no tuples for the collector to visit, and what is freed is freed in the order in
+    # which it was made, not in that of the keys.
+    keys: list[Any] = []
+    values: list[Any] = []
     live = written = 0
     size = BatchSize()
     while batch := list(islice(records, size.records)):
-        keys, values = columns_of(batch)
+        some_keys, some_values = columns_of(batch)
         estimate = live_bytes(batch)
         size.learn(len(batch), estimate)
         check_cancelled()
-        run += batch if set(map(type, batch)) == {tuple} else zip(keys, values, strict=True)
+        keys += some_keys
+        values += some_values
         live += estimate
         if live > budget_bytes:
-            written += len(run)
+            written += len(keys)
             start = out.bytes
-            runs.append(_write_run(run, live, spec.ordering, out, samples))
+            runs.append(_write_run(keys, values, live, ordering, out, samples))
             metrics.spilled_bytes += out.bytes - start
             steps.at("spill")
-            run = []
+            keys, values = [], []
             live = 0
-    if run:
-        written += len(run)
-        runs.append(_write_run(run, live, spec.ordering, out, samples))
+    if keys:
+        written += len(keys)
+        runs.append(_write_run(keys, values, live, ordering, out, samples))
     out.commit([SORTED, runs])
     sample = encode([samples.keys, samples.stride]) if samples.keys else b""
     return MapOutput(spec.shuffle_id, map_index, out.path, out.bytes, written, samples=sample)
@@ -262,25 +268,26 @@ class _Samples:
         self.stride = 0
         self.keys: list[Any] = []
 
-    def take(self, run: list[Any], keyfunc: Callable[[Any], Any]) -> None:
-        self.stride = self.stride or max(1, len(run) // self._wanted)
+    def take(self, keys: list[Any], order: Sequence[int]) -> None:
+        self.stride = self.stride or max(1, len(order) // self._wanted)
         # from the middle of each stride, so that a key stands for the records around it
-        self.keys += [keyfunc(pair[0]) for pair in run[self.stride // 2 :: self.stride]]
+        self.keys += [keys[i] for i in order[self.stride // 2 :: self.stride]]
 
 
 def _write_run(
-    run: list[Any], live: int, ordering: Ordering, out: OutputFile, samples: _Samples
+    keys: list[Any], values: list[Any], live: int, ordering: Ordering, out: OutputFile, samples: _Samples
 ) -> tuple[bytes, list[Any]]:
     """The run stands in the file, sorted; returns the offsets of its frames and of its end, and their first keys."""
     keyfunc = ordering.keyfunc
-    run.sort(key=sort_key(keyfunc), reverse=not ordering.ascending)
-    samples.take(run, keyfunc)
-    size = max(1, min(BATCH_RECORDS, FRAME_LIMIT_BYTES * len(run) // live))
+    by = keys if keyfunc is identity else [keyfunc(k) for k in keys]
+    order = sorted_order(by, ordering.ascending)
+    samples.take(by, order)
+    size = max(1, min(BATCH_RECORDS, FRAME_LIMIT_BYTES * len(keys) // live))
     offsets = array("Q", [out.bytes])
     first_keys = []
-    for at in range(0, len(run), size):
-        first_keys.append(keyfunc(run[at][0]))
-        keys, values = columns_of(run[at : at + size])
-        out.append(b"".join(dump_pairs(keys, values)))
+    for at in range(0, len(order), size):
+        chosen = order[at : at + size]
+        first_keys.append(by[chosen[0]])
+        out.append(b"".join(dump_pairs([keys[i] for i in chosen], [values[i] for i in chosen])))
         offsets.append(out.bytes)
     return offsets.tobytes(), first_keys

@@ -8,16 +8,30 @@ from typing import Any
 import pytest
 
 from sparklab import SparkContext
+from sparklab.shuffle import buckets, order, reader
 from tests.support.naive_driver import NaiveDriver
 
 MakeContext = Callable[[], Any]
 
+# Ways of working that pay for many records alone, and from how many on they are taken.
+FAST_PATHS = (
+    (order, "_WORTH_ARRAYS"),
+    (order, "_WORTH_IMPORT"),
+    (buckets, "_WORTH_DIVIDING"),
+    (reader, "_WORTH_DIVIDING_BYTES"),
+)
 
-@pytest.fixture(scope="module", params=["naive", "threads[2]"])
+
+@pytest.fixture(scope="module", params=["naive", "threads[2]", "threads[2], fast paths for all sizes"])
 def make_context(request: pytest.FixtureRequest) -> Iterator[MakeContext]:
     """Gives a context to define RDDs on, once per program: the naive driver anew, a real context the same each time."""
-    if request.param == "naive":
+    master, _, fast = request.param.partition(", ")
+    if master == "naive":
         yield NaiveDriver
         return
-    with SparkContext(request.param, "model tests") as context:
-        yield lambda: context
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in FAST_PATHS if fast else ():
+            assert getattr(module, name) > 1
+            patch.setattr(module, name, 1)
+        with SparkContext(master, "model tests") as context:
+            yield lambda: context
