@@ -12,6 +12,7 @@ from sparklab.jupyter.births import ContextBirths
 from sparklab.jupyter.cells import Cells
 from sparklab.jupyter.completion import Matcher
 from sparklab.jupyter.magics import Magics
+from sparklab.jupyter.outputs import Outputs
 from sparklab.jupyter.surfaces import prepare_panels, surface_for
 from sparklab.jupyter.threads import ScopedThreads
 from sparklab.scopes import current_scope
@@ -42,6 +43,7 @@ class Extension:
             Matcher(shell, lambda: SparkContext._active),
             tracebacks.Rendering(),
             Beside(shell),
+            Outputs(shell),
         ]
 
     def install(self) -> None:

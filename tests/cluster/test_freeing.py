@@ -36,10 +36,12 @@ def test_map_outputs_go_with_the_last_rdd_that_reads_them(sc: SparkContext) -> N
     counts = sc.parallelize([(i % 3, 1) for i in range(30)], 4).reduceByKey(lambda a, b: a + b)
     assert counts.count() == 3
     assert sc._dispatcher.call(lambda scheduler: len(scheduler.outputs.shuffles)) == 1
+    assert len(list(sc._backend.scratch.rglob("shuffle_*"))) == 4
     del counts
     gc.collect()
     wait_until(lambda: sc._dispatcher.call(lambda scheduler: not scheduler.outputs.shuffles))
     assert sc._dispatcher.call(lambda scheduler: not scheduler.graph._map_stages)
+    wait_until(lambda: not list(sc._backend.scratch.rglob("shuffle_*")))
 
 
 def test_unpersist_frees_blocks_and_the_rdd_can_be_used_again(sc: SparkContext) -> None:
