@@ -80,13 +80,18 @@ class FetchFailedError(SparklabError):
     ----------
     shuffle_id, map_index, executor, epoch : int
         Which output of which executor's incarnation could not be read.
+    damaged : bool
+        It is there, and its digest or length is wrong.
     """
 
-    def __init__(self, shuffle_id: int, map_index: int, executor: int, epoch: int, found: str) -> None:
+    def __init__(
+        self, shuffle_id: int, map_index: int, executor: int, epoch: int, found: str, damaged: bool = False
+    ) -> None:
         self.shuffle_id = shuffle_id
         self.map_index = map_index
         self.executor = executor
         self.epoch = epoch
+        self.damaged = damaged
         super().__init__(
             f"reading map output {map_index} of shuffle {shuffle_id} from executor {executor} (epoch {epoch})",
             found,
@@ -94,7 +99,10 @@ class FetchFailedError(SparklabError):
         )
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (type(self), (self.shuffle_id, self.map_index, self.executor, self.epoch, self.found))
+        return (
+            type(self),
+            (self.shuffle_id, self.map_index, self.executor, self.epoch, self.found, self.damaged),
+        )
 
 
 class ParameterServerError(SparklabError):

@@ -228,7 +228,7 @@ class Executor:
             status, value = "parts_missing", missing.keys
         except FetchFailedError as error:
             status = "fetch_failed"
-            value = (error.shuffle_id, error.map_index, error.executor, error.epoch, error.found)
+            value = (error.shuffle_id, error.map_index, error.executor, error.epoch, error.found, error.damaged)
         except BaseException as error:
             status, value = "failed", wire_error(error, task)
         counted = updates if status == "succeeded" else b""

@@ -39,6 +39,7 @@ def why_lost(reason: str, executor: int) -> str:
     return {
         "executor_lost": f"with executor {executor}",
         "dropped": "dropped by hand",
+        "missing": f"executor {executor} did not have it any more",
         "corrupt": f"its file on executor {executor} was damaged",
         "fetch_failed": f"executor {executor} did not send it",
     }.get(reason, f.bounded(reason))

@@ -73,7 +73,7 @@ def _sentence(fact: Any) -> str:
         case f.RddUnpersisted():
             return f"RDD {fact.rdd} is no longer kept"
         case f.BlockStored():
-            again = "recomputed and " if fact.recomputed else ""
+            again = "recomputed and " if fact.recomputed else "copied and " if fact.copied else ""
             return (
                 f"partition {fact.partition} of RDD {fact.rdd} {again}kept in executor {fact.executor}'s {fact.tier}, "
                 f"{_size(fact.bytes)}"

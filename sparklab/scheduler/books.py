@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from sparklab.events.facts import BlockRemoved, BlockStored, MapOutputStored, bounded
+from sparklab.events.facts import BlockRemoved, BlockStored, MapOutputLost, MapOutputStored, Warned, bounded
 from sparklab.events.facts import TaskEnded as TaskEndedFact
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.state import StageRun, State, Task
@@ -99,6 +99,20 @@ def is_wanted(state: State, run: StageRun | None, task: Task, outcome: m.Succeed
         return run.gang is not None or task.partition in run.todo
     outputs = state.outputs.shuffles.get(outcome.value.shuffle_id) if isinstance(outcome.value, m.MapOutput) else None
     return outputs is not None and outputs.locations[outcome.value.map_index] is None
+
+
+def book_fetch_failure(state: State, task: Task, outcome: m.FetchFailed) -> None:
+    """The map output is where nobody looks for it any more; damage to it, or to what the task set aside, is said."""
+    if outcome.damaged:
+        what = f"map output {outcome.map} of shuffle {outcome.shuffle} on executor {outcome.executor}"
+        if outcome.shuffle < 0:
+            what = f"a file of executor {task.executor} in partition {task.partition} of stage {task.stage}"
+        state.out.facts.append(
+            Warned(bounded(what), bounded(f"was found damaged and is computed again: {outcome.found}"))
+        )
+    if state.outputs.remove(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch):
+        reason = "corrupt" if outcome.damaged else "fetch_failed"
+        state.out.facts.append(MapOutputLost(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch, reason))
 
 
 def count_updates(state: State, run: StageRun | None, task: Task, outcome: m.Succeeded) -> None:

@@ -22,6 +22,7 @@ from sparklab.scheduler import messages as m
 from sparklab.scheduler.books import (
     NOT_WANTED,
     apply_changes,
+    book_fetch_failure,
     book_map_output,
     count_updates,
     forget_missing,
@@ -186,9 +187,7 @@ class Scheduler:
                     recovered = book_map_output(self.state, task, outcome) or recovered
             case m.FetchFailed():
                 status, error = "fetch_failed", outcome.found
-                if self.outputs.remove(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch):
-                    fact = MapOutputLost(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch, "fetch_failed")
-                    self.state.out.facts.append(fact)
+                book_fetch_failure(self.state, task, outcome)
             case m.UserError():
                 status, error = "failed", outcome.summary
                 if run is not None and task.partition in run.todo:

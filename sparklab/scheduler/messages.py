@@ -53,6 +53,7 @@ class FetchFailed:
     executor: int
     epoch: int
     found: str
+    damaged: bool = False  # it was there, and its digest or length was wrong
 
 
 @dataclass(frozen=True, slots=True)

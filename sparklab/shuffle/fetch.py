@@ -101,8 +101,9 @@ class Fetch:
 
     def _failed(self, error: Exception) -> FetchFailedError:
         at = self.location
+        damaged = isinstance(error, StorageError)
         found = error.found if isinstance(error, StorageError) else str(error)
-        return FetchFailedError(at.output.shuffle_id, at.output.map_index, at.executor, at.epoch, found)
+        return FetchFailedError(at.output.shuffle_id, at.output.map_index, at.executor, at.epoch, found, damaged)
 
 
 class _Held:

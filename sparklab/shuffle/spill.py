@@ -62,7 +62,7 @@ class SpillFile:
             try:
                 frame = next(frames, None)
             except StorageError as error:
-                raise FetchFailedError(-1, -1, -1, -1, f"a spill file: {error.found}") from error
+                raise FetchFailedError(-1, -1, -1, -1, f"a spill file: {error.found}", damaged=True) from error
             if frame is None:
                 return
             yield frame

@@ -221,7 +221,7 @@ class BlockStore:
             # Nothing has been handed out: another attempt computes it, and this one's counters count for nothing.
             block.remove()
             found = f"the block of RDD {block_id[0]} was damaged as soon as it was written: {error.found}"
-            raise FetchFailedError(-1, block_id[1], -1, -1, found) from error
+            raise FetchFailedError(-1, block_id[1], -1, -1, found, damaged=True) from error
         self._ledger.keep_on_disk(block_id, block, flight)
         return batches
 
