@@ -247,7 +247,11 @@ export class View {
 
 // The methods of a view are written in a module for each thing it shows.
 for (const part of [KernelMethods, DagMethods, CardMethods, CacheMethods, TrainingMethods]) {
-  for (const [name, method] of Object.entries(Object.getOwnPropertyDescriptors(part.prototype))) if (name !== "constructor") Object.defineProperty(View.prototype, name, method);
+  for (const [name, method] of Object.entries(Object.getOwnPropertyDescriptors(part.prototype))) {
+    if (name === "constructor") continue;
+    if (name in View.prototype) throw new Error(`two modules of the panel have a method ${name}`);
+    Object.defineProperty(View.prototype, name, method);
+  }
 }
 
 export default {

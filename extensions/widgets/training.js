@@ -21,13 +21,13 @@ export class TrainingMethods {
     if (sig === this.drawn) return;
     this.drawn = sig; u.body.style.height = "422px";
     const focus = u.view.contains(document.activeElement) ? document.activeElement.dataset.act : null;
-    if (this.slider?.isConnected && this.sliding) { this.charts.replaceChildren(this.workers(front), this.losses(t)); return; } // a hand is on it
-    this.charts = div("sl-train-charts", this.workers(front), this.losses(t));
-    u.view.replaceChildren(div("sl-train", this.bound(front), this.charts, this.hand(front)));
+    if (this.slider?.isConnected && this.sliding) { this.charts.replaceChildren(this.workerBars(front), this.lossChart(t)); return; } // a hand is on it
+    this.charts = div("sl-train-charts", this.workerBars(front), this.lossChart(t));
+    u.view.replaceChildren(div("sl-train", this.tauSlider(front), this.charts, this.steering(front)));
     if (focus) u.view.querySelector(`[data-act="${focus}"]`)?.focus();
   }
 
-  bound(front) {
+  tauSlider(front) {
     if (!front.has_tau) return el("p", { class: "sl-none", text: front.words });
     const off = this.off || !["running", "paused"].includes(front.status), shown = this.askedTau ?? front.tau;
     const range = el("input", {
@@ -50,9 +50,9 @@ export class TrainingMethods {
   }
 
   // A bar for each worker in blocks of one clock, from a little below the slowest to the bound.
-  workers(front) {
+  workerBars(front) {
     const box = div("sl-train-workers", el("p", { class: "sl-where" }, bold("clocks"), span(`floor ${front.floor}${front.idle === null ? "" : `, ${front.idle} % of the time spent waiting`}`)));
-    if (front.lags.length) { box.append(this.lags(front)); return box; }
+    if (front.lags.length) { box.append(this.lagBars(front)); return box; }
     if (!front.clocks.length) { box.append(el("p", { class: "sl-none", text: front.status === "running" ? "No worker has completed a clock yet." : "This strategy keeps no clocks." })); return box; }
     const top = Math.max(...front.clocks), from = Math.max(0, front.floor - BEFORE), limit = front.has_tau && front.tau >= 0 ? front.floor + front.tau : null;
     const to = Math.max(limit === null ? 0 : limit + 1, top + 1, from + SPARE), unit = Math.min(UNIT_MAX, Math.floor(330 / (to - from)) || 1), bar = front.clocks.length > 24 ? 8 : BAR;
@@ -75,7 +75,7 @@ export class TrainingMethods {
   }
 
   // Many workers: how far ahead of the slowest they are, and who the slowest are.
-  lags(front) {
+  lagBars(front) {
     const most = Math.max(...front.lags.map(([, n]) => n)), pitch = Math.min(22, 380 / front.lags.length);
     const art = drawing(400, 150);
     front.lags.forEach(([lag, n], i) => {
@@ -87,7 +87,7 @@ export class TrainingMethods {
     return div("", art, el("p", { class: "sl-where", text: `slowest: ${front.slowest.map(([worker, clock]) => `w${worker} at ${clock}`).join(", ")}` }));
   }
 
-  losses(t) {
+  lossChart(t) {
     const { w, h, left, right, top, foot } = CHART, by = this.byUpdates ? 1 : 0, art = sv("svg", { width: w, height: h, class: "sl-train-art", role: "img", "aria-label": "Loss" });
     const toggle = (name, updates) => this.button(name, () => { this.byUpdates = updates; this.redraw(); }, { "aria-pressed": String(Boolean(this.byUpdates) === updates), "data-act": name });
     const box = div("sl-train-loss", el("p", { class: "sl-where" }, bold("loss"), span("against"), toggle("time", false), toggle("updates", true)));
@@ -132,7 +132,7 @@ export class TrainingMethods {
     return box;
   }
 
-  hand(front) {
+  steering(front) {
     const off = this.off || !["running", "paused"].includes(front.status), paused = front.status === "paused";
     const rate = (by) => () => this.send("lr", { run: front.run, lr: front.lr * by }, `%sparklab train --lr ${trim(front.lr * by)}`);
     const act = (cmd, name) => this.button(name, () => this.send(cmd, { run: front.run }, `%sparklab train ${cmd.slice(6)}`), { disabled: off, "data-act": cmd });
