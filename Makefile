@@ -8,7 +8,7 @@ ARGS :=
 SEEDS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help lab demo test lint compat chaos bench-quick bench-memory binder-check labextension clean
+.PHONY: help lab demo test lint compat chaos bench-quick bench-memory bench-faults binder-check labextension clean
 
 help:
 	@echo "make lab            JupyterLab on the start notebook        (ARGS=\"--no-browser\" goes to JupyterLab)"
@@ -18,6 +18,7 @@ help:
 	@echo "make compat         the same programs on PySpark and on sparklab: results, layouts, job counts"
 	@echo "make bench-quick    log mining, word count, sort and tiny jobs against PySpark, dask.bag and plain processes"
 	@echo "make bench-memory   shuffles of four times the executors' memory, and what the executors took"
+	@echo "make bench-faults   what a death costs beyond the recomputation; memory over 2,000 jobs"
 	@echo "make binder-check   binder/'s steps in a fresh environment, on one core and 2 GB"
 	@echo "make labextension   the JupyterLab extension's bundle from its source (needs node and npm)"
 	@echo "make chaos          random programs under random faults       (SEEDS=500 says how many)"
@@ -50,6 +51,9 @@ bench-quick: $(VENV)/.stamp-bench
 
 bench-memory: $(VENV)/.stamp-run
 	$(PY) -m tests.benchmarks.memory $(ARGS)
+
+bench-faults: $(VENV)/.stamp-test
+	$(PY) -m tests.benchmarks.faults $(ARGS)
 
 chaos: $(VENV)/.stamp-test
 	$(PY) -m tests.chaos $(SEEDS) $(ARGS)

@@ -224,3 +224,30 @@ def test_a_stage_whose_attempts_all_end_in_lost_outputs_fails_after_so_many(limi
             world.end(other, m.FetchFailed(reduced.spec.shuffle_id, 0, at.executor, at.epoch, "gone"))
     assert attempts == limit
     assert isinstance(world.finished[job], JobFailed)
+
+
+def test_the_loser_that_ends_well_while_its_stage_goes_on_counts_for_nothing() -> None:
+    world = World(3, SPECULATING)
+    job = world.submit(Mapped(Source(Ids(), 6)))
+    slow, other = sorted(world.launched)[:2]
+    while set(world.launched) != {slow, other}:
+        world.succeed(max(world.launched))
+    tick(world, 1.0)
+    second = max(t for t in world.launched if world.launched[t][1].partition == world.launched[slow][1].partition)
+    assert second != slow
+    world.succeed(second)
+    assert world.cancelled == [slow]
+    world.succeed(slow)
+    assert [e.status for e in world.of(f.TaskEnded) if e.task == slow] == ["cancelled"]
+    world.run()
+    assert world.finished == {job: None}
+
+
+def test_a_second_attempt_goes_elsewhere_although_there_is_room_where_the_first_one_is() -> None:
+    world = World(0, SPECULATING)
+    world.send(m.ExecutorJoined(0, 0, "a", "h", 1, 4, 1, 1))
+    _, slow = one_slow_task(world)
+    tick(world, 1.0)
+    assert set(world.launched) == {slow}, "the only executor has it already"
+    world.send(m.ExecutorJoined(1, 0, "b", "h", 1, 1, 1, 1))
+    assert sorted(running(world).values()) == [0, 1]
