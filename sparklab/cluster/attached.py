@@ -70,7 +70,9 @@ class AttachedBackend:
         self._settings = settings
         self._on_lost = on_lost
         self._app = secrets.token_hex(4)
+        self._stopping = False
         self._client = self._connect(target)
+        self._address = compat.address_of(self._client)
         self._runner: DaskRunner | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
@@ -94,9 +96,7 @@ class AttachedBackend:
         if isinstance(target, str):
             self._knock(target)
         try:
-            return Client(  # type: ignore[no-untyped-call]
-                target, security=security, set_as_default=False, timeout=self._settings.start_timeout_s
-            )
+            return compat.attach(target, security, self._settings.start_timeout_s)
         except (OSError, TypeError, ValueError) as error:
             raise ClusterError(
                 f"connecting to the Dask cluster {target}",
@@ -132,6 +132,7 @@ class AttachedBackend:
         self._runner = DaskRunner(self._client, book, feed, self._lane_of, lambda *_: None, self._released, self._app)
         workers = self._ask(compat.watch_workers(self._client, self._heard, (retirement.ACTION, self._app)))
         self._watch_retirements()
+        compat.on_loop(self._client, self._watch_scheduler())
         if not workers:
             raise ClusterError("attaching to the Dask cluster", "it has no worker", "start workers, then try again")
         joining = [joined for worker in workers if (joined := self._join(worker.address)) is not None]
@@ -163,6 +164,17 @@ class AttachedBackend:
         if self._settings.task_lane != "auto":
             return self._settings.task_lane
         return "direct" if launch.stage_tasks <= SMALL_JOB_TASKS * self.slots else "graph"
+
+    async def _watch_scheduler(self) -> None:
+        await compat.until_lost(self._client)
+        if not self._stopping:
+            self._on_lost(
+                ClusterError(
+                    "running on the Dask cluster",
+                    f"its scheduler at {self._address} is gone, or has closed the connection",
+                    "make a new context when it is back: sc.stop(), SparkContext(...); checkpoints can be read there",
+                )
+            )
 
     def _watch_retirements(self) -> None:
         try:
@@ -240,6 +252,7 @@ class AttachedBackend:
         return list(self._runner.call(executor, plugin.PEEK, rdd=rdd, partition=partition, count=count))
 
     def stop(self) -> None:
+        self._stopping = True
         if self._runner is not None:
             self._runner.close()
         with contextlib.suppress(Exception):  # the cluster may be gone, and the rest must go on

@@ -240,7 +240,7 @@ class LocalBackend:
                         ClusterError(
                             "running on the local cluster",
                             event.found,
-                            "make a new context: sc.stop(), SparkContext(...)",
+                            "make a new context: sc.stop(), SparkContext(...); checkpoints can be read there",
                         )
                     )
         return None

@@ -205,6 +205,22 @@ def connect(address: str, security: Security, timeout_s: float = 10.0) -> Client
     return client
 
 
+def attach(target: Any, security: Any, timeout_s: float) -> Client:
+    """A client of somebody else's scheduler or cluster object, connected; it does not outlive that scheduler."""
+    return _QuietClient(  # type: ignore[no-untyped-call]
+        target, security=security, set_as_default=False, timeout=timeout_s
+    )
+
+
+async def until_lost(client: Client, look_s: float = 0.5) -> None:
+    """Ends when `client` and its scheduler are not connected any more, whoever ended it; runs on the client's loop."""
+    while client.status == "running":
+        stream: Any = client.scheduler_comm
+        if stream is None or stream.comm.closed():
+            return
+        await asyncio.sleep(look_s)
+
+
 def address_of(client: Client) -> str:
     """Where the scheduler of `client` listens."""
     scheduler: Any = client.scheduler
