@@ -40,7 +40,7 @@ def start(
     """
     bound = math.inf if consistency.bound < 0 else float(consistency.bound)
     label = bounded(f"laboratory, {lab.workers} workers, {lab.apply}")
-    handle = TrainingHandle(label, lab.lr, bound, publisher)
+    handle = TrainingHandle(label, lab.lr, bound, publisher, lab.apply == "aggregate")
     thread = threading.Thread(
         target=_live, args=(lab, consistency, handle, clock_s, clocks), name="sparklab-laboratory", daemon=True
     )

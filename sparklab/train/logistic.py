@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import threading
 import time
 import warnings
@@ -22,7 +23,7 @@ from sparklab.train.files import Format
 from sparklab.train.optimizers import Penalty, make_optimizer
 from sparklab.train.problem import Problem
 from sparklab.train.session import Divergence, Session, TrainingHandle, Weights
-from sparklab.train.sources import MatrixSource, Reading, active_context, features_of, source_of, two_classes
+from sparklab.train.sources import MatrixSource, Reading, Survey, active_context, features_of, source_of, two_classes
 from sparklab.train.strategies import make_strategy
 
 WAIT_STEP_S: Final = 0.1  # a wait without a limit cannot be interrupted on every platform
@@ -238,7 +239,9 @@ class SparseLogisticRegression:
         context = active_context()
         label = bounded(f"{strategy.name}, {self._optimizer_name()}, lr {self.lr:g}")
         bus = None if context is None else context.bus
-        handle = TrainingHandle(label, self.lr, getattr(strategy, "tau", None), bus)
+        handle = TrainingHandle(
+            label, self.lr, getattr(strategy, "tau", None), bus, getattr(strategy, "aggregates", False)
+        )
         self.handle_ = handle
         thread = threading.Thread(
             target=self._run, args=(X, y, strategy, handle), name=f"sparklab-training-{handle.number}", daemon=True
@@ -265,7 +268,7 @@ class SparseLogisticRegression:
                 epochs=self.epochs, batch_size=self.batch_size, workers=self.workers, seed=self.random_state,
                 shuffle=self.shuffle,
             )  # fmt: skip
-            self._begun(handle, strategy, survey.rows, survey.dimension)
+            self._begun(handle, strategy, survey)
             status, weights = self._trained(strategy, problem, session)
             self._learnt(weights, survey.classes, survey.dimension, handle, status)
         except BaseException as found:
@@ -295,12 +298,13 @@ class SparseLogisticRegression:
             return "diverged", problem.initial() if kept is None else kept
         return ("stopped" if session.stopping else "finished"), weights
 
-    def _begun(self, handle: TrainingHandle, strategy: Any, rows: int, dimension: int) -> None:
+    def _begun(self, handle: TrainingHandle, strategy: Any, survey: Survey) -> None:
+        workers = self.workers or 0 if strategy.name.startswith("hogwild") else self.workers or survey.partitions
         tau = getattr(strategy, "tau", None)
         handle._publish(
             TrainingStarted(
-                handle.number, handle.label, strategy.name, self.workers or 0, tau is not None,
-                int(tau) if tau is not None and math.isfinite(tau) else -1, self.lr, rows, dimension,
+                handle.number, handle.label, strategy.name, workers or os.cpu_count() or 1, tau is not None,
+                int(tau) if tau is not None and math.isfinite(tau) else -1, self.lr, survey.rows, survey.dimension,
             )
         )  # fmt: skip
 

@@ -69,12 +69,15 @@ class TrainingHandle:
     (True, 'finished')
     """
 
-    def __init__(self, label: str, lr: float, tau: float | None, publisher: Publisher | None) -> None:
+    def __init__(
+        self, label: str, lr: float, tau: float | None, publisher: Publisher | None, bounded: bool = False
+    ) -> None:
         self.number = next(_numbers)
         self.label = label
         self.history: deque[Point] = deque(maxlen=KEPT_POINTS)
         self._lr = lr
         self._tau = tau
+        self._must_be_bounded = bounded
         self._publisher = publisher
         self._changed = threading.Condition()
         self._paused = False
@@ -138,6 +141,12 @@ class TrainingHandle:
             raise self._boundless()
         if math.isnan(bound) or bound < 0 or (math.isfinite(bound) and bound != int(bound)):
             raise SparklabError("changing tau", f"{bound!r}", "give a whole number of clocks, or math.inf")
+        if math.isinf(bound) and self._must_be_bounded:
+            raise SparklabError(
+                "changing tau to no bound",
+                "gradients of a clock are aggregated, which needs a bound",
+                "give a whole number, or train with consistency=ASP()",
+            )
         before, self._tau = self._tau, bound
         self._publish(f.TauChanged(self.number, _as_bound(before), _as_bound(bound)))
         self._wake()

@@ -43,6 +43,7 @@ class Survey(NamedTuple):
     rows: int
     classes: tuple[Any, Any]
     dimension: int
+    partitions: int  # 0: the data is no RDD yet
 
 
 class Source(Protocol):
@@ -137,7 +138,7 @@ class MatrixSource:
         return made
 
     def survey(self) -> Survey:
-        return Survey(len(self._block[0]), two_classes(np.unique(self._block[0]), "reading y"), self._dimension)
+        return Survey(len(self._block[0]), two_classes(np.unique(self._block[0]), "reading y"), self._dimension, 0)
 
     def local(self, positive: Any) -> Rows:
         return rows_of([self._block], positive)
@@ -192,7 +193,7 @@ class RddSource:
             self.forget()
             raise
         widest = max(part[2] for part in seen) + 1
-        return Survey(rows, classes, self._reading.dimension or max(widest, 1))
+        return Survey(rows, classes, self._reading.dimension or max(widest, 1), len(seen))
 
     def local(self, positive: Any) -> Rows:
         return rows_of(self._blocks.collect(), positive)

@@ -11,6 +11,7 @@ from sparklab.train.gradient import Gradient
 from sparklab.train.hogwild import Hogwild
 from sparklab.train.large_batch import LargeBatch
 from sparklab.train.problem import Strategy
+from sparklab.train.server import Server
 
 STRATEGIES: Final[dict[str, Callable[[Any], Strategy]]] = {
     "gradient": lambda model: Gradient(),
@@ -19,6 +20,7 @@ STRATEGIES: Final[dict[str, Callable[[Any], Strategy]]] = {
     "hogwild-locked": lambda model: Hogwild("locked"),
     "hogwild-round-robin": lambda model: Hogwild("round-robin"),
     "large-batch": lambda model: LargeBatch(),
+    "ps": lambda model: Server(model.consistency, model.servers, model.replicas),
 }
 
 

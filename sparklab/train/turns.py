@@ -1,0 +1,185 @@
+"""A training worker's turn, on an executor: some clocks of batches against the parameter server, then the slot is free.
+
+What a turn needs the next time (rows cut into batches, a connection) stays in the executor's process. Where it is gone,
+the next turn makes it again: rows come from the cache or from lineage, the clock from the servers.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sparklab.ps import KeySet, Table, Worker
+from sparklab.rdd.running import current_task
+from sparklab.train import batch
+from sparklab.train.blocks import Block, Rows, rows_of
+
+KEPT_SHARDS: Final = 64  # of all runs in this process
+
+
+class Done(NamedTuple):
+    """What a turn came to.
+
+    Attributes
+    ----------
+    clock : int
+        Completed by the worker, this turn's included.
+    loss, rows : float, int
+        Summed log loss of the turn's batches before they were learnt from, and how many rows.
+    made : bool
+        Whether the rows had to be read: at a worker's first turn, or because where they had been is gone.
+    executor : int
+        Which one had the turn.
+    """
+
+    clock: int
+    loss: float
+    rows: int
+    made: bool
+    executor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is the same for all turns of a run; it travels with each.
+
+    Attributes
+    ----------
+    run : str
+        Unique across processes.
+    table : Table or LocalTable
+    positive
+        The label that counts as 1.
+    bias : bool
+    dimension : int
+    batches : int
+        A pass over a worker's rows, in clocks.
+    clocks : int
+        Of the whole run.
+    share : float
+        What gradients, summed over a batch, are multiplied with: see `mean`.
+    turn_s : float
+        How long a turn may hold its slot.
+    """
+
+    run: str
+    table: Any
+    positive: Any
+    bias: bool
+    dimension: int
+    batches: int
+    clocks: int
+    share: float
+    turn_s: float
+
+    def turn(self, partition: int, blocks: Iterable[Block], upto: int) -> Done:
+        """Worker `partition` takes batches while its clock is at most `upto` and the turn lasts. Blocks."""
+        shard, made = _shard_of(self, partition, blocks)
+        with shard.lock:
+            loss, rows = shard.learn(self, upto)
+            task = current_task()
+            return Done(shard.worker.clock_now, loss, rows, made, -1 if task is None else task.executor)
+
+
+class LocalTable:
+    """A table of this process, as it travels between threads that pickle what they hand to each other."""
+
+    _known: Final[dict[int, Table]] = {}
+
+    def __init__(self, table: Table) -> None:
+        self._number = id(table)
+        self._known[self._number] = table
+
+    def worker(self, rank: int) -> Worker:
+        """A connection for worker `rank`."""
+        return self._known[self._number].worker(rank)
+
+    def forget(self) -> None:
+        """The table may go."""
+        self._known.pop(self._number, None)
+
+
+class _Shard:
+    """A worker's rows, cut into batches with their keys localised, and its connection."""
+
+    def __init__(self, plan: Plan, partition: int, rows: Rows) -> None:
+        self.lock = threading.Lock()
+        localiser = batch.Localiser(plan.dimension)
+        cuts = [i * len(rows) // plan.batches for i in range(plan.batches + 1)]
+        self._batches = [_localised(rows.part(a, b), localiser, plan) for a, b in pairwise(cuts)]
+        self.worker = plan.table.worker(partition)
+        self._closed = False
+
+    def learn(self, plan: Plan, upto: int) -> tuple[float, int]:
+        """Batches were taken; their summed loss and rows."""
+        end_s = time.monotonic() + plan.turn_s
+        loss, count = 0.0, 0
+        worker = self.worker
+        while worker.clock_now < min(upto + 1, plan.clocks):
+            keys, rows = self._batches[worker.clock_now % plan.batches]
+            weights = np.asarray(worker.wait(worker.pull(keys)))
+            gradient: npt.NDArray[np.float32] = np.zeros(len(weights), np.float32)
+            loss += float(
+                batch.gradient(
+                    rows.indptr, rows.indices, rows.values, rows.labels, weights, plan.bias, gradient, 0, len(rows)
+                )
+            )
+            count += len(rows)
+            if not np.isfinite(gradient).all():
+                return float("nan"), count  # nothing that is no number goes to the servers
+            if len(rows):
+                worker.push(keys, gradient * np.float32(plan.share / len(rows)))
+            worker.clock()
+            if time.monotonic() >= end_s:
+                break
+        worker.flush()
+        if worker.clock_now >= plan.clocks:
+            self.close(leave=True)
+        return loss, count
+
+    def close(self, leave: bool) -> None:
+        if not self._closed:
+            self._closed = True
+            self.worker.close(leave=leave)
+
+
+def _localised(rows: Rows, localiser: batch.Localiser, plan: Plan) -> tuple[KeySet, Rows]:
+    """The keys of a batch, the intercept's behind them, and the rows with positions among these for indices."""
+    keys, local = localiser.localise(rows.indices)
+    return KeySet(np.append(keys, np.uint64(plan.dimension))), Rows(rows.indptr, local, rows.values, rows.labels)
+
+
+_shards: dict[tuple[str, int], _Shard] = {}
+_lock = threading.Lock()
+
+
+def _shard_of(plan: Plan, partition: int, blocks: Iterable[Block]) -> tuple[_Shard, bool]:
+    """The worker's shard, and whether it had to be made."""
+    key = (plan.run, partition)
+    with _lock:
+        found = _shards.get(key)
+    if found is not None:
+        return found, False
+    made = _Shard(plan, partition, rows_of(blocks, plan.positive))
+    with _lock:
+        _shards[key] = made
+        while len(_shards) > KEPT_SHARDS:
+            _shards.pop(next(iter(_shards)))
+    return made, True
+
+
+def forget(run: str) -> int:
+    """This process holds nothing of `run` any more; how many shards it had."""
+    with _lock:
+        gone = [_shards.pop(key) for key in list(_shards) if key[0] == run]
+    for shard in gone:
+        with shard.lock:
+            shard.close(leave=True)
+    return len(gone)
