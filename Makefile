@@ -8,7 +8,7 @@ ARGS :=
 SEEDS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help lab demo test lint compat chaos bench-quick bench-memory bench-faults binder-check labextension clean
+.PHONY: help lab demo test lint compat chaos bench bench-quick bench-memory bench-faults binder-check labextension clean
 
 help:
 	@echo "make lab            JupyterLab on the start notebook        (ARGS=\"--no-browser\" goes to JupyterLab)"
@@ -17,6 +17,7 @@ help:
 	@echo "make lint           ruff and mypy"
 	@echo "make compat         the same programs on PySpark and on sparklab: results, layouts, job counts"
 	@echo "make bench-quick    log mining, word count, sort and tiny jobs against PySpark, dask.bag and plain processes"
+	@echo "make bench          all workloads in full size (an hour), how cost grows, what being watched costs: a report in out/"
 	@echo "make bench-memory   shuffles of four times the executors' memory, and what the executors took"
 	@echo "make bench-faults   what a death costs beyond the recomputation; memory over 2,000 jobs"
 	@echo "make binder-check   binder/'s steps in a fresh environment, on one core and 2 GB"
@@ -48,6 +49,11 @@ bench-%: $(VENV)/.stamp-bench
 
 bench-quick: $(VENV)/.stamp-bench
 	$(PY) -m tests.benchmarks quick $(ARGS)
+
+bench: $(VENV)/.stamp-bench
+	$(PY) -m tests.benchmarks full $(ARGS)
+	$(PY) -m tests.benchmarks.growth
+	$(PY) -m tests.benchmarks.watching
 
 bench-memory: $(VENV)/.stamp-run
 	$(PY) -m tests.benchmarks.memory $(ARGS)

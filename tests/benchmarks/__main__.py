@@ -20,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--systems", default=",".join(systems.NAMES), help="comma-separated (default: all)")
     parser.add_argument("--workloads", help="comma-separated (default: those of the mode)")
     parser.add_argument("--markdown", nargs="?", const="-", metavar="FILE", help="the table for the README, on FILE")
+    parser.add_argument("--out", default="out", metavar="FOLDER", help="where the report and its plot go (default out)")
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="for each step (default 600)")
     asked = parser.parse_args(arguments)
 
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"\n{text}")
         else:
             report.write_markdown(text, Path(asked.markdown))
+    _say(f"The report: {report.write_report(results, asked.mode, Path(asked.out))}")
     for line in [*results.wrong_answers(), *results.failures]:
         print(f"\n{line}")
     line, code = report.verdict(results, asked.mode)

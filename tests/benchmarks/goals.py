@@ -33,5 +33,10 @@ GOALS = {
     ("start", "first result"): Goal(wall_s=1.0),
 }
 
+# Peak memory of the process tree: at most PySpark's, and at most so much more than the bound's plus what the processes
+# take that hold no data: the driver, Dask's scheduler, and what an executor has imported before its first task.
+MEMORY_TIMES_BOUND = 1.5
+FIXED_BYTES = {"driver": 100 << 20, "scheduler": 75 << 20, "each of two executors": 60 << 20}
+
 # The full run holds sparklab to none of them yet: they are shown beside what was measured.
 ENFORCED: dict[str, frozenset[tuple[str, str]]] = {"quick": frozenset(), "full": frozenset()}

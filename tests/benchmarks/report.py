@@ -8,8 +8,9 @@ import platform
 import re
 from pathlib import Path
 
-from tests.benchmarks.goals import ENFORCED, GOALS, Goal
+from tests.benchmarks.goals import ENFORCED, FIXED_BYTES, GOALS, MEMORY_TIMES_BOUND, Goal
 from tests.benchmarks.harness import START, Results, Row
+from tests.benchmarks.plot import Line, as_svg
 
 _TITLES = {
     "log_mining": "A log mining",
@@ -130,13 +131,24 @@ def _times(value: float | None) -> str:
 
 
 def memory(results: Results) -> list[list[str]]:
-    """Header and rows of text: the peak of each process tree in MiB, of the steps that hold data."""
-    rows = [["peak memory, MiB", *results.systems]]
+    """Header and rows of text: the peak of each process tree in MiB, of the steps that hold data; what it should be."""
+    rows = [["peak memory, MiB", *results.systems, "goal"]]
     for row in results.rows.values():
         peaks = [row.peak_bytes(system) for system in results.systems]
         if row.workload not in _WALL_ONLY and any(peaks):
-            rows.append([title(row), *(f"{peak / 2**20:.0f}" if peak else "-" for peak in peaks)])
+            allowed = memory_goal(row)
+            goal = f"<= {allowed / 2**20:.0f}" if allowed is not None else ""
+            rows.append([title(row), *(f"{peak / 2**20:.0f}" if peak else "-" for peak in peaks), goal])
     return rows
+
+
+def memory_goal(row: Row) -> float | None:
+    """The peak that sparklab should stay under: PySpark's, or the bound's with a margin and the fixed cost."""
+    bound, pyspark = row.peak_bytes("bound"), row.peak_bytes("pyspark")
+    if bound is None:
+        return None
+    fixed = FIXED_BYTES["driver"] + FIXED_BYTES["scheduler"] + 2 * FIXED_BYTES["each of two executors"]
+    return min(MEMORY_TIMES_BOUND * bound + fixed, pyspark if pyspark is not None else float("inf"))
 
 
 def as_text(results: Results) -> str:
@@ -161,7 +173,7 @@ def as_markdown(results: Results, mode: str) -> str:
             f"|{'---|' * len(header)}",
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
-            f"{_caption(results)} `make bench{'-quick' if mode == 'quick' else ''}`, "
+            f"{_caption(results)} `make bench-{mode}`, "
             f"{datetime.date.today().isoformat()}, {_machine()}, Python {platform.python_version()}, {versions}."
             + "".join(f" {reason}." for reason in gone),
         ]
@@ -177,6 +189,57 @@ def write_markdown(text: str, path: Path) -> None:
         path.write_text(replaced, encoding="utf-8")
     else:
         path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def write_report(results: Results, mode: str, folder: Path) -> Path:
+    """The tables, every missed goal and a plot stand in `folder`; the path of the text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for row in results.rows.values():
+        bound = row.median_cpu_s("bound")
+        if row.workload not in _WALL_ONLY and bound:
+            measured = {name: row.median_cpu_s(name) for name in results.systems}
+            lines.append(Line(title(row), {name: cpu / bound for name, cpu in measured.items() if cpu}))
+    svg = folder / f"bench-{mode}.svg"
+    svg.write_text(as_svg(lines, results.systems, "CPU seconds as a multiple of the bound's"), encoding="utf-8")
+    short = [
+        f"- {title(results.rows[key])}: {what}"
+        for key, goal in GOALS.items()
+        if key in results.rows
+        for what in missed(results.rows[key], goal)
+    ]
+    for row in results.rows.values():
+        allowed, peak = memory_goal(row), row.peak_bytes("sparklab")
+        if row.workload not in _WALL_ONLY and allowed is not None and peak is not None and peak > allowed:
+            short.append(f"- {title(row)}: peak {peak / 2**20:.0f} MiB, goal {allowed / 2**20:.0f} MiB")
+    header, *rows = memory(results)
+    text = folder / f"bench-{mode}.md"
+    fixed = ", ".join(f"{what} {size >> 20} MiB" for what, size in FIXED_BYTES.items())
+    text.write_text(
+        "\n".join(
+            [
+                f"# Benchmark, {mode}",
+                "",
+                as_markdown(results, mode),
+                "",
+                f"![CPU seconds as a multiple of the bound's]({svg.name})",
+                "",
+                f"| {' | '.join(header)} |",
+                f"|{'---|' * len(header)}",
+                *(f"| {' | '.join(row)} |" for row in rows),
+                "",
+                f"Peaks are sums of the processes' own peaks. The goal is at most PySpark's, and at most "
+                f"{MEMORY_TIMES_BOUND:g} times the bound's and what is fixed: {fixed}.",
+                "",
+                "## Goals that were not reached",
+                "",
+                *(short or ["None."]),
+                "",
+            ]
+        ),
+        encoding="utf-8",
+    )
+    return text
 
 
 def _caption(results: Results) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import collections
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from tests.benchmarks import harness, inputs, report, systems, workloads
+from tests.benchmarks import growth, harness, inputs, plot, report, systems, workloads
 from tests.benchmarks.fakes import BURN_S
 from tests.benchmarks.goals import Goal
 from tests.benchmarks.harness import Measurement, Results, Row
@@ -146,3 +147,47 @@ def test_markdown_replaces_what_stands_between_its_markers(tmp_path: Path) -> No
     assert text.endswith("after\n")
     assert "old" not in text
     assert "| H tiny job, p50 | 4 ms |" in text
+
+
+def test_report_has_a_plot_and_says_which_goals_were_missed(tmp_path: Path) -> None:
+    results = Results(("sparklab", "bound", "pyspark"), 1, TINY)
+    results.row("join", "join").measured = {
+        "sparklab": [Measurement(2.0, 3.0, 900 << 20)],
+        "bound": [Measurement(1.0, 2.0, 100 << 20)],
+        "pyspark": [Measurement(9.0, 30.0, 800 << 20)],
+    }
+    results.row("sort_by_key", "sort").measured = dict(results.row("join", "join").measured)
+    text = report.write_report(results, "full", tmp_path / "out").read_text()
+    _, _, short = text.partition("## Goals that were not reached")
+    assert [line for line in short.splitlines() if line.startswith("- ")] == [
+        "- F join: 1.50 times the bound's cpu, goal 1.4",
+        "- F join: peak 900 MiB, goal 445 MiB",
+        "- E sortByKey: peak 900 MiB, goal 445 MiB",
+    ]
+    drawing = ElementTree.parse(tmp_path / "out" / "bench-full.svg")
+    told = [title.text for title in drawing.iter("{http://www.w3.org/2000/svg}title")]
+    assert told.count("sparklab 1.50 x") == told.count("pyspark 15.00 x") == 2
+
+
+def test_points_of_a_plot_stand_in_the_order_of_their_values() -> None:
+    svg = plot.as_svg(
+        [plot.Line("A", {"sparklab": 0.5, "bound": 1.0, "dask": 40.0})], ("sparklab", "bound", "dask"), "c"
+    )
+    points = [
+        (circle.get("cx"), circle[0].text)
+        for circle in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}circle")
+        if len(circle)
+    ]
+    assert [told for _, told in sorted(points, key=lambda point: float(point[0] or 0))] == [
+        "sparklab 0.50 x",
+        "bound 1.00 x",
+        "dask 40.00 x",
+    ]
+
+
+def test_heads_of_the_large_text_end_with_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "FULL", TINY)
+    head = Path(growth.head_of_words(1_000)).read_text()
+    assert Path(inputs.words(TINY.word_bytes)).read_text().startswith(head)
+    assert head.endswith("\n")
+    assert 1_000 <= len(head) < 1_200

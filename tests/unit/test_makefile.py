@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TARGETS = ("lab", "demo", "test", "lint", "bench-quick", "binder-check", "clean")
+TARGETS = ("lab", "demo", "test", "lint", "bench", "bench-quick", "binder-check", "clean")
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="this machine has no make")
 

@@ -1,0 +1,142 @@
+"""``python -m tests.benchmarks.growth``: how cost grows with data in fixed memory, with tasks and with iterations."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from sparklab import SparkConf, SparkContext
+from tests.benchmarks import inputs, process_tree
+from tests.benchmarks.inputs import FULL, Sizes
+from tests.benchmarks.workload import Workload
+from tests.benchmarks.workloads.join import Join
+from tests.benchmarks.workloads.word_count import WordCount
+
+EXECUTOR_MEMORY: Final = "1g"
+TIMES: Final = (1, 4, 16)
+AT_MOST: Final = 1.15  # of the cost per unit at the smallest size
+PARTITIONS_AT_16: Final = 64  # partitions grow with the data, so that one of them stays as large as it is
+
+
+def head_of_words(n_bytes: int) -> str:
+    """The first `n_bytes` of the large text, to the end of a line: the same language, less of it."""
+    whole = inputs.words(FULL.word_bytes)
+
+    def lines() -> Any:
+        with open(whole, encoding="utf-8") as file:
+            yield from file.readlines(n_bytes)
+
+    return inputs.write_once(f"words-{FULL.word_bytes}-head-{n_bytes}.txt", lines)
+
+
+def prepared(workload: Workload, sizes: Sizes) -> dict[str, Any]:
+    if isinstance(workload, WordCount):
+        return {"path": head_of_words(sizes.word_bytes)}
+    return workload.prepare(sizes)
+
+
+def data(say: Callable[[str], None], rounds: int) -> list[str]:
+    """CPU seconds of the tree per unit of data, at 1, 4 and 16 times the data."""
+    say("| | data | CPU s | CPU s per unit | against 1x | peak MiB |")
+    say("|---|---|---|---|---|---|")
+    late = []
+    conf = SparkConf().setMaster("local[2]").set("spark.executor.memory", EXECUTOR_MEMORY)
+    with SparkContext(conf=conf) as sc:
+        sc.parallelize([1], 2).count()
+        for workload in (WordCount(), Join()):
+            first = None
+            for times in TIMES:
+                part = times / TIMES[-1]
+                sizes = dataclasses.replace(
+                    FULL,
+                    word_bytes=int(FULL.word_bytes * part),
+                    join_records=int(FULL.join_records * part),
+                    partitions=max(2, int(PARTITIONS_AT_16 * part)),
+                )
+                inputs_of = prepared(workload, sizes)
+                spent = []
+                process_tree.reset_peaks(os.getpid())
+                for _ in range(rounds):
+                    for _, work in workload.rdd(sc, sizes, inputs_of):
+                        before_s = process_tree.read(os.getpid()).cpu_s
+                        work()
+                        spent.append(process_tree.read(os.getpid()).cpu_s - before_s)
+                cpu_s = statistics.median(spent)
+                first = first or cpu_s
+                against = cpu_s / times / first
+                peak = process_tree.read(os.getpid()).peak_bytes >> 20
+                line = f"| {workload.name} | {times}x | {cpu_s:.2f} | {cpu_s / times:.3f} | {against:.2f} | {peak} |"
+                say(line)
+                if against > AT_MOST:
+                    late.append(f"{workload.name}: at {times}x {against:.2f} times the cost per unit, goal {AT_MOST}")
+    return late
+
+
+def tasks(say: Callable[[str], None], counts: tuple[int, ...] = (1_000, 5_000, 20_000)) -> list[str]:
+    """CPU of the driver per task in one job of so many tasks."""
+    say("")
+    say("| tasks of one job | driver CPU us per task | wall us per task |")
+    say("|---|---|---|")
+    per_task = []
+    with SparkContext("local[2]", "growth") as sc:
+        sc.parallelize([1], 2).count()
+        for count in counts:
+            rdd = sc.parallelize([], count)
+            rdd.getNumPartitions()
+            cpu_s, wall_s = time.process_time(), time.perf_counter()
+            rdd.count()
+            cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
+            per_task.append(cpu_s / count)
+            say(f"| {count} | {cpu_s / count * 1e6:.0f} | {wall_s / count * 1e6:.0f} |")
+    if per_task[-1] > AT_MOST * per_task[0]:
+        return [f"tasks: {per_task[-1] / per_task[0]:.2f} times the driver's cost per task, goal {AT_MOST}"]
+    return []
+
+
+def iterations(say: Callable[[str], None], count: int = 1_000) -> list[str]:
+    """CPU of the driver for an iteration over cached points, at the beginning and at the end of many."""
+    with SparkContext("local[2]", "growth") as sc:
+        points = sc.parallelize(range(1_000), 4).cache()
+        weight = 0.0
+        spent = []
+        for _ in range(count):
+            began_s = time.process_time()
+            weight += 1e-6 * points.map(lambda x, w=weight: x - w).sum()
+            spent.append(time.process_time() - began_s)
+    tenth = count // 10
+    first, last = (statistics.median(some) * 1e3 for some in (spent[tenth : 2 * tenth], spent[-tenth:]))
+    say("")
+    say(f"{count} iterations: driver CPU of one {first:.2f} ms in the second tenth, {last:.2f} ms in the last.")
+    return [f"iterations: {last / first:.2f} times, goal {AT_MOST}"] if last > AT_MOST * first else []
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure all three; the table stands in the report folder. Always 0: the goals are told, not enforced."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.growth", description=__doc__)
+    parser.add_argument("--out", default="out", metavar="FOLDER", help="where the report goes (default out)")
+    parser.add_argument("--rounds", type=int, default=3, help="of each size (default 3)")
+    asked = parser.parse_args(arguments)
+    lines = [f"# Growth, executors of {EXECUTOR_MEMORY}", ""]
+
+    def say(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
+
+    missed = [*data(say, asked.rounds), *tasks(say), *iterations(say)]
+    say("")
+    say("\n".join(f"- goal missed: {each}" for each in missed) or "All within the goal.")
+    folder = Path(asked.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench-growth.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
