@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64, xxh3_64_intdigest
 
 from sparklab.errors import StorageError
+from sparklab.storage.columns import columnar
 
 Buffer: TypeAlias = bytes | memoryview
 
@@ -23,6 +24,13 @@ FRAME_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
 _ROWS: Final = b"SLF1"
 _COLUMNS: Final = b"SLC1"
+# The same with large buffers (arrays) behind the pickle instead of in it: pickle copies them once less.
+_ROWS_AND_BUFFERS: Final = b"SLF2"
+_COLUMNS_AND_BUFFERS: Final = b"SLC2"
+_KINDS: Final = {_ROWS: (False, False), _COLUMNS: (True, False), _ROWS_AND_BUFFERS: (False, True)}
+_KINDS[_COLUMNS_AND_BUFFERS] = (True, True)
+_LARGE_BUFFER_BYTES: Final = 1 << 16
+_LENGTH: Final = struct.Struct("<Q")
 HEADER: Final = struct.Struct("<4sIQQ")  # kind and version, records, bytes of the body, xxh3-64 of both
 HEADER_BYTES: Final = HEADER.size
 
@@ -62,6 +70,7 @@ class Frame:
     records: int
     in_columns: bool
     body: Buffer
+    with_buffers: bool = False  # the body: how many, the lengths of the pickle and of each, the pickle, the buffers
 
     @property
     def size_bytes(self) -> int:
@@ -70,23 +79,38 @@ class Frame:
 
     def rows(self) -> list[Any]:
         """The records."""
-        loaded: list[Any] = pickle.loads(self.body)
+        loaded: list[Any] = self._loaded()
         return list(zip(*loaded, strict=True)) if self.in_columns else loaded
 
     def pairs(self) -> Iterable[Any]:
         """The records, pairs, to be gone through once: from columns without making a tuple of each."""
-        loaded: Any = pickle.loads(self.body)
+        loaded = self._loaded()
         return zip(*loaded, strict=True) if self.in_columns else loaded
 
     def columns(self) -> tuple[Sequence[Any], Sequence[Any]]:
         """Keys and values of the records, pairs."""
-        loaded = pickle.loads(self.body)
+        loaded = self._loaded()
         keys, values = loaded if self.in_columns else ([k for k, _ in loaded], [v for _, v in loaded])
         return keys, values
 
     def whole(self) -> bytes:
         """The frame as it was written."""
-        return _framed(_COLUMNS if self.in_columns else _ROWS, self.records, self.body)
+        kind = next(k for k, what in _KINDS.items() if what == (self.in_columns, self.with_buffers))
+        return _framed(kind, self.records, [self.body])
+
+    def _loaded(self) -> Any:
+        if not self.with_buffers:
+            return pickle.loads(self.body)
+        view = memoryview(self.body)
+        (count,) = _LENGTH.unpack_from(view)
+        at = _LENGTH.size * (count + 1)
+        parts = []
+        for n in range(count):
+            (length,) = _LENGTH.unpack_from(view, _LENGTH.size * (n + 1))
+            parts.append(view[at : at + length])
+            at += length
+        # copied, so that arrays can be written to as if they had just been made
+        return pickle.loads(parts[0], buffers=[bytearray(part) for part in parts[1:]])
 
 
 def encode(records: list[Any]) -> bytes:
@@ -107,19 +131,39 @@ class _Unpicklable(Exception):
     """Neither pickle nor cloudpickle can; the cause says why."""
 
 
-def _pickled(data: Any) -> bytes:
+def _pickled(data: Any, buffers: list[Buffer] | None = None) -> bytes:
+    """`data` pickled; with `buffers`, its large buffers are put there and are not in the pickle."""
+    apart = None if buffers is None else _Apart(buffers)
     try:
-        body = pickle.dumps(data, 5)
+        body = pickle.dumps(data, 5, buffer_callback=apart)
         if _MAIN not in body:
             return body
     except (pickle.PicklingError, AttributeError, TypeError, RecursionError):
         pass
+    if buffers is not None:
+        buffers.clear()
     import cloudpickle
 
     try:
-        return bytes(cloudpickle.dumps(data, protocol=5))
+        return bytes(cloudpickle.dumps(data, protocol=5, buffer_callback=apart))
     except Exception as error:
         raise _Unpicklable from error
+
+
+class _Apart:
+    """Told of each buffer by pickle: takes the large ones."""
+
+    __slots__ = ("_buffers",)
+
+    def __init__(self, buffers: list[Buffer]) -> None:
+        self._buffers = buffers
+
+    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < _LARGE_BUFFER_BYTES:
+            return True
+        self._buffers.append(raw)
+        return False
 
 
 def _unpicklable(records: list[Any], error: BaseException | None) -> StorageError:
@@ -141,26 +185,47 @@ def _unpicklable(records: list[Any], error: BaseException | None) -> StorageErro
 
 def frame(records: int, body: Buffer) -> bytes:
     """`body`, the encoding of `records` records, behind its header."""
-    return _framed(_ROWS, records, body)
+    return _framed(_ROWS, records, [body])
 
 
-def _framed(kind: bytes, records: int, body: Buffer) -> bytes:
-    return b"".join((HEADER.pack(kind, records, len(body), xxh3_64_intdigest(body, records)), body))
+def _framed(kind: bytes, records: int, body: Sequence[Buffer]) -> bytes:
+    if len(body) == 1:
+        digest = xxh3_64_intdigest(body[0], records)
+    else:
+        digesting = xxh3_64(seed=records)
+        for part in body:
+            digesting.update(part)
+        digest = digesting.intdigest()
+    return b"".join((HEADER.pack(kind, records, sum(map(len, body)), digest), *body))
+
+
+def _encoded(data: Any) -> tuple[bool, list[Buffer]]:
+    """The body of a frame in parts, and whether there are buffers in it."""
+    buffers: list[Buffer] = []
+    body = _pickled(data, buffers)
+    if not buffers:
+        return False, [body]
+    lengths = [len(buffers) + 1, len(body), *map(len, buffers)]
+    return True, [b"".join(map(_LENGTH.pack, lengths)), body, *buffers]
 
 
 def dump_batch(records: list[Any]) -> bytes:
     """One frame of `records`, however large."""
-    return frame(len(records), encode(records))
+    try:
+        with_buffers, body = _encoded(columnar(records))
+    except _Unpicklable as error:
+        raise _unpicklable(records, error.__cause__) from error.__cause__
+    return _framed(_ROWS_AND_BUFFERS if with_buffers else _ROWS, len(records), body)
 
 
 def dump_pairs(keys: Sequence[Any], values: Sequence[Any]) -> list[bytes]:
     """Frames of the pairs of `keys` and `values`, in columns: one, or more where it would be above 4 MiB."""
     try:
-        body = _pickled((keys, values))
+        with_buffers, body = _encoded((keys, columnar(values)))
     except _Unpicklable as error:
         raise _unpicklable(list(zip(keys, values, strict=True)), error.__cause__) from error.__cause__
-    if len(body) <= FRAME_LIMIT_BYTES or len(keys) == 1:
-        return [_framed(_COLUMNS, len(keys), body)]
+    if sum(map(len, body)) <= FRAME_LIMIT_BYTES or len(keys) == 1:
+        return [_framed(_COLUMNS_AND_BUFFERS if with_buffers else _COLUMNS, len(keys), body)]
     half = len(keys) // 2
     return dump_pairs(keys[:half], values[:half]) + dump_pairs(keys[half:], values[half:])
 
@@ -181,7 +246,7 @@ def _parse_header(header: Buffer, available_bytes: int) -> tuple[bytes, int, int
     if len(header) < HEADER_BYTES:
         raise _damaged(f"{len(header)} bytes where a frame header of {HEADER_BYTES} should be")
     kind, records, body_bytes, digest = HEADER.unpack_from(header)
-    if kind not in (_ROWS, _COLUMNS):
+    if kind not in _KINDS:
         raise _damaged(f"{kind!r} where a frame should begin")
     if HEADER_BYTES + body_bytes > available_bytes:
         raise _damaged(f"a frame of {body_bytes} bytes cut short after {available_bytes - HEADER_BYTES}")
@@ -192,7 +257,8 @@ def _checked(kind: bytes, records: int, body: Buffer, digest: int) -> Frame:
     found = xxh3_64_intdigest(body, records)
     if found != digest:
         raise _damaged(f"digest {found:016x} where {digest:016x} was written")
-    return Frame(records, kind == _COLUMNS, body)
+    in_columns, with_buffers = _KINDS[kind]
+    return Frame(records, in_columns, body, with_buffers)
 
 
 def _damaged(found: str) -> StorageError:

@@ -8,17 +8,17 @@ import pickle
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from sys import getsizeof
 from typing import Any, Final, Protocol
 
 from sparklab.storage.codec import Buffer, encode, frame
+from sparklab.storage.columns import joined
 
 _SAMPLED_ABOVE: Final = 1_000
 _SAMPLE: Final = 500
 _WIDEST_ROW: Final = 64  # tuples longer than this are looked at as records of their own, not column by column
 
-_LARGEST_ROW_BYTES: Final = 4_096  # arrays up to this are stacked: beyond, a copy of their own costs next to nothing
 
 _ATOMS: Final = {int, float, complex, bool, str, bytes, type(None), type(...), range}
 _CONTAINERS: Final = {tuple, frozenset}
@@ -197,22 +197,8 @@ class _Stack:
 
 def _stacked(items: Sequence[Any]) -> _Stack | None:
     """A copy of the arrays `items` in one; None where a row of it could differ from the array in anything but speed."""
-    first = items[0]
-    if not first.ndim or not 0 < first.nbytes <= _LARGEST_ROW_BYTES:
-        return None
-    dtypes = list(map(attrgetter("dtype"), items))
-    distinct = dict(zip(map(id, dtypes), dtypes, strict=True)).values()  # what is equal may have metadata or not
-    if len(set(distinct)) > 1 or not all(d.kind in "biufc" and d.isnative and d.metadata is None for d in distinct):
-        return None
-    if first.ndim > 1 and not all(array.flags.c_contiguous for array in items):
-        return None  # sums go by the layout in memory, and their last digits with it
-    try:
-        if len(set(map(len, items))) > 1:
-            return None
-        flat = sys.modules["numpy"].concatenate(items)
-    except (TypeError, ValueError):  # not all have one number of axes, or not the same length along them
-        return None
-    return _Stack(flat, (len(items), *first.shape))
+    flat = joined(items)
+    return None if flat is None else _Stack(flat, (len(items), *items[0].shape))
 
 
 class _Rows:
@@ -268,6 +254,10 @@ def _part(items: Sequence[Any]) -> _Part | None:
     copy = _COPIERS.get(kind)
     if copy is not None:
         return _Copies(items, copy) if all(map(deeply_immutable, _inner(items))) else None
+    if kind.__module__ == "pyarrow.lib" and kind.__name__ in ("RecordBatch", "Table"):
+        # Nobody can change them but who has what they were made from without copying: it is copied here, once.
+        private = [pickle.loads(pickle.dumps(item, 5)) for item in items]
+        return _Live(private, sum(item.nbytes + 500 for item in private))
     if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
         stack = _stacked(items)
         if stack is not None:

@@ -1,0 +1,56 @@
+"""Columns of NumPy arrays: many small ones as the rows of one, which is stored and sent in one piece."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any, Final
+
+LARGEST_ROW_BYTES: Final = 4_096
+
+
+def joined(items: Sequence[Any]) -> Any:
+    """A flat copy of the arrays `items`, one after the other along the first axis.
+
+    None where a row of it could differ from the array in anything but speed.
+    """
+    first = items[0]
+    if not first.ndim or not 0 < first.nbytes <= LARGEST_ROW_BYTES:
+        return None
+    dtypes = list(map(attrgetter("dtype"), items))
+    distinct = dict(zip(map(id, dtypes), dtypes, strict=True)).values()  # what is equal may have metadata or not
+    if len(set(distinct)) > 1 or not all(d.kind in "biufc" and d.isnative and d.metadata is None for d in distinct):
+        return None
+    if first.ndim > 1 and not all(array.flags.c_contiguous for array in items):
+        return None  # sums go by the layout in memory, and their last digits with it
+    try:
+        if len(set(map(len, items))) > 1:
+            return None
+        return sys.modules["numpy"].concatenate(items)
+    except (TypeError, ValueError):  # not all have one number of axes, or not the same length along them
+        return None
+
+
+class Rows:
+    """Arrays of one shape and dtype that are pickled as one, and come back as the list of its rows."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (self.array,)
+
+
+def columnar(column: Sequence[Any]) -> Sequence[Any] | Rows:
+    """`column`, as Rows where it is nothing but small arrays that are alike."""
+    numpy = sys.modules.get("numpy")
+    # the first tells: a look at it is all that other columns cost
+    if numpy is None or len(column) < 2 or type(column[0]) is not numpy.ndarray:
+        return column
+    if set(map(type, column)) != {numpy.ndarray}:
+        return column
+    flat = joined(column)
+    return column if flat is None else Rows(flat.reshape((len(column), *column[0].shape)))
