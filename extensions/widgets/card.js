@@ -10,7 +10,7 @@ export class CardMethods {
     const above = [...near.values()].filter((k) => k !== node.k).map((k) => dag.nodes.find((n) => n.k === k).n);
     const names = [...new Set(above)].map((name) => { const n = above.filter((one) => one === name).length; return n > 1 ? `${n} x ${name}` : name; });
     const shown = names.length > 5 ? [...names.slice(0, 5), `${names.length - 5} more`] : names;
-    if (part !== null) facts.push([`[${count(part)}]`, node.bin > 1 ? `in a cell of ${count(node.bin)}` : this.partition(node, part).split(": ")[1]]);
+    if (part !== null) facts.push([`[${count(part)}]`, node.bin > 1 ? `in a cell of ${count(node.bin)}` : this.partition(node, part).replace(/^.*?: /, "")]);
     const held = part !== null && node.bin === 1 && (HELD + "a").includes(node.p[part]) && node.acts?.some((one) => one.cmd === "drop-partition"), key = `${node.rdd}:${part}`;
     if (!held) this.peeked = null;
     else if (this.peeked?.key !== key && !this.off) this.peeked = this.look("peek", { rdd: node.rdd, partition: part }, key);

@@ -17,7 +17,7 @@ export class DagMethods {
     const all = this.data.dag.nodes.flatMap((node) => (node.losts || []).map((part) => [node.k, part]));
     const at = all.findIndex(([key, part]) => key === this.node && part === this.part);
     const [key, part] = all[(at + 1) % all.length];
-    this.select(key, part); const node = this.data.dag.nodes.find((n) => n.k === key), why = this.losses(node).get(part);
+    this.select(key, part); const node = this.data.dag.nodes.find((n) => n.k === key), why = this.lostWhy(node).get(part);
     this.notice = `lost: partition ${count(part)} of ${node.n}${why ? `, ${why}` : ""}`; this.update();
     this.buttons.get(key)?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
@@ -205,13 +205,14 @@ export class DagMethods {
   }
 
   partition(node, part) {
-    const state = node.p[Math.floor(part / node.bin)], losses = this.losses(node);
+    const state = node.p[Math.floor(part / node.bin)], losses = this.lostWhy(node);
     const lost = losses.get([...losses.keys()].find((one) => one >= part && one < part + node.bin));
     const which = node.bin > 1 ? `partitions ${count(part)} to ${count(part + node.bin - 1)}` : `partition ${count(part)}`;
-    return `${which}: ${NAMES[state]}${lost ? ` ${lost}` : ""}`;
+    const ran = node.bin === 1 ? this.ranAt(node, part) : "";
+    return `${which}: ${NAMES[state]}${lost ? ` ${lost}` : ""}${ran ? `, ${ran}` : ""}`;
   }
 
-  losses(node) { const losts = node.losts?.length ? node.losts : [...node.p].flatMap((state, i) => (state === "l" ? [i] : [])); return new Map((node.why || []).map((why, i) => [losts[i], why])); }
+  lostWhy(node) { const losts = node.losts?.length ? node.losts : [...node.p].flatMap((state, i) => (state === "l" ? [i] : [])); return new Map((node.why || []).map((why, i) => [losts[i], why])); }
 
   proportions(node, held) {
     const sig = JSON.stringify([node.tally, node.of]);

@@ -8,6 +8,7 @@ import { count, div, drawing, el, ink, own, plural, say, span, sv, wide } from "
 import { neighbour, partAt, spark } from "./geometry.js";
 import { KernelMethods } from "./kernel.js";
 import { EDGES, NAMES, definitions } from "./shapes.js";
+import { TimelineMethods } from "./timeline.js";
 import { TrainingMethods } from "./training.js";
 
 // The views of a panel, in the order of their tabs. One stands where the picture counts something for it.
@@ -26,6 +27,7 @@ export class View {
     this.opened = [];
     this.other = null; // the snapshot of another job or of open folds, this view's own
     this.node = null; this.part = null; this.row = null;
+    this.link = this.hovered = null; // the stage's partition that was chosen, the bar that is pointed at
     this.pending = new Map();
     this.number = Math.floor(Math.random() * 2 ** 40); // every view hears every answer, and knows its own by number
     this.peeked = this.sampled = null; // records that this view's reader asked for
@@ -82,7 +84,7 @@ export class View {
   // What is on show: the newest job as synced or as it stood at a pause, or this view's own snapshot.
   get data() {
     const synced = this.paused || this.synced;
-    return this.other ? { ...synced, dag: this.other.dag, job: this.other.job, legend: this.other.legend, counts: { ...synced.counts, dag: this.other.counts.dag } } : synced;
+    return this.other ? { ...synced, dag: this.other.dag, timeline: this.other.timeline, job: this.other.job, legend: this.other.legend, counts: { ...this.other.counts, cache: synced.counts.cache } } : synced;
   }
 
   // --- what the reader chooses ---------------------------------------------------------------------------------
@@ -91,12 +93,16 @@ export class View {
 
   unfold(open) { this.unfolded = open; this.paused = null; this.drawn = null; this.send("touch", {}); this.update(); (open ? this.ui.fold : this.ui.strip.querySelector("button:last-child"))?.focus(); }
 
-  show(tab) { this.tab = tab; this.select(null); this.row = null; this.notice = ""; this.drawn = null; this.scrolled = false; this.update(); }
+  show(tab) {
+    this.tab = tab; this.select(null); this.row = null; this.notice = ""; this.drawn = null; this.scrolled = false; this.hovered = null;
+    if (tab === "dag") this.linked();
+    this.update();
+  }
 
   showJob(job) {
     if (this.model.get("recorded")) { this.tell("In a recorded run a job is in front while it runs: move the scrubber there."); return; }
     this.job = job === this.synced.job ? null : job;
-    this.opened = []; this.other = null; this.select(null); this.notice = ""; this.scrolled = false;
+    this.opened = []; this.other = null; this.link = null; this.select(null); this.notice = ""; this.scrolled = false;
     if (this.job !== null) this.ask();
     this.update();
   }
@@ -114,6 +120,8 @@ export class View {
     const box = event.currentTarget.getBoundingClientRect(), part = event.detail ? partAt(node, (event.clientX - box.left) / this.scale, (event.clientY - box.top) / this.scale) : null;
     const again = this.node === node.k && (part === this.part || part === null);
     this.select(again ? null : node.k, again ? null : part);
+    const stage = Number(/^s(\d+)r/.exec(node.k)?.[1] ?? -1);
+    this.link = again || part === null || this.stageNode(stage)?.k !== node.k ? null : { stage, part };
     this.update();
     if (!again) this.ui.view.querySelector('[aria-pressed="true"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
@@ -129,6 +137,8 @@ export class View {
       const there = this.ui.tabs.filter((one) => !one.hidden), at = there.findIndex((one) => one.dataset.tab === this.tab);
       const next = there.at((at + (event.key === "ArrowLeft" ? -1 : 1)) % there.length);
       this.show(next.dataset.tab); next.focus(); own(event);
+    } else if (event.target.matches?.(".sl-time") && (event.key === "ArrowLeft" || event.key === "ArrowRight" || event.key === "Enter")) {
+      this.timeKey(event); own(event);
     } else if (event.target.matches?.(".sl-rdd") && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
       const row = (this.data.cache.rows || []).find((one) => String(one.rdd) === event.target.dataset.rdd);
       if (row) { const by = event.key === "ArrowLeft" ? -1 : 1; this.row = row.rdd; this.part = ((this.part ?? -by) + by + row.p.length) % row.p.length; this.update(); }
@@ -218,6 +228,13 @@ export class View {
   }
 
   legend(data, box) {
+    if (this.tab === "timeline") {
+      const { states, items } = this.timeLegend(data.timeline), sig = states.join("") + items.map((one) => one.textContent).join();
+      if (sig === this.drawerDrawn) return;
+      this.drawerDrawn = sig;
+      box.replaceChildren(...states.map((state) => el("span", {}, this.glyph(state), span(NAMES[state]))), ...items);
+      return;
+    }
     const cache = this.tab === "cache", present = new Set((data.dag?.edges || []).map((edge) => (edge.sh < 0 ? 0 : edge.w)));
     const states = cache ? Object.keys(NAMES).filter((state) => data.cache.rows.some((row) => row.p.includes(state))) : [...data.legend];
     const widths = cache ? [] : EDGES.filter((_, i) => present.has(i)), sig = states.join("") + widths.join();
@@ -233,7 +250,7 @@ export class View {
     this.wasSilent = silent;
     if (!this.unfolded) { this.update(); return; }
     const loud = this.over || this.synced.over || (silent && `no word from the kernel for ${silent} s`) || (this.loud && this.notice);
-    say(u.text, loud || this.notice || (this.tab === "cache" ? data.cache?.log : data[this.tab]?.foot || data.foot) || "");
+    say(u.text, loud || this.notice || (this.tab === "cache" ? data.cache?.log : this.tab === "timeline" ? this.timeWords(data.timeline) : data[this.tab]?.foot || data.foot) || "");
     u.text.title = u.text.textContent;
     u.text.classList.toggle("sl-loud", Boolean(loud || data.error));
     say(u.behind, this.paused ? `Paused, ${plural(Math.max(0, this.synced.seq - this.paused.seq), "fact")} behind` : "");
@@ -246,7 +263,7 @@ export class View {
 }
 
 // The methods of a view are written in a module for each thing it shows.
-for (const part of [KernelMethods, DagMethods, CardMethods, CacheMethods, TrainingMethods]) {
+for (const part of [KernelMethods, DagMethods, CardMethods, TimelineMethods, CacheMethods, TrainingMethods]) {
   for (const [name, method] of Object.entries(Object.getOwnPropertyDescriptors(part.prototype))) {
     if (name === "constructor") continue;
     if (name in View.prototype) throw new Error(`two modules of the panel have a method ${name}`);

@@ -13,14 +13,18 @@ export const WORST = "flarkmMwsdn"; // what a crowded picture must not hide, fir
 export const STROKES = [0, 2.5, 6, 9, 13];
 export const EDGES = [["narrow", 1.5], ["< 1 MiB", 2.5], ["< 10 MiB", 6], ["< 100 MiB", 9], ["100 MiB and more", 13]];
 
+// The turned arrow of what was computed again.
+export function arrow(size, colour) {
+  const path = (d) => sv("path", { d, "stroke-width": size < 14 ? 1.7 : 1.4, style: { fill: "none", stroke: colour } });
+  return sv("g", { transform: `translate(${size * 0.02} ${size * 0.02}) scale(${size / 12})` }, path("M8.9 4.1A3.5 3.5 0 1 0 9.4 7.2"), path("M9.5 1.3V4.6H6.2"));
+}
+
 export function shape(state, size, uid) {
   const c = size / 2, w = size - 1;
   const box = (fill, stroke, more) => rect(0.5, 0.5, w, w, { fill, stroke }, more);
   const dot = (r) => sv("circle", { cx: c, cy: c, r, style: { fill: ink("mem") } });
   const path = (d, stroke, width) => sv("path", { d, "stroke-width": width, style: { fill: "none", stroke } });
   const bg = ink("bg"), mem = ink("mem"), lost = ink("lost"), fg = ink("fg"), edge = ink("edge");
-  const arrow = (colour) => sv("g", { transform: `translate(${size * 0.02} ${size * 0.02}) scale(${size / 12})` },
-    path("M8.9 4.1A3.5 3.5 0 1 0 9.4 7.2", colour, size < 14 ? 1.7 : 1.4), path("M9.5 1.3V4.6H6.2", colour, size < 14 ? 1.7 : 1.4));
   switch (state) {
     case "r": return [box(`url(#${uid}-run)`, edge)];
     case "d": return [box(ink("done"), ink("done"))];
@@ -29,7 +33,7 @@ export function shape(state, size, uid) {
     case "M": return [box(bg, mem), rect(3, 3, size - 6, size - 6, { fill: size < 10 ? mem : "none", stroke: mem }),
       size < 10 ? null : dot(size * 0.17)];
     case "l": { const i = size * 0.24; return [box(bg, lost), path(`M${i} ${i}L${size - i} ${size - i}M${size - i} ${i}L${i} ${size - i}`, lost, size < 10 ? 1.6 : 2.4)]; }
-    case "a": return [box(ink("re"), edge), arrow("#000")];
+    case "a": return [box(ink("re"), edge), arrow(size, "#000")];
     case "s": return [box("none", ink("wait"), { "stroke-dasharray": "2 2" })];
     case "f": return [box(fg, fg), rect(c - size * 0.075, size * 0.2, size * 0.15, size * 0.38, { fill: bg }),
       rect(c - size * 0.075, size * 0.66, size * 0.15, size * 0.15, { fill: bg })];

@@ -25,6 +25,19 @@ class Note:
     message: str
 
 
+@dataclass(slots=True)
+class Departure:
+    """An executor that was lost: when, why, what went with it, and when its successor came (0.0 while none has)."""
+
+    time_s: float
+    executor: int
+    reason: str
+    by_user: bool
+    cached_partitions: int
+    map_outputs: int
+    back_s: float = 0.0
+
+
 class Brought(NamedTuple):
     """What a task stored before it ended."""
 
@@ -69,6 +82,7 @@ class Holdings:
         self.shuffles: dict[int, ShuffleView] = {}
         self.evictions: deque[Note] = deque(maxlen=KEPT_NOTES)
         self.losses: deque[Note] = deque(maxlen=KEPT_NOTES)
+        self.departures: deque[Departure] = deque(maxlen=KEPT_NOTES)
         # Executor -> what its task has stored so far: such facts stand before that of the task's end.
         self._brought: dict[int, list[Brought]] = {}
 
@@ -78,6 +92,9 @@ class Holdings:
         before = self.executors.get(fact.executor)
         if before is not None and before.epoch > fact.epoch:
             return
+        for gone in self.departures:
+            if gone.executor == fact.executor and not gone.back_s:
+                gone.back_s = self.time_s
         self._forget_blocks_on(fact.executor)
         self.executors[fact.executor] = ExecutorView(
             fact.executor,
@@ -93,6 +110,12 @@ class Holdings:
     def _executor_lost(self, fact: f.ExecutorLost) -> None:
         self.losses.append(Note(self.time_s, f"executor {fact.executor}", fact.reason))
         executor = self._current(fact.executor, fact.epoch)
+        if executor is not None and executor.alive:
+            self.departures.append(
+                Departure(
+                    self.time_s, fact.executor, fact.reason, fact.by_user, fact.cached_partitions, fact.map_outputs
+                )
+            )
         if executor is not None:
             self._forget_blocks_on(fact.executor)
             executor.alive, executor.reason, executor.running = False, fact.reason, 0

@@ -15,7 +15,8 @@ from sparklab.events import states, training
 from sparklab.events.held import CachedRdd, ExecutorView, ShuffleView
 from sparklab.events.holdings import KEPT_NOTES, Holdings, Note, is_partition, sane_count
 from sparklab.events.learning import Learning, TrainingView
-from sparklab.events.work import Attempt, JobView, ScopeView, StageView, Tally
+from sparklab.events.spans import Attempt
+from sparklab.events.work import JobView, ScopeView, StageView, Tally
 
 __all__ = [
     "CachedRdd",
@@ -33,6 +34,7 @@ __all__ = [
 KEPT_JOBS: Final = 200  # that have ended
 KEPT_SCOPES: Final = 1_000
 KEPT_TASKS: Final = 100_000  # at work
+LONGEST_S: Final = 1e7  # four months: a longer task is a mistake of who tells of it
 
 _WAITING: Final = states.WAITING.encode()
 _RUNNING: Final = states.RUNNING.encode()
@@ -48,6 +50,9 @@ class _AtWork(NamedTuple):
     executor: int
     epoch: int
     first: bool  # the first attempt at something planned
+    attempt: int
+    started_s: float
+    copy: bool  # another attempt at the partition was at work when it began
 
 
 class Views(Holdings):
@@ -63,7 +68,7 @@ class Views(Holdings):
         The runs of training.
     executors, cache, shuffles, scopes : dict
         By executor number, RDD id, shuffle id and scope id.
-    warnings, evictions, losses : deque of Note
+    warnings, evictions, losses, departures : deque
         The newest 50 of each.
     jobs_total, tasks_total : int
         Jobs started and attempts ended since the context began.
@@ -90,6 +95,7 @@ class Views(Holdings):
         self._drawn: Counter[tuple[str, int]] = Counter()  # ("rdd" | "stage", id) -> kept jobs that draw it
         self._writers: dict[int, int] = {}  # shuffle -> the kept stage that writes it
         self._at_work: dict[int, _AtWork] = {}  # by task
+        self._trying: Counter[tuple[int, int]] = Counter()  # (stage, partition) -> attempts at work
 
     def fold(self, record: f.Record) -> None:
         """Take in one record. Never raises for what a fact says; passes over kinds it does not know."""
@@ -224,6 +230,9 @@ class Views(Holdings):
         stage = self.stages.get(fact.stage)
         if stage is not None:
             stage.status, stage.wall_s = fact.status, fact.wall_s
+            job = self.jobs.get(fact.job)
+            if job is not None:
+                job.walls_s[fact.stage] = job.walls_s.get(fact.stage, 0.0) + fact.wall_s
             stage.states = stage.states.replace(_RUNNING, _WAITING)
 
     # --- tasks ------------------------------------------------------------------------------------
@@ -236,9 +245,14 @@ class Views(Holdings):
         first = False
         if job is not None:
             recovers = fact.partition in self._lost_outputs(stage)
-            first = job.task_started(fact.stage, fact.partition, recovers)
+            first = job.task_started(fact.stage, fact.partition, recovers, fact.speculative)
             job.tasks_running += 1
-        self._at_work[fact.task] = _AtWork(fact.stage, fact.partition, stage.job, fact.executor, fact.epoch, first)
+        place = (fact.stage, fact.partition)
+        copy = fact.speculative or self._trying[place] > 0
+        self._trying[place] += 1
+        self._at_work[fact.task] = _AtWork(
+            fact.stage, fact.partition, stage.job, fact.executor, fact.epoch, first, fact.attempt, self.time_s, copy
+        )
         if len(self._at_work) > KEPT_TASKS:
             self._leave_work(self._at_work.pop(next(iter(self._at_work))))
         stage.running += 1
@@ -249,6 +263,10 @@ class Views(Holdings):
             executor.running += 1
 
     def _leave_work(self, task: _AtWork) -> None:
+        place = (task.stage, task.partition)
+        self._trying[place] -= 1
+        if self._trying[place] <= 0:
+            del self._trying[place]
         stage, job = self.stages.get(task.stage), self.jobs.get(task.job)
         if stage is not None:
             stage.running = max(0, stage.running - 1)
@@ -270,9 +288,10 @@ class Views(Holdings):
         self._leave_work(task)
         stage, job = self.stages.get(task.stage), self.jobs.get(task.job)
         if stage is not None:
-            self._end_task(stage, task.partition, fact)
+            self._end_task(stage, task, fact)
         if job is None:
             return
+        job.attempts[task.stage] = job.attempts.get(task.stage, 0) + 1
         for kind, subject, place, again in brought:
             if kind == "cache":
                 job.block_computed(subject, place)
@@ -283,17 +302,45 @@ class Views(Holdings):
             job.task_done(task.stage, task.partition, task.first, fact.recovers == "shuffle")
             job.add(fact)
 
-    def _end_task(self, stage: StageView, partition: int, fact: f.TaskEnded) -> None:
-        started_s = self.time_s - fact.duration_s
+    def at_work(self, job: int) -> Iterator[tuple[int, Attempt]]:
+        """The stage and the attempt of each task that `job` has at work, oldest first."""
+        for task in self._at_work.values():
+            if task.job == job:
+                duration_s = max(0.0, self.time_s - task.started_s)
+                yield (
+                    task.stage,
+                    Attempt(
+                        task.partition, task.attempt, task.executor, task.started_s, duration_s, "running", "", job,
+                        task.copy,
+                    ),
+                )  # fmt: skip
+
+    def _end_task(self, stage: StageView, task: _AtWork, fact: f.TaskEnded) -> None:
+        partition = task.partition
+        # What an executor took with it has no duration of its own.
+        duration_s = fact.duration_s or (0.0 if fact.status == "succeeded" else self.time_s - task.started_s)
+        duration_s = duration_s if 0.0 <= duration_s <= LONGEST_S else 0.0
         stage.keep(
-            Attempt(partition, fact.attempt, fact.executor, started_s, fact.duration_s, fact.status, fact.recovers)
+            Attempt(
+                partition,
+                fact.attempt,
+                fact.executor,
+                self.time_s - duration_s,
+                duration_s,
+                fact.status,
+                fact.recovers,
+                task.job,
+                task.copy,
+                fact.records_read,
+                fact.bytes_read + fact.shuffle_bytes_read,
+            )
         )
         if fact.status == "succeeded":
             stage.finished.add(partition)
             if fact.recovers:
                 stage.recomputed.add(partition)
             stage.mark((partition,), states.RECOMPUTED if fact.recovers else states.DONE)
-        elif stage.state(partition) == states.RUNNING:
+        elif stage.state(partition) == states.RUNNING and (task.stage, partition) not in self._trying:
             stage.mark((partition,), states.FAILED if fact.status == "failed" else states.WAITING)
 
     def _map_output_lost(self, fact: f.MapOutputLost) -> None:

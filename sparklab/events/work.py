@@ -6,10 +6,11 @@ from bisect import insort
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from sparklab.events import facts as f
 from sparklab.events import states
+from sparklab.events.spans import Attempt, Busy
 
 KEPT_TASKS: Final = 200  # of a stage, one by one
 KEPT_SLOWEST: Final = 20  # of a larger stage
@@ -36,18 +37,6 @@ def _get(row: bytearray | None, index: int) -> int:
     return row[index] if row is not None and 0 <= index < len(row) else 0
 
 
-class Attempt(NamedTuple):
-    """One ended attempt at a partition; times in seconds, on the clock of the facts."""
-
-    partition: int
-    attempt: int
-    executor: int
-    started_s: float
-    duration_s: float
-    status: str
-    recovers: str
-
-
 @dataclass(slots=True)
 class StageView:
     """A stage as last run; ``states`` has one byte per partition of its last RDD (see :mod:`states`).
@@ -68,6 +57,8 @@ class StageView:
         Seconds of the attempts that succeeded, the newest 200.
     attempts : list of Attempt
         Every ended attempt, in order; of a stage with more than 200 of them only the 20 slowest, slowest last.
+    busy : Busy or None
+        Of a stage with more than 200 attempts: how busy each executor was with it.
     attempts_total, attempts_s : int, float
         How many attempts have ended, and the sum of their seconds.
     """
@@ -86,6 +77,7 @@ class StageView:
     recomputed: set[int] = field(default_factory=set)
     durations_s: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_TASKS))
     attempts: list[Attempt] = field(default_factory=list)
+    busy: Busy | None = None
     attempts_total: int = 0
     attempts_s: float = 0.0
 
@@ -125,8 +117,12 @@ class StageView:
         if self.attempts_total <= KEPT_TASKS:
             self.attempts.append(attempt)
             return
-        if self.attempts_total == KEPT_TASKS + 1:
+        if self.busy is None:
+            self.busy = Busy()
+            for one in self.attempts:
+                self.busy.add(one)
             self.attempts.sort(key=lambda one: one.duration_s)
+        self.busy.add(attempt)
         insort(self.attempts, attempt, key=lambda one: one.duration_s)
         del self.attempts[:-KEPT_SLOWEST]
 
@@ -150,6 +146,7 @@ class JobView:
     planned: dict[int, int] = field(default_factory=dict)  # stage that ran -> its tasks
     tasks_running: int = 0
     retries: int = 0
+    copies: int = 0  # second attempts beside slow ones
     tasks_by_executor: dict[int, int] = field(default_factory=dict)
     cache_hits: int = 0
     cache_misses: int = 0
@@ -159,6 +156,8 @@ class JobView:
     spilled_bytes: int = 0
     recomputed_blocks: set[tuple[int, int]] = field(default_factory=set)  # (rdd, partition)
     recomputed_outputs: set[tuple[int, int]] = field(default_factory=set)  # (shuffle, map)
+    attempts: dict[int, int] = field(default_factory=dict)  # stage -> attempts of this job that have ended
+    walls_s: dict[int, float] = field(default_factory=dict)  # stage that ended in this job -> seconds it was at work
     blocks: dict[int, bytearray] = field(default_factory=dict)  # RDD -> per partition, 1 where this job stored it
     asked: dict[int, bytearray] = field(default_factory=dict)  # stage -> per partition, FOUND | MISSED
 
@@ -198,7 +197,7 @@ class JobView:
         waiting = sum(n.tasks for n in self.stages if not n.skipped and n.stage not in self.planned)
         return max(self.task_count, sum(self.planned.values()) + waiting)
 
-    def task_started(self, stage: int, partition: int, recovers: bool) -> bool:
+    def task_started(self, stage: int, partition: int, recovers: bool, copy: bool = False) -> bool:
         """A task has started; whether it is the first attempt at something planned."""
         seen = self.tasks.setdefault(stage, bytearray(1))
         if not 0 <= partition < MAX_PARTITIONS:
@@ -206,7 +205,8 @@ class JobView:
         if partition >= len(seen):
             seen.extend(bytes(partition + 1 - len(seen)))
         if seen[partition] != _UNSEEN:
-            self.retries += not recovers
+            self.copies += copy
+            self.retries += not recovers and not copy
             return False
         if recovers:
             return False

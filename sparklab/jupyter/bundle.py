@@ -7,15 +7,18 @@ on one line, exports where the name is declared, one default export in the modul
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from sparklab.errors import SparklabError
 
 _IMPORT: Final = re.compile(r'^import \{ (?P<names>[\w, ]+) \} from "\./(?P<module>[\w-]+\.js)";\n', re.MULTILINE)
 _DECLARED: Final = re.compile(
-    r"^(?P<export>export )?(?:async )?(?:const|let|class|function\*?) (?P<name>\w+)", re.MULTILINE
+    r"^(?P<export>export )?(?:async )?(?P<kind>const|let|class|function\*?) (?P<name>\w+)", re.MULTILINE
 )
+_STRING: Final = re.compile(r"""("[^"]*"|'[^']*'|`[^`]*`)""")
+_BRACKETS: Final = re.compile(r"\([^()\[\]{}]*\)|\[[^()\[\]{}]*\]|\{[^()\[\]{}]*\}")
+_FURTHER: Final = re.compile(r", (\w+) =(?![=>])")
 _DEFAULT: Final = re.compile(r"^export default \{\n.*?^\};\n", re.MULTILINE | re.DOTALL)
 _LINE: Final = re.compile(r"^[ \t]*(?://.*)?\n|^[ \t]+", re.MULTILINE)
 
@@ -43,15 +46,34 @@ def bundle(entry: str, read: Callable[[str], str]) -> str:
     owner: dict[str, str] = {}
     exported: dict[str, set[str]] = {}
     for module, text in texts.items():
-        exported[module] = {found["name"] for found in _DECLARED.finditer(text) if found["export"]}
-        for found in _DECLARED.finditer(text):
-            if owner.setdefault(found["name"], module) != module:
-                raise _refused(module, f"{found['name']} is declared in {owner[found['name']]} as well", "rename one")
+        names = dict(_declared(text))
+        exported[module] = {name for name, is_exported in names.items() if is_exported}
+        for name in names:
+            if owner.setdefault(name, module) != module:
+                raise _refused(module, f"{name} is declared in {owner[name]} as well", "rename one")
         for wanted in _IMPORT.finditer(text):
             missing = {name.strip() for name in wanted["names"].split(",")} - exported[wanted["module"]]
             if missing:
                 raise _refused(module, f"{wanted['module']} does not export {', '.join(sorted(missing))}", "export it")
     return "".join(_plain(text, keep_default=module == entry) for module, text in texts.items())
+
+
+def _declared(text: str) -> Iterator[tuple[str, bool]]:
+    """The names that `text` declares for itself, and whether each is exported."""
+    for found in _DECLARED.finditer(text):
+        yield found["name"], bool(found["export"])
+        if found["kind"] in ("const", "let"):
+            line = text[found.end() : text.find("\n", found.end())]
+            for other in _FURTHER.finditer(_flat(line)):
+                yield other[1], bool(found["export"])
+
+
+def _flat(line: str) -> str:
+    """`line` without its strings and without what stands in brackets."""
+    line, before = _STRING.sub("", line), ""
+    while line != before:
+        line, before = _BRACKETS.sub("", line), line
+    return line
 
 
 def _collect(module: str, read: Callable[[str], str], texts: dict[str, str], above: tuple[str, ...]) -> None:

@@ -99,6 +99,8 @@ class Matcher:
                 return self._names_of("sparklab.events.run", "Run")
             case "job":
                 return [*map(str, self._running_jobs()), "all"]
+            case "past_job":
+                return list(map(str, self._jobs()))
             case "executor":
                 return list(map(str, self._executors()))
             case "partition":
@@ -123,6 +125,14 @@ class Matcher:
             for name, value in list(self._shell.user_ns.items())
             if isinstance(value, wanted) and not name.startswith("_") and name not in hidden
         )
+
+    def _jobs(self) -> list[int]:
+        """The newest first, at most 50."""
+        sc = self._active()
+        if sc is None:
+            return []
+        with sc.bus.lock:
+            return sorted(sc.bus.views.jobs, reverse=True)[:50]
 
     def _running_jobs(self) -> Iterable[int]:
         sc = self._active()

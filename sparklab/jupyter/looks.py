@@ -46,7 +46,7 @@ class JobLook:
             return plural(stage.tasks, "task")
         planned = self.job.planned.get(stage.stage) or view.planned or stage.tasks
         if view.status == "succeeded":
-            return f"{plural(planned, 'task')}, {seconds(view.wall_s)}"
+            return f"{plural(planned, 'task')}, {seconds(self.job.walls_s.get(stage.stage, view.wall_s))}"
         progress = f"{self._done(view):,}/{planned:,}"
         return progress if view.status == "running" else f"{progress}, {view.status}"
 

@@ -11,6 +11,7 @@ from sparklab.jupyter import explain, reports, surfaces
 from sparklab.jupyter.cells import LINE_FILE, Cells
 from sparklab.jupyter.commands import LEVELS
 from sparklab.jupyter.parsers import EXPRESSIONS, CommandError, HelpShown, cell_parser, overview, parser_of
+from sparklab.jupyter.skew import job_of, skew, verdict
 from sparklab.jupyter.tables import plural
 from sparklab.jupyter.transform import MARKED_LINE
 from sparklab.rdd.rdd import RDD
@@ -161,6 +162,21 @@ class Magics:
             raise CommandError(f"showing the run {options.run}", found, "`%%sparklab -o NAME` binds a cell's Run")
         display(run)  # type: ignore[no-untyped-call]
 
+    def _timeline(self, options: Namespace) -> None:
+        sc = self._context("showing a job in time")
+        with sc.bus.lock:
+            job = job_of(sc.bus.views, options.past_job).job
+        surfaces.show_timeline(self.shell, sc, job)
+
+    def _skew(self, options: Namespace) -> Rows:
+        sc = self._context("asking how evenly the work was spread")
+        with sc.bus.lock:
+            rows = skew(sc.bus.views, job_of(sc.bus.views, options.past_job))
+        _printed(rows, "This job ran no stage: all that it needed was there.")
+        if rows:
+            print(f"\n{verdict(rows)}")
+        return rows
+
     # --- act ----------------------------------------------------------------------------------------------
 
     def _persist(self, options: Namespace) -> None:
@@ -261,6 +277,8 @@ class Magics:
         "explain": _explain,
         "jobs": _jobs,
         "show": _show,
+        "timeline": _timeline,
+        "skew": _skew,
         "cache": _cache,
         "executors": _executors,
         "persist": _persist,

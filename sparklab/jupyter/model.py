@@ -17,6 +17,7 @@ from sparklab.jupyter.kinship import Kinship
 from sparklab.jupyter.looks import JobLook, LazyLook
 from sparklab.jupyter.notes import notes
 from sparklab.jupyter.shapes import NAMES
+from sparklab.jupyter.timeline_model import count_of, timeline_model
 from sparklab.jupyter.training_model import training_headline, training_model
 
 PanelModel: TypeAlias = dict[str, Any]
@@ -62,8 +63,9 @@ class ModelBuilder:
     Not thread-safe: use under the bus's lock.
     """
 
-    def __init__(self, scope: str, lineage: Plan | None = None) -> None:
+    def __init__(self, scope: str, lineage: Plan | None = None, job: int | None = None) -> None:
         self.scope = scope
+        self.job = job  # whose picture it is where none is asked for; None for the newest
         self.lineage = lineage
         self._drawers: dict[tuple[int, bool], tuple[DagDrawer, Kinship]] = {}
 
@@ -82,7 +84,7 @@ class ModelBuilder:
         views.time_s = max(views.time_s, now_s or 0.0)
         scope = views.scopes.get(self.scope)
         jobs = [views.jobs[number] for number in (scope.jobs if scope is not None else ()) if number in views.jobs]
-        front = _front(scope, jobs, job)
+        front = _front(scope, jobs, self.job if job is None else job)
         active = [one.job for one in jobs if one.status == "running"]
         held = holdings(views)
         dag = self._dag(views, held, front, opened, narrow)
@@ -105,8 +107,9 @@ class ModelBuilder:
             "strip": _strip(views, jobs, run.status),
             "job": front.job if front is not None else None,
             "jobs": _tabs(jobs, front),
-            "counts": {"dag": len(dag["nodes"]), "cache": len(views.cache)},
+            "counts": {"dag": len(dag["nodes"]), "timeline": count_of(front), "cache": len(views.cache)},
             "dag": dag,
+            "timeline": timeline_model(views, front),
             "cache": cache,
             "legend": _ordered({state for node in dag["nodes"] for state, _ in node["tally"]}),
             "log": notes(views),
@@ -295,6 +298,9 @@ def _bounded(model: PanelModel) -> PanelModel:
                 node["facts"], node["acts"] = node["facts"][:2], []
             else:
                 node["losts"], node["why"] = node["losts"][:3], node["why"][:3]
+        if less == 0:
+            for lane in model["timeline"]["lanes"]:
+                lane["bars"] = lane["bars"][-40:]
         if less == 1:
             model["cache"]["rows"] = model["cache"]["rows"][-8:]
             model["summary"] = model["summary"][:300]

@@ -94,6 +94,7 @@ class Panel:
         tab: str = "dag",
         commands: Commands | None = None,
         lineage: Any = None,
+        job: int | None = None,
     ) -> None:
         self.sc = sc
         self.scope_id = scope_id
@@ -102,7 +103,7 @@ class Panel:
         self._commands = commands
         self._flush_lock = threading.RLock()
         self._command_lock = threading.Lock()
-        self._builder = ModelBuilder(scope_id, lineage=lineage)
+        self._builder = ModelBuilder(scope_id, lineage=lineage, job=job)
         self._flushed_seq = -1
         self._flushed_s = self.opened_s
         self._twin_s = 0.0
@@ -136,6 +137,7 @@ class Panel:
         tab: str = "dag",
         commands: Commands | None = None,
         lineage: Any = None,
+        job: int | None = None,
     ) -> Panel:
         """A live panel of the scope `scope_id` stands under the running cell. Returns at once.
 
@@ -145,14 +147,16 @@ class Panel:
             The context: its ``bus`` (``lock``, ``views``) is read, nothing else.
         form : "panel" or "strip"
             The full panel, or the one line under plain cells that opens to it.
-        tab : "dag" or "cache"
+        tab : "dag", "timeline" or "cache"
             Which tab lies in front.
         commands
             Who carries out clicks; by default what ``Panel.commands_for(sc)`` makes.
         lineage
             The JobStarted-shaped plan of an RDD to draw dashed while no job has run in the scope, or None.
+        job : int, optional
+            Which of the scope's jobs it opens with; by default the newest, as they come.
         """
-        panel = cls(sc, scope_id, form=form, tab=tab, commands=commands, lineage=lineage)
+        panel = cls(sc, scope_id, form=form, tab=tab, commands=commands, lineage=lineage, job=job)
         panel.display()
         panels.add(panel)
         return panel
@@ -239,7 +243,8 @@ class Panel:
             self._update(self._twin_output, self._twin())
 
     def _twin(self) -> dict[str, str]:
-        return twin_bundle(self._build(narrow=True), self.form, time.strftime("%d %B, %H:%M").lstrip("0"))
+        date = time.strftime("%d %B, %H:%M").lstrip("0")
+        return twin_bundle(self._build(narrow=True), self.form, date, str(self.widget.tab))
 
     @staticmethod
     def _publish(data: Mapping[str, Any], display_id: str, update: bool = False) -> None:

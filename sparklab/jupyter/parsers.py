@@ -15,7 +15,7 @@ from sparklab.jupyter.steering import bound_of
 
 LEVELS: Final = ("MEMORY_ONLY", "MEMORY_AND_DISK")
 AUTO_MODES: Final = ("on", "slow", "off")
-VIEWS: Final = ("dag", "cache", "training", "off")
+VIEWS: Final = ("dag", "timeline", "cache", "training", "off")
 
 
 class CommandError(SparklabError):
@@ -186,6 +186,15 @@ def _report(parser: Parser) -> None:
     parser.add_argument("--title", default="", help="the page's title")
 
 
+def _past_job(parser: Parser) -> None:
+    parser.add_argument("past_job", metavar="JOB", type=int, nargs="?", help="the job's number (default: the newest)")
+
+
+def _skew(parser: Parser) -> None:
+    _past_job(parser)
+    _out(parser)
+
+
 SUBCOMMANDS: Final[dict[str, tuple[str, _Options]]] = {
     "start": ("A context is running, bound to `sc`.", _start),
     "stop": ("The context and its executors are gone.", _nothing),
@@ -197,6 +206,8 @@ SUBCOMMANDS: Final[dict[str, tuple[str, _Options]]] = {
     ),
     "jobs": ("Prints the jobs of this context.", _out),
     "show": ("Shows a Run.", _show),
+    "timeline": ("Shows a job in time: a lane for each executor, stragglers by name.", _past_job),
+    "skew": ("Prints how evenly the work of a job was spread, and what to do about it.", _skew),
     "cache": ("Prints what is cached where, against the budget.", _out),
     "executors": ("Prints the executors.", _out),
     "persist": ("An RDD is kept when it is next computed.", _persist),
@@ -240,7 +251,8 @@ def overview() -> str:
     return "\n".join(
         [
             "usage: %sparklab SUBCOMMAND ...      (%sparklab SUBCOMMAND --help)",
-            "       %%sparklab [-o RUN] [--name N] [--view dag|cache|training|off] [--explain] [--pace S] [-q]",
+            "       %%sparklab [-o RUN] [--name N] [--view dag|timeline|cache|training|off]",
+            "                  [--explain] [--pace S] [-q]",
             "",
             *lines,
         ]

@@ -18,6 +18,7 @@ from sparklab.jupyter import explain
 from sparklab.jupyter.commands import Commands
 from sparklab.jupyter.glances import glance
 from sparklab.jupyter.progress import ProgressLine
+from sparklab.jupyter.timeline_model import timeline_model, timeline_text
 from sparklab.rdd.rdd import RDD
 
 if TYPE_CHECKING:
@@ -241,6 +242,20 @@ def show_lineage(shell: InteractiveShell, rdd: RDD) -> None:
         picture = ModelBuilder("", lineage=plan).build(bus.views, seq=bus.seq)
     bundle = twin_bundle(picture, "panel")
     shell.display_pub.publish({**bundle, "text/plain": explain.text_of(rdd)}, {})
+
+
+def show_timeline(shell: InteractiveShell, sc: SparkContext, job: int) -> None:
+    """A job in time stands under the cell: a live panel of the cell that it ran in, or in a terminal its words."""
+    with sc.bus.lock:
+        view = sc.bus.views.jobs[job]
+        known = view.scope in sc.bus.views.scopes
+        words = timeline_text(timeline_model(sc.bus.views, view), f"Job {job}, {view.action} at {view.call_site}")
+    if not known or not in_front_end(shell):
+        print(words)
+        return
+    from sparklab.jupyter.panel import Panel
+
+    Panel.open(sc, view.scope, tab="timeline", job=job)
 
 
 def freeze_all(shell: InteractiveShell) -> int:

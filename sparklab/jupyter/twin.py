@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 
 from sparklab.jupyter import shapes
 from sparklab.jupyter.metrics import Face, fit, text_width
+from sparklab.jupyter.twin_timeline import draw_timeline, states_in_time
 
 BYTES_MAX: Final = 60_000
 WIDTH: Final = 600
@@ -30,7 +31,7 @@ _STYLE: Final = (
 )
 
 
-def twin_bundle(model: Mapping[str, Any], form: str = "panel", date: str = "") -> dict[str, str]:
+def twin_bundle(model: Mapping[str, Any], form: str = "panel", date: str = "", view: str = "dag") -> dict[str, str]:
     """The twin of `model` as a display bundle: ``text/html`` of at most 60 kB, and ``text/plain``.
 
     Parameters
@@ -41,9 +42,11 @@ def twin_bundle(model: Mapping[str, Any], form: str = "panel", date: str = "") -
         The card, or the one line under a plain cell.
     date : str
         What stands at the foot: when this picture was made.
+    view : "dag" or "timeline"
+        What the card shows of the job; another view's is the DAG.
     """
     for detail in (2, 1, 0):
-        picture = strip_svg(model) if form == "strip" else card_svg(model, date, detail)
+        picture = strip_svg(model) if form == "strip" else card_svg(model, date, detail, view)
         source = base64.b64encode(picture.encode()).decode()
         alt = html.escape(alt_text(model), quote=True)
         page = (
@@ -130,15 +133,20 @@ def strip_svg(model: Mapping[str, Any]) -> str:
     return canvas.page(WIDTH, 28)
 
 
-def card_svg(model: Mapping[str, Any], date: str = "", detail: int = 2) -> str:
+def card_svg(model: Mapping[str, Any], date: str = "", detail: int = 2, view: str = "dag") -> str:
     """The whole card. With less `detail` the partitions of large nodes are shown as proportions (1), or all are (0)."""
     canvas = _Canvas()
     dag: Mapping[str, Any] = model["dag"]
-    width = max(WIDTH, dag["w"] + 2 * PAD) if dag["nodes"] else WIDTH
+    in_time = view == "timeline" and bool(model["timeline"]["lanes"]) and bool(dag["nodes"])
+    width = max(WIDTH, dag["w"] + 2 * PAD) if dag["nodes"] and not in_time else WIDTH
     room = width - 2 * PAD
     canvas.text(PAD, 30, str(model["head"]), room, 16, 600)
     y = 46.0
-    if dag["nodes"]:
+    if in_time:
+        y = draw_timeline(canvas, model["timeline"], PAD, y, room, detail) + 4
+        canvas.text(PAD, y + 10, model["timeline"]["said"], room, 12, colour=shapes.QUIET)
+        y += 24
+    elif dag["nodes"]:
         canvas.parts.append(f'<g transform="translate({PAD} {y:g})">')
         _dag(canvas, dag, detail)
         canvas.parts.append("</g>")
@@ -153,7 +161,7 @@ def card_svg(model: Mapping[str, Any], date: str = "", detail: int = 2) -> str:
         canvas.text(PAD + 20, y + 11, str(model["error"]), room - 20, 12, 600)
         y += 26
     y = _cache(canvas, model["cache"], y, room)
-    y = _legend(canvas, model, y, width)
+    y = _legend(canvas, model, y, width, in_time)
     canvas.path(f"M{PAD} {_n(y + 0.5)}H{_n(width - PAD)}", shapes.LINE, 1)
     canvas.text(PAD, y + 21, date, room / 2 - 8, 12, colour=shapes.QUIET)
     label = " ".join(part for part in (str(model.get("label", "")), str(model.get("name", ""))) if part)
@@ -315,11 +323,12 @@ def _cache(canvas: _Canvas, cache: Mapping[str, Any], y: float, room: float) -> 
     return y + 4
 
 
-def _legend(canvas: _Canvas, model: Mapping[str, Any], y: float, width: float) -> float:
+def _legend(canvas: _Canvas, model: Mapping[str, Any], y: float, width: float, in_time: bool) -> float:
     canvas.path(f"M{PAD} {_n(y + 0.5)}H{_n(width - PAD)}", shapes.LINE, 1)
     y += 14
     x: float = PAD
-    for state in str(model["legend"]):
+    present = str(model["legend"]) if not in_time else states_in_time(model["timeline"])
+    for state in present:
         name = shapes.NAMES[state]
         step = 19 + text_width(name, 12) + 22
         if x + step > width - PAD and x > PAD:
@@ -327,9 +336,14 @@ def _legend(canvas: _Canvas, model: Mapping[str, Any], y: float, width: float) -
         canvas.cell(state, _CELL, x, y)
         canvas.text(x + 19, y + 11, name, step, 12)
         x += step
-    if model["legend"]:
+    if present:
         y += 22
-    if any(edge["sh"] >= 0 for edge in model["dag"]["edges"]):
+    if in_time and model["timeline"]["named"]:
+        canvas.text(
+            PAD, y + 10, "outlined: more than twice its stage's median, which the dashes mark", width - 2 * PAD, 12
+        )
+        y += 21
+    elif not in_time and any(edge["sh"] >= 0 for edge in model["dag"]["edges"]):
         canvas.path(f"M{PAD} {_n(y + 6)}h24", shapes.THICK, 6)
         canvas.text(PAD + 32, y + 10, "thick edge: a shuffle, wider with its bytes", 250, 12)
         canvas.path(f"M{PAD + 300} {_n(y + 6)}h24", shapes.THICK, 1.5)

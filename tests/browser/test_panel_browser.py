@@ -75,7 +75,7 @@ def states(page: Any, name: str) -> str:
 def test_a_running_job_shows_its_headline_its_tabs_and_each_partition(show: Any) -> None:
     page = show(model_of(facts.word_count()))
     assert page.locator(".sl-head-text").inner_text().startswith("reduceByKey: stage 2 of 3, 14/24")
-    assert page.locator(".sl-tab[role=tab]:visible").all_inner_texts() == ["DAG 6", "Cache 4"]
+    assert page.locator(".sl-tab[role=tab]:visible").all_inner_texts() == ["DAG 6", "Timeline 40", "Cache 4"]
     assert states(page, "reduceByKey") == "m" * 14 + "rr" + "w" * 8
     assert states(page, "titles") == "M" * 8
     assert page.locator(".sl-edges text").all_text_contents()[:2] == ["shuffle 2", "3.1 MiB"]

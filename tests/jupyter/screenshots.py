@@ -16,6 +16,7 @@ from sparklab.jupyter.assets import asset, widget_module
 from sparklab.jupyter.twin import twin_bundle
 from tests.browser import panel_page
 from tests.jupyter import sample_facts as facts
+from tests.jupyter import timed_facts as timed
 from tests.jupyter.models import model_of
 
 
@@ -96,6 +97,17 @@ def pages() -> dict[str, Callable[[], list[Shot]]]:
             Shot("Nothing has run", model_of(facts.plain_cell())),
             Shot("Lazy lineage", model_of(facts.plain_cell(), lineage=facts.word_count_plan())),
             Shot("Names that look like markup", model_of(facts.hostile_names())),
+        ],
+        "timeline": lambda: [
+            Shot("Killed, recovered, a straggler", model_of(timed.killed_in_time()), tab="timeline", act=drawer()),
+            Shot("Three tasks", model_of(timed.of_three_tasks()), tab="timeline"),
+            Shot("200 tasks", model_of(timed.of_many_tasks(200)), tab="timeline"),
+            Shot("3,000 tasks", model_of(timed.of_many_tasks()), tab="timeline", act=drawer()),
+            Shot("3,000 tasks on 12 executors", model_of(timed.of_many_tasks(3000, 2, 12)), tab="timeline"),
+            Shot("A copy and retries, running", model_of(timed.copied()), tab="timeline", act=drawer()),
+            Shot("Narrow", model_of(timed.killed_in_time()), tab="timeline", width=640),
+            Shot("Nothing has run", model_of(facts.plain_cell()), tab="timeline"),
+            Shot("Lecture", model_of(timed.killed_in_time()), tab="timeline", act=LECTURE),
         ],
         "cache": lambda: [
             Shot("Cache", model_of(facts.word_count()), tab="cache", act="root.querySelectorAll('use')[9].parentNode"),
@@ -185,6 +197,8 @@ def twins(chromium: Any, folder: Path) -> None:
     ]  # fmt: skip
     bundles = [twin_bundle(model_of(run, narrow=True), date="14 November, 10:42") for run in runs]
     bundles.append(twin_bundle(model_of(runs[0], narrow=True), "strip"))
+    for run in (timed.killed_in_time(), timed.of_three_tasks(), timed.of_many_tasks()):
+        bundles.append(twin_bundle(model_of(run, narrow=True), date="14 November, 10:42", view="timeline"))
     for theme, grey in (("light", False), ("dark", False), ("light", True)):
         page = panel_page.blank(chromium, theme=theme, grey=grey, width=600)
         page.evaluate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,13 @@ def test_each_module_stands_once_and_before_those_that_import_it() -> None:
             {"main": 'import { a } from "./one.js";\nconst b = 1;\n', "one": "export const a = 1;\nlet b = 2;\n"},
             "as well",
         ),
+        (
+            {
+                "main": 'import { a } from "./one.js";\nconst c = "x, a = 1", b = 1;\n',
+                "one": "export const a = f(1), b = 2;\n",
+            },
+            "b is declared in one.js as well",
+        ),
         ({"main": 'import { a } from "./one.js";\n', "one": 'import { b } from "./main.js";\n'}, "imports itself"),
     ],
 )
@@ -66,3 +74,18 @@ def test_the_default_of_a_module_that_is_imported_by_name_is_left_out() -> None:
     assert text.count("export default") == 1
     assert "render" not in text
     assert "new View" in text
+
+
+def test_no_two_parts_of_a_view_have_a_method_of_one_name() -> None:
+    """They are put together into one class, where the later would silently take the other's place."""
+    owner: dict[str, str] = {}
+    for path in sorted(WIDGETS.glob("*.js")):
+        text = path.read_text(encoding="utf-8")
+        if "Methods {" not in text and path.name != "panel.js":
+            continue
+        body = text[text.index("export class ") :]
+        body = body[: body.index("\n}\n") + 1]
+        for name in re.findall(r"^  (?:async |get )?(\w+)\(.*\{", body, re.MULTILINE):
+            if name not in ("constructor", "if", "for"):
+                assert owner.setdefault(name, path.name) == path.name, f"{name} stands in two modules"
+    assert {"dag", "timeline", "cache"} <= owner.keys()

@@ -33,7 +33,7 @@ def test_subcommands_are_completed(complete: Any) -> None:
 def test_options_are_completed(complete: Any) -> None:
     assert complete("%sparklab kill-executor 1 --s") == ["--stay-dead"]
     assert complete("%%sparklab --e") == ["--explain"]
-    assert complete("%%sparklab -o run --view ") == ["cache", "dag", "off"]
+    assert complete("%%sparklab -o run --view ") == ["cache", "dag", "off", "timeline", "training"]
 
 
 def test_running_jobs_and_executors_are_completed_by_number(complete: Any) -> None:

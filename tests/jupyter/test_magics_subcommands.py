@@ -178,3 +178,26 @@ def test_the_doctor_is_asked_with_the_running_context(shell: Any, loaded: Any) -
     assert ran.error is None
     assert {"versions", "job"} <= {row["subject"] for row in shell.user_ns["findings"]}
     assert "threads[2] was ready" in ran.out
+
+
+def test_a_job_in_time_is_told_in_words_where_there_is_no_front_end(shell: Any, loaded: Any, links: Any) -> None:
+    assert "no job has run yet" in loaded("%sparklab timeline").out
+    loaded("pairs = links.reduceByKey(lambda a, b: a + b, 3)\npairs.count()\nlinks.count()")
+    shown = loaded("%sparklab timeline 0").out.splitlines()
+    assert shown[0].startswith("Job 0, count at In [")
+    assert [line.split()[:3] for line in shown[1:3]] == [["stage", "0", "links"], ["stage", "1", "reduceByKey"]]
+    assert "4 tasks, median" in shown[1]
+    assert "###" in shown[2] or "#" in shown[2]
+    assert loaded("%sparklab timeline").out.startswith("Job 1, count")
+    assert "jobs 0 to 1" in loaded("%sparklab timeline 7").out
+
+
+def test_the_skew_of_a_job_is_a_row_for_each_stage_and_a_verdict(shell: Any, loaded: Any, links: Any) -> None:
+    loaded("links.reduceByKey(lambda a, b: a + b, 3).count()")
+    ran = loaded("%sparklab skew -o rows")
+    assert [(row["stage"], row["of"], row["tasks"]) for row in shell.user_ns["rows"]] == [
+        (0, "links", 4),
+        (1, "reduceByKey", 3),
+    ]
+    assert "slowest" in ran.out.splitlines()[0]
+    assert ran.out.strip().splitlines()[-1].startswith(("Even", "Stage"))
