@@ -32,6 +32,7 @@ logger = logging.getLogger("sparklab.cluster")
 KNOCK_S: Final = 2.0  # how long a scheduler may take to answer before its address is said aloud
 CACHE_SHARE: Final = 0.4  # of a worker's memory limit: to Dask our blocks are unmanaged memory, and it pauses at 0.8
 WORK_SHARE: Final = 0.2
+PROCESS_SHARE: Final = 0.7  # of the limit: beyond, Dask spills other people's data, pauses, and ends the worker at 0.95
 UNLIMITED_BYTES: Final = 2 << 30  # taken for a worker's memory where it states no limit
 SMALL_JOB_TASKS: Final = 4  # tasks per executor up to which a job is too short to be worth a Dask graph
 
@@ -51,6 +52,7 @@ class _Plugin(WorkerPlugin):
             "cache_bytes": int(limit * CACHE_SHARE),
             "shuffle_bytes": int(limit * WORK_SHARE),
             "memory_bytes": limit,
+            "process_bytes": int(limit * PROCESS_SHARE) if worker.memory_manager.memory_limit else 0,
             "share_files": self._share_files,
         }
         plugin.install(worker, number=0, epoch=0, options=options)

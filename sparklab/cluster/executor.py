@@ -22,6 +22,7 @@ from sparklab.cluster.gang import GangMember
 from sparklab.cluster.meeting import Meet, MeetingId, Meetings, meet_in
 from sparklab.cluster.parts import Parts
 from sparklab.cluster.peers import AskPeer, AskPiece, Missing, PeerBlocks
+from sparklab.cluster.resources import resident_bytes
 from sparklab.cluster.stageshuffle import StageShuffle
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import FetchFailedError
@@ -50,6 +51,7 @@ class Budgets:
 
     cache_bytes: int
     shuffle_bytes: int
+    process_bytes: int = 0  # what the whole process may hold before its cache must not grow any more; 0: no limit
 
 
 @dataclass(slots=True)
@@ -104,7 +106,7 @@ class Executor:
         self.parts = Parts(number, directory, ask_piece)
         self.shuffle_directory = directory / "shuffle"
         self.shuffle_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
-        self.blocks = BlockStore(str(directory / "blocks"), budgets.cache_bytes)
+        self.blocks = BlockStore(str(directory / "blocks"), budgets.cache_bytes, self._may_grow)
         self._stages: OrderedDict[int, _LoadedStage] = OrderedDict()
         self._cancelled: set[int] = set()
         self._lock = threading.Lock()  # guards the four below
@@ -112,6 +114,10 @@ class Executor:
         self._thread: int | None = None
         self._struck = False  # an exception was set in the task's thread
         self.running_since_s: float | None = None
+
+    def _may_grow(self) -> bool:
+        limit = self.budgets.process_bytes
+        return not limit or resident_bytes() < limit
 
     # --- running ----------------------------------------------------------------------------------
 

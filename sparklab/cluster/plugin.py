@@ -25,6 +25,7 @@ from sparklab.cluster.executor import Budgets, Executor
 from sparklab.cluster.host import host_token, open_local
 from sparklab.cluster.meeting import Answer, MeetingId, Meetings
 from sparklab.cluster.peers import ANSWER_S
+from sparklab.cluster.resources import resident_bytes
 from sparklab.cluster.scratch import PREFIX as SCRATCH_PREFIX
 from sparklab.cluster.wire import StageOrder, TaskOrder
 from sparklab.errors import FetchFailedError
@@ -98,8 +99,11 @@ class ExecutorService:
         self._worker = worker
         self._app = str(options.get("app", ""))
         self._loop = asyncio.get_running_loop()
-        self._budgets = Budgets(int(options["cache_bytes"]), int(options["shuffle_bytes"]))
+        cache_bytes, shuffle_bytes = int(options["cache_bytes"]), int(options["shuffle_bytes"])
         self._memory_bytes = int(options.get("memory_bytes", 0))
+        # Nobody ends a process of ours for its size: what it had at the start and its budgets are the measure.
+        process_bytes = options.get("process_bytes", resident_bytes() + cache_bytes + shuffle_bytes)
+        self._budgets = Budgets(cache_bytes, shuffle_bytes, process_bytes)
         self._host = host
         self._dead: dict[str, float] = {}
         self._meetings = Meetings()

@@ -65,10 +65,11 @@ class Ledger:
     Thread-safe; the lock is never held while anything is read, written or computed.
     """
 
-    def __init__(self, disk: DiskTier, memory_budget_bytes: int) -> None:
+    def __init__(self, disk: DiskTier, memory_budget_bytes: int, may_grow: Callable[[], bool]) -> None:
         self._lock = threading.Lock()
         self._disk = disk
         self._memory = MemoryTier(memory_budget_bytes)
+        self._may_grow = may_grow
         self._files: dict[BlockId, DiskBlock] = {}
         self._flights: dict[BlockId, Flight] = {}
         self._changes: list[BlockChange] = []
@@ -164,10 +165,13 @@ class Ledger:
     def reserve(self, rdd: int, bytes_: int) -> bool:
         """Whether `bytes_` more are charged now for a block of `rdd`; older blocks of others may have left for it.
 
-        Where a block that has to leave finds the disk full, it stays and the answer is False.
+        In a process that may not grow, as many bytes leave as come. Where a block that has to leave finds the disk
+        full, it stays and the answer is False.
         """
+        may_grow = self._may_grow()
         while True:
             with self._lock:
+                self._memory.limit(may_grow)
                 if self._memory.fits(bytes_):
                     self._memory.used_bytes += bytes_
                     return True

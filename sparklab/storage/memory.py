@@ -40,6 +40,8 @@ class MemoryTier:
     def __init__(self, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes
         self.used_bytes = 0
+        self._limit_bytes = budget_bytes
+        self._grows = True
         self._blocks: OrderedDict[BlockId, MemoryBlock] = OrderedDict()
 
     def __contains__(self, block_id: BlockId) -> bool:
@@ -60,15 +62,24 @@ class MemoryTier:
         return block
 
     def fits(self, bytes_: int) -> bool:
-        """Whether `bytes_` more are within the budget now."""
-        return self.used_bytes + bytes_ <= self.budget_bytes
+        """Whether `bytes_` more are within the budget now, and within what :meth:`limit` leaves of it."""
+        return self.used_bytes + bytes_ <= self._limit_bytes
+
+    def limit(self, may_grow: bool) -> None:
+        """While it may not grow, no more is held than when that began."""
+        if may_grow:
+            self._limit_bytes = self.budget_bytes
+            self._grows = True
+        elif self._grows:
+            self._limit_bytes = self.used_bytes
+            self._grows = False
 
     def victims(self, bytes_: int, writing_rdd: int) -> list[tuple[BlockId, MemoryBlock]] | None:
         """The fewest least recently used blocks whose leaving makes room for `bytes_`; None where that cannot be.
 
         Never a block of `writing_rdd`: storing one partition of an RDD by evicting another gains nothing.
         """
-        missing = self.used_bytes + bytes_ - self.budget_bytes
+        missing = self.used_bytes + bytes_ - self._limit_bytes
         chosen: list[tuple[BlockId, MemoryBlock]] = []
         for block_id, block in self._blocks.items():
             if missing <= 0:

@@ -37,6 +37,8 @@ class BlockStore:
     directory : str
         For block files; made if absent, for this user alone.
     memory_budget_bytes : int
+    may_grow : callable, optional
+        Whether the process may take more memory now. While it may not, a block enters memory only where others leave.
 
     Examples
     --------
@@ -47,9 +49,9 @@ class BlockStore:
     [BlockChange(op='stored', rdd=7, partition=0, tier='memory', bytes=174, reason='', records=3, copies=1)]
     """
 
-    def __init__(self, directory: str, memory_budget_bytes: int) -> None:
+    def __init__(self, directory: str, memory_budget_bytes: int, may_grow: Callable[[], bool] = lambda: True) -> None:
         self._disk = DiskTier(directory)
-        self._ledger = Ledger(self._disk, memory_budget_bytes)
+        self._ledger = Ledger(self._disk, memory_budget_bytes, may_grow)
 
     # --- tasks -------------------------------------------------------------------------------------
 

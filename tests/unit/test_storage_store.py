@@ -506,3 +506,24 @@ def test_an_error_in_the_computation_reports_the_position_in_its_own_input(store
     with pytest.raises(ZeroDivisionError):
         list(store.get_or_compute(1, 0, MEMORY, compute, task))
     assert task.source.record_index() == 7
+
+
+def test_in_a_process_that_may_not_grow_a_block_takes_the_place_of_others(tmp_path: Path) -> None:
+    grows = [True]
+    store = BlockStore(str(tmp_path / "full"), 10_000_000, lambda: grows[0])
+    for rdd in range(1, 5):
+        read(store, rdd, range(1_000))
+    one = store.usage().memory_bytes // 4
+    grows[0] = False
+    before = store.usage().memory_bytes
+    read(store, 5, range(1_000, 2_000))
+    assert [b[0] for b in store.blocks()] == [2, 3, 4, 5], "the least recently used one left, and only that"
+    assert store.usage().memory_bytes <= before
+    read(store, 6, range(100_000))
+    assert 6 not in [b[0] for b in store.blocks()], "it is larger than all that could leave"
+    read(store, 7, range(100_000), BOTH)
+    assert [b[2] for b in store.blocks() if b[0] == 7] == ["disk"]
+    grows[0] = True
+    read(store, 8, range(1_000))
+    assert store.usage().memory_bytes >= one
+    store.close()
