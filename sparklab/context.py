@@ -23,7 +23,7 @@ from sparklab.checkpoints import Checkpoints
 from sparklab.cluster import jobs
 from sparklab.cluster.backends import Backend, ThreadsBackend, make_backend
 from sparklab.cluster.dispatch import Dispatcher, JobHandle
-from sparklab.cluster.master import LocalMaster, parse_master
+from sparklab.cluster.master import LocalClusterMaster, LocalMaster, ThreadsMaster, parse_master
 from sparklab.cluster.orders import OrderBook, indices
 from sparklab.cluster.results import unpack
 from sparklab.conf import Settings, SparkConf
@@ -147,7 +147,8 @@ class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints, Pro
             self._backend: Backend = make_backend(parsed, self.settings, self._cluster_lost)
             SparkContext._active = self
         self.startTime = int(time.time() * 1000)
-        self.applicationId = f"sparklab-{self.startTime}-{os.getpid()}-{next(_app_numbers)}"
+        kind = "local" if isinstance(parsed, LocalMaster | LocalClusterMaster | ThreadsMaster) else "app"
+        self.applicationId = f"{kind}-{self.startTime}-{os.getpid()}-{next(_app_numbers)}"
         self._ids = itertools.count()
         self._broadcast_ids = itertools.count()
         self._shelf = FileShelf()
@@ -461,7 +462,11 @@ class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints, Pro
 
     def cancelJob(self, jobId: int, reason: str | None = None) -> None:
         """Job `jobId` ends with JobCancelled; its tasks are stopped, within about a second."""
-        jobs.stop(self._dispatcher, jobId, reason or "cancelled by sc.cancelJob", self._killer())
+        try:
+            jobs.stop(self._dispatcher, jobId, reason or "cancelled by sc.cancelJob", self._killer())
+        except SparklabError:
+            if not self._stopped:  # with its context the job has ended anyway
+                raise
 
     def cancelAllJobs(self) -> None:
         """Every job that runs or waits ends with JobCancelled."""

@@ -21,6 +21,7 @@ from sparklab.scheduler.machine import Scheduler
 logger = logging.getLogger("sparklab.scheduler")
 
 TICK_S = 0.25
+LOOK_S = 0.1  # how often somebody who waits for an answer looks whether there is still a scheduler
 
 
 class JobHandle:
@@ -91,11 +92,14 @@ class Dispatcher:
                 answer.set_exception(error)
 
         self._inbox.put(run)
-        try:
-            return answer.result(timeout_s)
-        except concurrent.futures.TimeoutError:
-            found = f"no answer in {timeout_s:.0f} s"
-            raise SparklabError("asking the scheduler", found, "try again, or sc.stop()") from None
+        deadline = time.monotonic() + timeout_s
+        while not concurrent.futures.wait([answer], LOOK_S).done:
+            if not self._thread.is_alive() and not answer.done():
+                raise SparklabError("asking the scheduler", "the SparkContext was stopped", "make a new one")
+            if time.monotonic() > deadline:
+                found = f"no answer in {timeout_s:.0f} s"
+                raise SparklabError("asking the scheduler", found, "try again, or sc.stop()")
+        return answer.result()
 
     def forget_broadcast(self, token: str) -> None:
         """Executors are told soon to forget the broadcast. Never blocks."""

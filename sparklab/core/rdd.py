@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sparklab.rdd import RDD, Partitioner, RDDBarrier, portable_hash
+from sparklab.rdd import RDD, BoundedFloat, Partitioner, RDDBarrier, portable_hash
 
-__all__ = ["RDD", "Partitioner", "RDDBarrier", "portable_hash"]
+__all__ = ["RDD", "BoundedFloat", "Partitioner", "RDDBarrier", "portable_hash"]

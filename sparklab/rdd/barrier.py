@@ -30,6 +30,9 @@ class RDDBarrier:
     def __init__(self, rdd: RDD) -> None:
         self.rdd = rdd
 
+    def __repr__(self) -> str:
+        return f"<sparklab.core.rdd.RDDBarrier of {self.rdd!r}>"
+
     def mapPartitions(self, f: Callable[[Iterator[Any]], Iterable[Any]], preservesPartitioning: bool = False) -> RDD:
         """An RDD of the items of ``f(records)``, called once per partition, at the same time in all. Lazy.
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.compat import programs  # noqa: F401 - importing it registers them
+from tests.compat import docs, programs  # noqa: F401 - importing the programs registers them
 from tests.compat.explained import EXPLAINED
 from tests.compat.names import NAMES
 from tests.compat.registry import PROGRAMS
@@ -112,4 +112,8 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    arguments = sys.argv[1:]
+    if "--docs" in arguments:
+        arguments.remove("--docs")
+        sys.exit(docs.main(arguments))
+    sys.exit(main(arguments))

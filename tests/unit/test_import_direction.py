@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "statcounter": {"rdd"},
     "resultiterable": {"rdd"},
     "storagelevel": {"storage"},
+    "serializers": set(),
     "status": {"events"},
     "util": {"context"},
     "sql": LEAVES | {"context"},
