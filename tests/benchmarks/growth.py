@@ -1,12 +1,14 @@
-"""``python -m tests.benchmarks.growth``: how cost grows with data in fixed memory, with tasks and with iterations."""
+"""``python -m tests.benchmarks.growth``: how cost grows with data in fixed memory, with tasks and iterations."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import operator
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,8 @@ from tests.benchmarks.workloads.word_count import WordCount
 EXECUTOR_MEMORY: Final = "1g"
 TIMES: Final = (1, 4, 16)
 AT_MOST: Final = 1.15  # of the cost per unit at the smallest size
+CHECKPOINTS_AT_MOST: Final = 1.2
+WINDOW: Final = 100  # iterations that are summed: the system counts CPU in steps of 10 ms
 PARTITIONS_AT_16: Final = 64  # partitions grow with the data, so that one of them stays as large as it is
 
 
@@ -117,8 +121,49 @@ def iterations(say: Callable[[str], None], count: int = 1_000) -> list[str]:
     return [f"iterations: {last / first:.2f} times, goal {AT_MOST}"] if last > AT_MOST * first else []
 
 
+def _step(ranks: Any) -> Any:
+    """One iteration with a shuffle: every key hands its value on."""
+    return ranks.map(lambda kv: ((kv[0] * 7 + 1) % 400, kv[1] + 1)).reduceByKey(operator.add, 4)
+
+
+def _next(values: Any) -> Any:
+    """One iteration without a shuffle."""
+    return values.map(lambda kv: (kv[0], kv[1] + 1))
+
+
+def checkpoints(say: Callable[[str], None], count: int = 1_000, every: int = 10) -> list[str]:
+    """CPU of all processes for an iteration over the RDD that the last one cached, with a checkpoint now and then."""
+    missed = []
+    say("")
+    say(
+        f"| {count} iterations, a checkpoint every {every} | CPU ms, 10 to {WINDOW + 10} | CPU ms, last {WINDOW} | ratio |"
+    )
+    say("|---|---|---|---|")
+    for name, step in (("narrow", _next), ("with a shuffle", _step)):
+        with SparkContext("local[2]", "growth") as sc, tempfile.TemporaryDirectory() as folder:
+            sc.setCheckpointDir(folder)
+            current = sc.parallelize([(key, 0) for key in range(400)], 4).cache()
+            current.count()
+            spent_s = {}
+            for i in range(1, count + 1):
+                if i in (10, 10 + WINDOW, count - WINDOW):
+                    spent_s[i] = process_tree.read(os.getpid()).cpu_s
+                following = step(current).cache()
+                if i % every == 0:
+                    following.checkpoint()
+                following.count()
+                current.unpersist()
+                current = following
+            last_s = process_tree.read(os.getpid()).cpu_s - spent_s[count - WINDOW]
+        first_ms, last_ms = ((s / WINDOW * 1e3) for s in (spent_s[10 + WINDOW] - spent_s[10], last_s))
+        say(f"| {name} | {first_ms:.2f} | {last_ms:.2f} | {last_ms / first_ms:.2f} |")
+        if last_ms > CHECKPOINTS_AT_MOST * first_ms:
+            missed.append(f"checkpoints, {name}: {last_ms / first_ms:.2f} times, goal {CHECKPOINTS_AT_MOST}")
+    return missed
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Measure all three; the table stands in the report folder. Always 0: the goals are told, not enforced."""
+    """Measure all four; the table stands in the report folder. Always 0: the goals are told, not enforced."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.growth", description=__doc__)
     parser.add_argument("--out", default="out", metavar="FOLDER", help="where the report goes (default out)")
     parser.add_argument("--rounds", type=int, default=3, help="of each size (default 3)")
@@ -129,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
         lines.append(line)
         print(line, flush=True)
 
-    missed = [*data(say, asked.rounds), *tasks(say), *iterations(say)]
+    missed = [*data(say, asked.rounds), *tasks(say), *iterations(say), *checkpoints(say)]
     say("")
     say("\n".join(f"- goal missed: {each}" for each in missed) or "All within the goal.")
     folder = Path(asked.out)
