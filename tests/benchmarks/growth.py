@@ -135,9 +135,9 @@ def checkpoints(say: Callable[[str], None], count: int = 1_000, every: int = 10)
     """CPU of all processes for an iteration over the RDD that the last one cached, with a checkpoint now and then."""
     missed = []
     say("")
-    say(
-        f"| {count} iterations, a checkpoint every {every} | CPU ms, 10 to {WINDOW + 10} | CPU ms, last {WINDOW} | ratio |"
-    )
+    say(f"{count} iterations, a checkpoint every {every}; CPU of all processes for one of them:")
+    say("")
+    say(f"| | ms, 10 to {WINDOW + 10} | ms, last {WINDOW} | ratio |")
     say("|---|---|---|---|")
     for name, step in (("narrow", _next), ("with a shuffle", _step)):
         with SparkContext("local[2]", "growth") as sc, tempfile.TemporaryDirectory() as folder:
