@@ -14,6 +14,8 @@ from sparklab.errors import SparklabError
 TaskLane = Literal["auto", "direct", "graph"]
 SchedulerMode = Literal["FIFO", "FAIR"]
 
+CHECK_DETERMINISM: Final = "sparklab.checkDeterminism"  # a setting, and a local property of a thread's jobs
+
 _ENVIRONMENT: Final = "spark.executorEnv."
 
 _SIZE_UNITS: Final = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
@@ -164,6 +166,8 @@ exclude_app_tasks_per_executor
         ``spark.excludeOnFailure.enabled``, ``.timeout``, ``.task.maxTaskAttemptsPerExecutor``,
         ``.stage.maxFailedTasksPerExecutor``, ``.application.maxFailedTasksPerExecutor``: executors on which tasks fail
         get no more of them.
+    check_determinism : float
+        ``sparklab.checkDeterminism``: the share of tasks that compute their partition twice; 0 checks nothing.
     locality_wait_s : float
         ``spark.locality.wait``: how long a task waits for the executor that holds its data.
     start_timeout_s : float
@@ -204,6 +208,7 @@ exclude_app_tasks_per_executor
     exclude_attempts_per_executor: int = 1
     exclude_stage_tasks_per_executor: int = 2
     exclude_app_tasks_per_executor: int = 2
+    check_determinism: float = 0.0
     locality_wait_s: float = 3.0
     start_timeout_s: float = 60.0
     profile: bool = False
@@ -325,6 +330,16 @@ def _fraction(key: str, text: str) -> float:
     return value
 
 
+def _share(key: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise _wrong(key, text, "a number from 0 to 1")
+    return value
+
+
 def _factor(key: str, text: str) -> float:
     try:
         value = float(text)
@@ -377,6 +392,7 @@ _KEYS: Final[Mapping[str, tuple[str, Callable[[str, str], Any]]]] = {
     "sparklab.cluster.shareFiles": ("share_files", _flag),
     "sparklab.allowMultipleContexts": ("allow_multiple_contexts", _flag),
     "sparklab.journal.dir": ("journal_dir", _text),
+    CHECK_DETERMINISM: ("check_determinism", _share),
     "sparklab.task.lane": ("task_lane", _choice("auto", "direct", "graph")),
     "sparklab.cluster.startTimeout": ("start_timeout_s", time_s),
 }

@@ -442,7 +442,7 @@ class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints, Pro
             scope=current_scope.get(),
             pool=self.getLocalProperty("spark.scheduler.pool") or "default",
             payload=func,
-            properties=dict(self.local_properties()),
+            properties=self.job_properties(),
         )
         self._last_job = job
         what = f"Job {job} ({action} at {where})"

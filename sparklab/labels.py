@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sparklab.cluster.dispatch import Dispatcher
-from sparklab.conf import Settings
+from sparklab.conf import CHECK_DETERMINISM, Settings
 from sparklab.status import StatusTracker
 
 GROUP = "spark.jobGroup.id"
@@ -59,6 +59,11 @@ class Labels:
             self._properties.values = {}
         values: dict[str, str] = self._properties.values
         return values
+
+    def job_properties(self) -> dict[str, str]:
+        """What a job of this thread carries: the thread's properties, and what the context's settings add."""
+        share = self.settings.check_determinism
+        return ({CHECK_DETERMINISM: str(share)} if share else {}) | self.local_properties()
 
     # --- groups, tags, descriptions ---------------------------------------------------------------
 

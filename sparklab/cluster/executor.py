@@ -8,7 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from sparklab.broadcast import PartsMissing
 from sparklab.cluster import results
 from sparklab.cluster.cancellation import TaskCancelled, raise_in, take_exception
 from sparklab.cluster.closures import load_stage
+from sparklab.cluster.determinism import Check
 from sparklab.cluster.failures import wire_error
 from sparklab.cluster.gang import GangMember
 from sparklab.cluster.meeting import Meet, MeetingId, Meetings, meet_in
@@ -212,13 +213,19 @@ class Executor:
         status = "succeeded"
         value: Any = None
         updates = b""
+        check = Check.of(order.properties, task)
+        differs = ""
         try:
             with self._interruptible(task_order.task), running(task), self._faults(order, task):
                 try:
                     if stage.profiler is None:
-                        value = self._compute(stage, task)
+                        value = self._compute(stage, task, check)
                     else:
-                        value = stage.profiler.profile(self._compute, stage, task)
+                        value = stage.profiler.profile(self._compute, stage, task, check)
+                    if check is not None and task.gang is None:
+                        if isinstance(value, MapOutput):
+                            check.wrote(value.shuffle_id, value.map_index)
+                        differs = check.compare(stage.rdd)
                     if isinstance(task.gang, GangMember):
                         task.gang.end()
                     if task.updates:
@@ -239,7 +246,8 @@ class Executor:
             status, value = "failed", wire_error(error, task)
         counted = updates if status == "succeeded" else b""
         duration_s = time.perf_counter() - started
-        return self._report(task_order.task, status, value, duration_s, task.metrics, counted, peers.missing)
+        report = self._report(task_order.task, status, value, duration_s, task.metrics, counted, peers.missing)
+        return report if check is None else replace(report, digests=check.digests, differs=differs)
 
     def _faults(self, order: StageOrder, task: TaskContext) -> contextlib.AbstractContextManager[None]:
         """Inside, the faults strike that the job asks for, if any."""
@@ -249,8 +257,10 @@ class Executor:
         place = Place(self.number, self.epoch, task.job, task.stage, task.partition, task.attempt)
         return steps.watched(Striker(plan, place, task.check_cancelled))
 
-    def _compute(self, stage: _LoadedStage, task: TaskContext) -> Any:
+    def _compute(self, stage: _LoadedStage, task: TaskContext, check: Check | None) -> Any:
         records = stage.rdd.iterator(task.partition, task)
+        if check is not None:
+            records = check.through(records)
         if stage.writes is not None:
             steps.at("map")
             return self._write(records, stage.writes, task)

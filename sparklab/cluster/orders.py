@@ -342,7 +342,18 @@ def ended(report: TaskReport, executor: int, epoch: int, stage: int) -> m.TaskEn
         case other:
             raise ValueError(f"no such status: {other}")
     missing = missing_of(report.missing)
-    return m.TaskEnded(report.task, executor, epoch, outcome, report.duration_s, report.metrics, changes, missing)
+    return m.TaskEnded(
+        report.task,
+        executor,
+        epoch,
+        outcome,
+        report.duration_s,
+        report.metrics,
+        changes,
+        missing,
+        report.digests,
+        report.differs,
+    )
 
 
 def _user_error(wire: WireError, stage: int) -> m.UserError:

@@ -68,3 +68,5 @@ class TaskReport:
     warnings: Sequence[tuple[str, str]]  # (subject, message)
     updates: bytes = b""  # what it added to accumulators, pickled; empty where nothing
     missing: Sequence[Missing] = ()  # copies of blocks that the driver knew of and the task did not get
+    digests: Mapping[tuple[int, int], int] = field(default_factory=dict)  # of what it made, where that is checked
+    differs: str = ""  # how its partition differed when it was computed a second time

@@ -278,7 +278,7 @@ class MapOutputLost:
     map: int
     executor: int
     epoch: int
-    reason: str  # "executor_lost" | "fetch_failed" | "corrupt"
+    reason: str  # "executor_lost" | "fetch_failed" | "corrupt" | "indeterminate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +290,17 @@ class BroadcastSent:
     epoch: int
     pieces: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionDiffered:
+    """A partition was computed again and was not the same: its RDD is no deterministic function of its input."""
+
+    rdd: int
+    partition: int
+    stage: int
+    executor: int
+    found: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +326,7 @@ Fact: TypeAlias = (
     | RddPersisted | RddUnpersisted | BlockStored | BlockRemoved | MapOutputStored | MapOutputLost
     | TrainingStarted | TrainingEnded | LossReported | WorkerClocks | TauChanged | LearningRateChanged
     | TrainingPaused | TrainingResumed | ShardTakenOver
-    | BroadcastSent | Warned | FactsDropped
+    | BroadcastSent | PartitionDiffered | Warned | FactsDropped
 )  # fmt: skip
 
 KINDS: Final[dict[str, type[Any]]] = {
@@ -327,7 +338,7 @@ KINDS: Final[dict[str, type[Any]]] = {
         RddPersisted, RddUnpersisted, BlockStored, BlockRemoved, MapOutputStored, MapOutputLost,
         TrainingStarted, TrainingEnded, LossReported, WorkerClocks, TauChanged, LearningRateChanged,
         TrainingPaused, TrainingResumed, ShardTakenOver,
-        BroadcastSent, Warned, FactsDropped,
+        BroadcastSent, PartitionDiffered, Warned, FactsDropped,
     )
 }  # fmt: skip
 

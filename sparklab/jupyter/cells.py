@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
 import IPython
 
+from sparklab.conf import CHECK_DETERMINISM
 from sparklab.context import SparkContext
 from sparklab.events.facts import ScopeClosed
 from sparklab.jupyter import stops, transform
@@ -95,6 +96,8 @@ class Cell:
                 return
             self.sc = sc
             self.scope = sc.open_scope(self.label, name)
+            if getattr(self.options, "check_determinism", False):
+                sc.setLocalProperty(CHECK_DETERMINISM, "1.0")
             self.context = contextvars.copy_context()
 
     def leave(self, status: str) -> Run | None:
@@ -102,6 +105,8 @@ class Cell:
         with self.lock:
             if self.sc is None or not self.scope:
                 return None
+            if getattr(self.options, "check_determinism", False):
+                self.sc.setLocalProperty(CHECK_DETERMINISM, None)
             run = self.sc.run_of(self.scope)
             if run.jobs or self.options is not None:
                 self.sc.close_scope(self.scope, status)

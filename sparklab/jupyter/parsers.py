@@ -93,6 +93,11 @@ def cell_parser() -> Parser:
     parser.add_argument("-o", "--out", metavar="RUN", type=variable, help="bind the cell's Run to this name")
     parser.add_argument("--name", default="", help="a name for the run, shown in the panel")
     parser.add_argument("--view", choices=VIEWS, default="dag", help="the tab in front, or no panel (default: dag)")
+    parser.add_argument(
+        "--check-determinism",
+        action="store_true",
+        help="compute each partition twice and warn where the records differ",
+    )
     parser.add_argument("--explain", action="store_true", help="print the plan of each job before it runs")
     parser.add_argument(
         "--pace",
@@ -252,7 +257,7 @@ def overview() -> str:
         [
             "usage: %sparklab SUBCOMMAND ...      (%sparklab SUBCOMMAND --help)",
             "       %%sparklab [-o RUN] [--name N] [--view dag|timeline|cache|training|off]",
-            "                  [--explain] [--pace S] [-q]",
+            "                  [--explain] [--check-determinism] [--pace S] [-q]",
             "",
             *lines,
         ]

@@ -107,6 +107,8 @@ class RDDCore:
     _is_source = False
     # Its partitions are computed at the same time, all or none.
     is_barrier = False
+    # Not the same when computed again: known from the user, or found by a check. Set on the driver.
+    _indeterminate = False
     # Set by a checkpoint, with partitions of its own and no dependencies.
     _restored: Restored | None = None
 

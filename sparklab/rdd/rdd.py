@@ -99,6 +99,23 @@ class RDD(Statistics, Sampling, FileActions, Checkpointing, Approximate, Actions
         """
         return RDDBarrier(self)
 
+    def asNondeterministic(self) -> RDD:
+        """This RDD, known not to be the same when it is computed again (it draws random numbers, asks the time).
+
+        When a map output that was made from it is lost, all of them are made again, and whatever has read them; a job
+        that has delivered a part of its result by then fails. ``checkpoint`` ends that. Not in PySpark's RDD API, where
+        the like of it is a property of a function.
+
+        Examples
+        --------
+        >>> import random
+        >>> noise = sc.parallelize(range(4)).map(lambda _: random.random()).asNondeterministic()
+        >>> noise.repartition(2).count()
+        4
+        """
+        self._indeterminate = True
+        return self
+
     # --- persistence ---------------------------------------------------------------------------------
 
     @property

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from sparklab.events.facts import BlockRemoved, BlockStored, MapOutputLost, MapOutputStored, Warned, bounded
+from sparklab.events.facts import (
+    BlockRemoved,
+    BlockStored,
+    MapOutputLost,
+    MapOutputStored,
+    PartitionDiffered,
+    Warned,
+    bounded,
+)
 from sparklab.events.facts import TaskEnded as TaskEndedFact
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.state import StageRun, State, Task
@@ -93,6 +101,30 @@ def book_map_output(state: State, task: Task, outcome: m.Succeeded) -> str:
     return "shuffle" if again else ""
 
 
+def compare_digests(state: State, task: Task, run: StageRun | None, ended: m.TaskEnded) -> None:
+    """What the task found out about determinism: facts, and the RDD is known for it. Remembers its digests."""
+    for (what, index), digest in ended.digests.items():
+        known = state.digests.setdefault(what, {})
+        before = known.setdefault(index, digest)
+        if before != digest:
+            known[index] = digest
+            found = "computed again after it was lost, and other records than before"
+            _differed(state, task, run, what, index, found)
+    if ended.differs:
+        _differed(state, task, run, None, task.partition, ended.differs)
+
+
+def _differed(state: State, task: Task, run: StageRun | None, what: int | None, index: int, found: str) -> None:
+    if run is None:
+        return
+    rdd = next((each for each in run.stage.rdds if each._id == what), run.stage.rdd)
+    rdd._indeterminate = True
+    state.out.facts.append(PartitionDiffered(rdd._id, index, task.stage, task.executor, bounded(found)))
+    subject = f"partition {index} of {rdd.operator} at {rdd.call_site}"
+    advice = "it is no deterministic function of its input: a loss makes all be computed again that was made from it"
+    state.out.facts.append(Warned(bounded(subject), bounded(f"{found}; {advice}")))
+
+
 def is_wanted(state: State, run: StageRun | None, task: Task, outcome: m.Succeeded) -> bool:
     """Whether anybody still waits for what `task` has made. Before it is booked."""
     if run is not None:
@@ -101,8 +133,11 @@ def is_wanted(state: State, run: StageRun | None, task: Task, outcome: m.Succeed
     return outputs is not None and outputs.locations[outcome.value.map_index] is None
 
 
-def book_fetch_failure(state: State, task: Task, outcome: m.FetchFailed) -> None:
-    """The map output is where nobody looks for it any more; damage to it, or to what the task set aside, is said."""
+def book_fetch_failure(state: State, task: Task, outcome: m.FetchFailed) -> bool:
+    """The map output is where nobody looks for it any more; damage to it, or to what the task set aside, is said.
+
+    Returns whether it was there until now.
+    """
     if outcome.damaged:
         what = f"map output {outcome.map} of shuffle {outcome.shuffle} on executor {outcome.executor}"
         if outcome.shuffle < 0:
@@ -110,9 +145,11 @@ def book_fetch_failure(state: State, task: Task, outcome: m.FetchFailed) -> None
         state.out.facts.append(
             Warned(bounded(what), bounded(f"was found damaged and is computed again: {outcome.found}"))
         )
-    if state.outputs.remove(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch):
-        reason = "corrupt" if outcome.damaged else "fetch_failed"
-        state.out.facts.append(MapOutputLost(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch, reason))
+    if not state.outputs.remove(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch):
+        return False
+    reason = "corrupt" if outcome.damaged else "fetch_failed"
+    state.out.facts.append(MapOutputLost(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch, reason))
+    return True
 
 
 def count_updates(state: State, run: StageRun | None, task: Task, outcome: m.Succeeded) -> None:

@@ -24,6 +24,7 @@ from sparklab.scheduler.books import (
     apply_changes,
     book_fetch_failure,
     book_map_output,
+    compare_digests,
     count_updates,
     forget_missing,
     is_wanted,
@@ -34,6 +35,7 @@ from sparklab.scheduler.exclusion import Exclusion
 from sparklab.scheduler.gangs import Gangs
 from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
 from sparklab.scheduler.placement import Placement
+from sparklab.scheduler.rollback import Rollback
 from sparklab.scheduler.speculation import Speculation
 from sparklab.scheduler.stages import StageGraph
 from sparklab.scheduler.state import Effects, Job, Limits, StageRun, State, Task
@@ -58,6 +60,7 @@ class Scheduler:
         self._speculation = Speculation(self.state)
         self._placement = Placement(self.state, self._gangs, self._exclusion, self._speculation)
         self._work = Work(self.state, self.graph, self._placement, self._gangs)
+        self._rollback = Rollback(self.state, self.graph, self._work)
         self._copies = Copies(self.state)
         self._without_executor_since_s: float | None = None
 
@@ -138,6 +141,7 @@ class Scheduler:
                         self._placement.prefer_again(run)
             case m.RddForgotten():
                 self._copies.forget_rdd(stimulus.rdd)
+                self.state.digests.pop(stimulus.rdd, None)
                 self.state.out.facts.append(RddUnpersisted(stimulus.rdd))
                 self.state.last_task_s.pop(stimulus.rdd, None)
                 # Who is at work may be about to keep a block of it.
@@ -175,6 +179,8 @@ class Scheduler:
                 run.running.pop(task.partition, None)
         forget_missing(self.state, s.missing, task.id, isinstance(outcome, m.FetchFailed))
         recovered = apply_changes(self.state, s.changes, s.executor, s.epoch) if current else ""
+        if isinstance(outcome, m.Succeeded) and run is not None and task.stage_attempt < run.valid_from:
+            outcome = m.Cancelled()  # it has read what does not stand any more
         status, error = "succeeded", ""
         failed: BaseException | None = None
         match outcome:
@@ -182,12 +188,14 @@ class Scheduler:
                 status, error = "cancelled", NOT_WANTED
                 book_map_output(self.state, task, outcome)
             case m.Succeeded():
+                compare_digests(self.state, task, run, s)
                 if run is None or run.gang is None:
                     count_updates(self.state, run, task, outcome)
                     recovered = book_map_output(self.state, task, outcome) or recovered
             case m.FetchFailed():
                 status, error = "fetch_failed", outcome.found
-                book_fetch_failure(self.state, task, outcome)
+                if book_fetch_failure(self.state, task, outcome):
+                    self._rollback.outputs_lost([outcome.shuffle])
             case m.UserError():
                 status, error = "failed", outcome.summary
                 if run is not None and task.partition in run.todo:
@@ -204,7 +212,7 @@ class Scheduler:
             case _:
                 assert_never(outcome)
         self.state.out.facts.append(task_fact(s, task, status, recovered, error))
-        if run is None:
+        if run is None or run.stage.id not in self.runs:
             return
         if failed is not None:
             self._work.fail(run, failed)
@@ -311,6 +319,7 @@ class Scheduler:
             task = self.tasks.get(task_id)
             if task is not None:
                 self._task_ended(m.TaskEnded(task_id, s.executor, s.epoch, m.Lost(s.reason)))
+        self._rollback.outputs_lost(shuffle for shuffle, _ in outputs)
         for run in list(self.runs.values()):
             if run.stage.id in self.runs:
                 if self._gangs.had_done_on(run, s.executor):
@@ -324,6 +333,7 @@ class Scheduler:
             return  # a job that is about to end still makes it
         if not readers_stay:
             self.graph.forget(shuffle)
+        self.state.digests.pop(-1 - shuffle, None)
         for executor in sorted(self.outputs.forget(shuffle)):
             if executor in self.executors:
                 self.state.out.instructions.append(m.RemoveShuffle(executor, self.executors[executor].epoch, shuffle))

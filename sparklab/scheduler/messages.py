@@ -104,6 +104,8 @@ class TaskEnded:
     metrics: TaskMetrics = field(default_factory=TaskMetrics)
     changes: Sequence[BlockChange] = ()
     missing: Sequence[BlockMissing] = ()
+    digests: Mapping[tuple[int, int], int] = field(default_factory=dict)  # (rdd or -1 - shuffle, index) -> digest
+    differs: str = ""  # how its partition differed when it was computed a second time
 
 
 @dataclass(frozen=True, slots=True)

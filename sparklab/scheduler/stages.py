@@ -67,6 +67,10 @@ class StageGraph:
     def map_stage(self, shuffle_id: int) -> Stage | None:
         return self._map_stages.get(shuffle_id)
 
+    def map_stages(self) -> Iterable[Stage]:
+        """The map stages of all shuffles that somebody may read."""
+        return self._map_stages.values()
+
     def forget(self, shuffle_id: int) -> Stage | None:
         """The map stage of `shuffle_id` is made anew should anybody ask again."""
         return self._map_stages.pop(shuffle_id, None)

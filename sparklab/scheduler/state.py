@@ -110,6 +110,7 @@ class StageRun:
     tries: dict[int, int] = field(default_factory=dict)  # partition -> attempts launched
     fruitless_attempts: int = 0  # attempts in a row that ended in lost map outputs
     fruitless_attempt: int = -1  # the last of them
+    valid_from: int = 0  # tasks of attempts before this one have read what does not stand any more
     durations_s: list[float] = field(default_factory=list)  # of the tasks that succeeded, under speculation
     slow: set[int] = field(default_factory=set)  # partitions that are to be tried in a second place
     failed_at: dict[tuple[int, int], dict[int, int]] = field(default_factory=dict)  # (executor, epoch) -> partitions
@@ -154,6 +155,8 @@ class State:
     jobs: dict[int, Job] = field(default_factory=dict)
     runs: dict[int, StageRun] = field(default_factory=dict)  # stage id -> the run at work
     tasks: dict[int, Task] = field(default_factory=dict)
+    # (rdd, partition) of blocks and (-1 - shuffle, map) of map outputs -> digest, of jobs that check determinism
+    digests: dict[int, dict[int, int]] = field(default_factory=dict)
     now_s: float = 0.0
     next_task: int = 0
     last_task_s: dict[int, float] = field(default_factory=dict)  # cached RDD -> mean of the last stage that read it

@@ -7,6 +7,7 @@ import pytest
 from sparklab.errors import JobFailed, UserCodeError
 from sparklab.events import facts as f
 from sparklab.scheduler import messages as m
+from sparklab.scheduler.rollback import is_indeterminate
 from sparklab.scheduler.state import ExclusionLimits, Limits, SpeculationLimits
 from sparklab.shuffle.spec import MapOutput
 from tests.scheduler.test_machine import Ids, Mapped, Reduced, Source, World, lineage, removals
@@ -251,3 +252,58 @@ def test_a_second_attempt_goes_elsewhere_although_there_is_room_where_the_first_
     assert set(world.launched) == {slow}, "the only executor has it already"
     world.send(m.ExecutorJoined(1, 0, "b", "h", 1, 1, 1, 1))
     assert sorted(running(world).values()) == [0, 1]
+
+
+# --- what is not the same when computed again ---------------------------------------------------------------
+
+
+def two_shuffles(indeterminate: bool) -> tuple[World, int, Reduced, Reduced]:
+    """A job in its second map stage, two of whose tasks are done: first is read by second, second by the result."""
+    world = World(2)
+    source = Mapped(Source(Ids(), 3))
+    source._indeterminate = indeterminate
+    first = Reduced(source, 3)
+    second = Reduced(Mapped(first), 2)
+    job = world.submit(second)
+    while len(world.ran) < 5:
+        world.succeed(min(world.launched))
+    return world, job, first, second
+
+
+@pytest.mark.parametrize("indeterminate", [False, True])
+def test_a_lost_map_output_that_comes_back_otherwise_undoes_all_that_read_its_shuffle(indeterminate: bool) -> None:
+    world, job, first, second = two_shuffles(indeterminate)
+    held = [
+        at is not None and at.executor == 0 for at in world.scheduler.outputs.shuffles[first.spec.shuffle_id].locations
+    ]
+    before = len(world.ran)
+    world.lose(0)
+    world.join(0)
+    world.run()
+    assert world.finished == {job: None}
+    of_first = sum(world.prepared[stage].writes is first.spec for stage, _ in world.ran[before:])
+    of_second = sum(world.prepared[stage].writes is second.spec for stage, _ in world.ran[before:])
+    assert of_first == (3 if indeterminate else sum(held))
+    assert (of_second == 3) == indeterminate
+
+
+def test_what_a_task_made_of_records_that_do_not_stand_any_more_counts_for_nothing() -> None:
+    world, job, _, second = two_shuffles(True)
+    (late,) = world.launched
+    launch, task = world.launched.pop(late)
+    world.send(m.ExecutorGone(1 - launch.executor, 0, "killed"))
+    assert late in world.cancelled
+    output = MapOutput(second.spec.shuffle_id, task.partition, "old", 5, 1)
+    world.send(m.TaskEnded(late, launch.executor, launch.epoch, m.Succeeded(output)))
+    assert world.scheduler.outputs.shuffles[second.spec.shuffle_id].locations[task.partition] is None
+    world.run()
+    assert world.finished == {job: None}
+
+
+def test_a_checkpoint_ends_the_question_whether_an_rdd_comes_back_alike() -> None:
+    source = Mapped(Source(Ids(), 3))
+    source._indeterminate = True
+    reduced = Reduced(source, 3)
+    assert is_indeterminate(reduced)
+    source._restored = object()  # type: ignore[assignment]
+    assert not is_indeterminate(reduced)
