@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from distributed import Worker, get_worker
 
 from sparklab.broadcast import held
 from sparklab.cluster import compat
+from sparklab.cluster.collector import Collector
 from sparklab.cluster.executor import Budgets, Executor
 from sparklab.cluster.host import host_token, open_local
 from sparklab.cluster.meeting import Answer, MeetingId, Meetings
@@ -72,8 +74,7 @@ def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, An
     compat.keep_service(worker, app, service)
     if app:
         return  # the process is somebody else's, and so are its collector's settings
-    # Long-lived objects of the imports leave the collector's rounds, and these come rarely: tasks make millions of
-    # objects that the reference counts free.
+    # Long-lived objects of the imports leave the collector's rounds, and these come rarely.
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
@@ -107,6 +108,8 @@ class ExecutorService:
         self._host = host
         self._dead: dict[str, float] = {}
         self._meetings = Meetings()
+        # A process that is somebody else's keeps the settings of its collector.
+        self._collector = None if self._app else Collector()
         self.executor = Executor(
             number, epoch, directory, self._budgets, self._open, self._ask_peer, host, self._meet, self._ask_piece
         )
@@ -148,8 +151,9 @@ class ExecutorService:
     def run_now(self, order: bytes) -> bytes:
         stage: StageOrder
         tasks: list[TaskOrder]
-        stage, tasks = pickle.loads(order)
-        return pickle.dumps(self.executor.run(stage, tasks), protocol=5)
+        with self._collector.held_off() if self._collector is not None else nullcontext():
+            stage, tasks = pickle.loads(order)
+            return pickle.dumps(self.executor.run(stage, tasks), protocol=5)
 
     async def meet(self, meeting: list[int], partition: int, call: str, message: str) -> list[Any]:
         """A task of a barrier stage, here or elsewhere, waits at this executor; with an empty `call` it has ended."""
@@ -221,6 +225,8 @@ class ExecutorService:
         """The handlers answer no more; blocks and files are gone."""
         for name in HANDLERS:
             compat.remove_handler(self._worker, handler_of(name, self._app))
+        if self._collector is not None:
+            self._collector.close()
         self.executor.close()
 
     # --- meeting others ---------------------------------------------------------------------------
