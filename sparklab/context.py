@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, NoReturn
 
 from sparklab import __version__
+from sparklab.bridges import Bridges
 from sparklab.checkpoints import Checkpoints
 from sparklab.cluster import jobs
 from sparklab.cluster.backends import Backend, ThreadsBackend, make_backend
@@ -69,7 +70,7 @@ LOG_LEVELS: Final = {
 
 
 @refuses_jvm_names
-class SparkContext(Sources, Scopes, Executors, Labels, Sharing, Checkpoints, Profiles):
+class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpoints, Profiles):
     """The way in: makes RDDs and runs jobs on a cluster that starts in the background.
 
     The constructor returns at once; the first action waits for the cluster. Thread-safe: several threads may run

@@ -13,7 +13,7 @@ _CLUSTER: Final = "sparklab has one kind of executor: choose their number with t
 _MEMORY: Final = "with spark.executor.memory"
 
 ADVICE: Final[dict[str, str]] = {
-    "RDD.toDF": "there are no DataFrames: collect() into pandas.DataFrame(rdd.collect()), or go on with the RDD",
+    "RDD.toDF": "there are no DataFrames here: rdd.toPandas() and rdd.toArrow() make tables, or go on with the RDD",
     "RDD.saveAsHadoopDataset": _TEXT,
     "RDD.saveAsHadoopFile": _TEXT,
     "RDD.saveAsNewAPIHadoopDataset": _TEXT,

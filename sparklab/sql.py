@@ -11,7 +11,7 @@ from sparklab.context import SparkContext
 
 __all__ = ["SparkSession"]
 
-_PANDAS: Final = "use the RDD API, or pandas.DataFrame(rdd.collect()) for a small result"
+_PANDAS: Final = "use the RDD API, and rdd.toPandas() for a small result"
 _ADVICE: Final[dict[str, str]] = {
     "SparkSession.addArtifact": "use spark.sparkContext.addFile or addPyFile",
     "SparkSession.addArtifacts": "use spark.sparkContext.addFile or addPyFile",

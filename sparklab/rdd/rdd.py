@@ -11,13 +11,14 @@ from sparklab.rdd.barrier import RDDBarrier
 from sparklab.rdd.checkpoint import Checkpointing
 from sparklab.rdd.debug import debug_string
 from sparklab.rdd.files import FileActions
+from sparklab.rdd.frames import Frames
 from sparklab.rdd.sampling import Sampling
 from sparklab.rdd.statistics import Statistics
 from sparklab.storage.level import StorageLevel
 
 
 @refuses_jvm_names
-class RDD(Statistics, Sampling, FileActions, Checkpointing, Approximate, Actions):
+class RDD(Statistics, Sampling, FileActions, Frames, Checkpointing, Approximate, Actions):
     """A partitioned collection of records that remembers how it was made, so that a lost part can be made again.
 
     An RDD is not built by hand: it comes from ``sc.parallelize``, ``sc.textFile`` and the like, or from another RDD.

@@ -21,6 +21,7 @@ MODULES += [
     f"sparklab.{name}"
     for name in (
         "accumulators",
+        "bridges",
         "broadcast",
         "checkpoints",
         "files",

@@ -64,11 +64,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "labels": LEAVES | {"cluster", "status"},
     "checkpoints": LEAVES | {"rdd", "scheduler", "cluster"},
     "sources": {"rdd"},
+    "bridges": {"rdd", "cluster"},
     "scopes": {"events"},
     "executors": LEAVES | {"events", "rdd", "scheduler", "cluster"},
     "context": LEAVES
     | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "files"}
-    | {"sources", "scopes", "executors", "labels", "sharing", "checkpoints", "profiler"},
+    | {"sources", "bridges", "scopes", "executors", "labels", "sharing", "checkpoints", "profiler"},
     "doctor": LEAVES | {"cluster", "context"},
     "datasets": LEAVES | {"rdd"},
     "train": LEAVES | {"events", "storage", "rdd", "ps", "broadcast", "context"},
