@@ -8,7 +8,7 @@ ARGS :=
 SEEDS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help lab demo test lint compat chaos bench bench-quick bench-memory bench-faults binder-check labextension clean
+.PHONY: help lab demo test lint compat chaos bench bench-quick bench-memory bench-faults bench-train binder-check labextension clean
 
 help:
 	@echo "make lab            JupyterLab on the start notebook        (ARGS=\"--no-browser\" goes to JupyterLab)"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench          all workloads in full size (an hour), how cost grows, what being watched costs: a report in out/"
 	@echo "make bench-memory   shuffles of four times the executors' memory, and what the executors took"
 	@echo "make bench-faults   what a death costs beyond the recomputation; memory over 2,000 jobs"
+	@echo "make bench-train    trainers against Vowpal Wabbit and scikit-learn: CPU seconds at equal held-out loss"
 	@echo "make binder-check   binder/'s steps in a fresh environment, on one core and 2 GB"
 	@echo "make labextension   the JupyterLab extension's bundle from its source (needs node and npm)"
 	@echo "make chaos          random programs under random faults       (SEEDS=500 says how many)"
@@ -42,6 +43,9 @@ lint: $(VENV)/.stamp-lint
 # needs Java 17
 compat: $(VENV)/.stamp-bench
 	$(PY) -m tests.compat $(ARGS)
+
+bench-train: $(VENV)/.stamp-bench
+	$(PY) -m tests.benchmarks.train $(ARGS)
 
 # bench-quick, and bench-NAME for each other benchmark of tests/benchmarks
 bench-%: $(VENV)/.stamp-bench

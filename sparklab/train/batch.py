@@ -52,6 +52,16 @@ def gradient(
 
 
 @fast
+def ascending(indptr: Any, indices: Any) -> Any:
+    """Whether the indices of every row ascend without repetition."""
+    for row in range(indptr.shape[0] - 1):
+        for k in range(indptr[row] + 1, indptr[row + 1]):
+            if indices[k] <= indices[k - 1]:
+                return False
+    return True
+
+
+@fast
 def _stamped(indices: Any, stamp: Any, generation: Any, found: Any) -> Any:
     """Distinct `indices` in order of appearance into `found`; how many. ``stamp[i] == generation`` marks those seen."""
     count = 0

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
+from sparklab.train.batch import ascending
 from sparklab.train.errors import TrainingInputError
 
 BLOCK_ROWS: Final = 16_384
@@ -68,6 +69,9 @@ def rows_of(blocks: Iterable[Block], positive: Any) -> Rows:
     if not parts:
         empty = np.empty(0, np.uint32)
         return Rows(np.zeros(1, np.int64), empty, None, np.empty(0, np.float32))
+    if len(parts) == 1:
+        labels, indptr, indices, values = parts[0]
+        return Rows(indptr, indices, values, (labels == positive).astype(np.float32))
     labels = np.concatenate([(part[0] == positive) for part in parts]).astype(np.float32)
     ends = np.cumsum([0, *(len(part[2]) for part in parts)])
     indptr = np.concatenate([[0], *(part[1][1:] + end for part, end in zip(parts, ends, strict=False))]).astype(
@@ -239,10 +243,8 @@ def _canonical(
     indices: npt.NDArray[np.uint32],
     values: npt.NDArray[np.float32] | None,
 ) -> Block:
-    """Ascending, distinct indices in each row; most data has that already, which one comparison shows."""
-    inside = np.ones(len(indices), bool)
-    inside[indptr[:-1][np.diff(indptr) > 0]] = False  # first entries of rows
-    if len(indices) < 2 or np.all(indices[1:][inside[1:]] > indices[:-1][inside[1:]]):
+    """Ascending, distinct indices in each row; most data has that already."""
+    if ascending(indptr, indices):
         return labels, indptr, indices, values
     from scipy.sparse import csr_matrix
 

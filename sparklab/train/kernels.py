@@ -32,8 +32,12 @@ from sparklab.train.atomics import prefetch
 
 AHEAD: Final = 6  # rows; more than two make no difference, as long as the lines stay in the first two caches
 SATURATED: Final = np.float32(16.0)  # sigmoid(16) is 1 in float32
+# Helpers take numbers alone: an array handed to an inlined function is reference-counted, atomically, at every row.
 _ZERO: Final = np.float32(0.0)
 _ONE: Final = np.float32(1.0)
+# The intercept is in every row: a kernel keeps its own for so many rows, then adds what it changed to that of all. A
+# core so waits neither for its own last store nor, with several threads, for the line that they all write.
+SHARED_EVERY: Final = 64
 _LOSSES_A_LOG: Final = 32  # the product of so many (1 + e**-|m|) is below 2**32
 
 # Sums may be reordered and divisions approximated; NaN and infinity keep their meaning where a run diverges.
@@ -52,20 +56,12 @@ def widest(indptr: Any, first: Any, last: Any) -> Any:
 
 
 @inlined
-def ask_for(state: Any, indptr: Any, indices: Any, row: Any, last: Any) -> None:
-    """The state that row `row` will touch is on its way to the cache."""
-    if row < last:
-        for k in range(np.uint64(indptr[row]), np.uint64(indptr[row + 1])):
-            prefetch(state, np.int64(indices[k]) * state.shape[1])
-
-
-@inlined
 def residual(margin: Any, label: Any) -> Any:
     """``(sigmoid(margin) - label, e**-|margin|)``; the exponential is spared where it would not show."""
     size = abs(margin)
     small = np.float32(math.exp(-size)) if size < SATURATED else _ZERO
-    probability = _ONE / (_ONE + small) if margin >= _ZERO else small / (_ONE + small)
-    return probability - label, small
+    # One division after a choice: two behind a branch would be guessed wrong every third row.
+    return (_ONE if margin >= _ZERO else small) / (_ONE + small) - label, small
 
 
 @fast
@@ -88,62 +84,60 @@ def adagrad(
     loss: Any = 0.0
     product, in_product = 1.0, 0
     rate32 = np.float32(rate)
-    for row in range(first, last):
-        start = np.uint64(indptr[row])
-        count = np.uint64(indptr[row + 1]) - start
-        ask_for(state, indptr, indices, row + AHEAD, last)
-        margin = state[state.shape[0] - 1, 0] if bias else _ZERO
-        for k in range(count):
-            i = indices[start + k]
-            w = state[i, 0]
-            a = state[i, 1]
+    at = state.shape[0] - 1
+    for block in range(first, last, SHARED_EVERY):
+        began_w = own_w = state[at, 0] if bias else _ZERO
+        began_a = own_a = state[at, 1]
+        for row in range(block, min(block + SHARED_EVERY, last)):
+            start = np.uint64(indptr[row])
+            count = np.uint64(indptr[row + 1]) - start
+            if row + AHEAD < last:
+                for k in range(np.uint64(indptr[row + AHEAD]), np.uint64(indptr[row + AHEAD + 1])):
+                    prefetch(state, 2 * np.int64(indices[k]))
+            margin = own_w
+            for k in range(count):
+                i = indices[start + k]
+                w = state[i, 0]
+                a = state[i, 1]
+                if touched is not None and now > touched[i]:  # else another thread, which is ahead, has been here
+                    w = shrunk(w, np.float32(now - touched[i]) * rate32 / np.float32(math.sqrt(a)), l1, l2)
+                    touched[i] = now
+                weight[k] = w
+                square[k] = a
+                margin += w if values is None else w * values[start + k]
+            g, small = residual(margin, labels[row])
+            loss += max(-margin, _ZERO) if labels[row] > _ZERO else max(margin, _ZERO)
+            product *= 1.0 + small
+            in_product += 1
+            if in_product == _LOSSES_A_LOG:
+                loss += math.log(product)
+                product, in_product = 1.0, 0
+            step = rate32 * g
+            if values is None:
+                g2 = g * g
+                for k in range(count):
+                    a = square[k] + g2
+                    square[k] = a
+                    weight[k] -= step / np.float32(math.sqrt(a))
+            else:
+                for k in range(count):
+                    x = values[start + k]
+                    a = square[k] + g * g * x * x
+                    square[k] = a
+                    weight[k] -= step * x / np.float32(math.sqrt(a))
+            for k in range(count):
+                i = indices[start + k]
+                state[i, 0] = weight[k]
+                state[i, 1] = square[k]
+            if bias:
+                own_a += g * g
+                own_w -= step / np.float32(math.sqrt(own_a))
             if touched is not None:
-                w = shrunk(w, owed(touched, i, now) * rate32 / np.float32(math.sqrt(a)), l1, l2)
-            weight[k] = w
-            square[k] = a
-            margin += w if values is None else w * values[start + k]
-        g, small = residual(margin, labels[row])
-        loss += max(-margin, _ZERO) if labels[row] > _ZERO else max(margin, _ZERO)
-        product *= 1.0 + small
-        in_product += 1
-        if in_product == _LOSSES_A_LOG:
-            loss += math.log(product)
-            product, in_product = 1.0, 0
-        step = rate32 * g
-        if values is None:
-            g2 = g * g
-            for k in range(count):
-                a = square[k] + g2
-                square[k] = a
-                weight[k] -= step / np.float32(math.sqrt(a))
-        else:
-            for k in range(count):
-                x = values[start + k]
-                a = square[k] + g * g * x * x
-                square[k] = a
-                weight[k] -= step * x / np.float32(math.sqrt(a))
-        for k in range(count):
-            i = indices[start + k]
-            state[i, 0] = weight[k]
-            state[i, 1] = square[k]
+                now += stride
         if bias:
-            at = state.shape[0] - 1
-            a = state[at, 1] + g * g
-            state[at, 1] = a
-            state[at, 0] -= step / np.float32(math.sqrt(a))
-        if touched is not None:
-            now += stride
+            state[at, 0] += own_w - began_w
+            state[at, 1] += own_a - began_a
     return loss + math.log(product)
-
-
-@inlined
-def owed(touched: Any, i: Any, now: Any) -> Any:
-    """Rows for which coordinate `i` has not been shrunk yet, as float32; from now on it has."""
-    before = touched[i]
-    if now <= before:
-        return _ZERO  # another thread, which is ahead, has been here
-    touched[i] = now
-    return np.float32(now - before)
 
 
 @inlined
@@ -161,33 +155,42 @@ def sgd(
     indptr: Any, indices: Any, values: Any, labels: Any, state: Any, bias: Any, rate: Any,
     touched: Any, l1: Any, l2: Any, now: Any, stride: Any, first: Any, last: Any,
 ) -> Any:  # fmt: skip
-    """Plain stochastic gradient descent; state is (weight,). `touched` as in :func:`adagrad`."""
+    """Stochastic gradient descent; state is the weights alone, float32[D + 1]. `touched` as in :func:`adagrad`."""
     loss: Any = 0.0
     product, in_product = 1.0, 0
     rate32 = np.float32(rate)
-    for row in range(first, last):
-        start, end = np.uint64(indptr[row]), np.uint64(indptr[row + 1])
-        ask_for(state, indptr, indices, row + AHEAD, last)
-        margin = state[state.shape[0] - 1, 0] if bias else _ZERO
-        for k in range(start, end):
-            i = indices[k]
+    at = state.shape[0] - 1
+    for block in range(first, last, SHARED_EVERY):
+        began = own = state[at] if bias else _ZERO
+        for row in range(block, min(block + SHARED_EVERY, last)):
+            start = np.uint64(indptr[row])
+            count = np.uint64(indptr[row + 1]) - start
+            if row + AHEAD < last:
+                for k in range(np.uint64(indptr[row + AHEAD]), np.uint64(indptr[row + AHEAD + 1])):
+                    prefetch(state, np.int64(indices[k]))
+            margin = own
+            for k in range(count):
+                i = indices[start + k]
+                if touched is not None and now > touched[i]:
+                    state[i] = shrunk(state[i], np.float32(now - touched[i]) * rate32, l1, l2)
+                    touched[i] = now
+                margin += state[i] if values is None else state[i] * values[start + k]
+            g, small = residual(margin, labels[row])
+            loss += max(-margin, _ZERO) if labels[row] > _ZERO else max(margin, _ZERO)
+            product *= 1.0 + small
+            in_product += 1
+            if in_product == _LOSSES_A_LOG:
+                loss += math.log(product)
+                product, in_product = 1.0, 0
+            step = rate32 * g
+            for k in range(count):
+                state[indices[start + k]] -= step if values is None else step * values[start + k]
+            if bias:
+                own -= step
             if touched is not None:
-                state[i, 0] = shrunk(state[i, 0], owed(touched, i, now) * rate32, l1, l2)
-            margin += state[i, 0] if values is None else state[i, 0] * values[k]
-        g, small = residual(margin, labels[row])
-        loss += max(-margin, _ZERO) if labels[row] > _ZERO else max(margin, _ZERO)
-        product *= 1.0 + small
-        in_product += 1
-        if in_product == _LOSSES_A_LOG:
-            loss += math.log(product)
-            product, in_product = 1.0, 0
-        step = rate32 * g
-        for k in range(start, end):
-            state[indices[k], 0] -= step if values is None else step * values[k]
+                now += stride
         if bias:
-            state[state.shape[0] - 1, 0] -= step
-        if touched is not None:
-            now += stride
+            state[at] += own - began
     return loss + math.log(product)
 
 
@@ -217,49 +220,57 @@ def ftrl(
     product, in_product = 1.0, 0
     inverse = np.float32(1.0 / rate)
     beta32, l1_32, l2_32 = np.float32(beta), np.float32(l1), np.float32(l2)
-    for row in range(first, last):
-        start = np.uint64(indptr[row])
-        count = np.uint64(indptr[row + 1]) - start
-        ask_for(state, indptr, indices, row + AHEAD, last)
-        for k in range(count):
-            i = indices[start + k]
-            zs[k] = state[i, 0]
-            ns[k] = state[i, 1]
-        margin = _ZERO
-        for k in range(count):
-            w = ftrl_weight(zs[k], ns[k], inverse, beta32, l1_32, l2_32)
-            weights[k] = w
-            margin += w if values is None else w * values[start + k]
-        at = state.shape[0] - 1
-        w0 = ftrl_weight(state[at, 0], state[at, 1], inverse, beta32, _ZERO, _ZERO) if bias else _ZERO
-        margin += w0
-        g, small = residual(margin, labels[row])
-        loss += max(-margin, _ZERO) if labels[row] > _ZERO else max(margin, _ZERO)
-        product *= 1.0 + small
-        in_product += 1
-        if in_product == _LOSSES_A_LOG:
-            loss += math.log(product)
-            product, in_product = 1.0, 0
-        if values is None:
-            g2 = g * g
+    at = state.shape[0] - 1
+    for block in range(first, last, SHARED_EVERY):
+        began_z = own_z = state[at, 0]
+        began_n = own_n = state[at, 1]
+        for row in range(block, min(block + SHARED_EVERY, last)):
+            start = np.uint64(indptr[row])
+            count = np.uint64(indptr[row + 1]) - start
+            if row + AHEAD < last:
+                for k in range(np.uint64(indptr[row + AHEAD]), np.uint64(indptr[row + AHEAD + 1])):
+                    prefetch(state, 2 * np.int64(indices[k]))
             for k in range(count):
-                n = ns[k] + g2
-                sigma = (np.float32(math.sqrt(n)) - np.float32(math.sqrt(ns[k]))) * inverse
-                zs[k] += g - sigma * weights[k]
-                ns[k] = n
-        else:
+                i = indices[start + k]
+                zs[k] = state[i, 0]
+                ns[k] = state[i, 1]
+            margin = _ZERO
             for k in range(count):
-                gx = g * values[start + k]
-                n = ns[k] + gx * gx
-                sigma = (np.float32(math.sqrt(n)) - np.float32(math.sqrt(ns[k]))) * inverse
-                zs[k] += gx - sigma * weights[k]
-                ns[k] = n
-        for k in range(count):
-            i = indices[start + k]
-            state[i, 0] = zs[k]
-            state[i, 1] = ns[k]
+                w = ftrl_weight(zs[k], ns[k], inverse, beta32, l1_32, l2_32)
+                weights[k] = w
+                margin += w if values is None else w * values[start + k]
+            w0 = ftrl_weight(own_z, own_n, inverse, beta32, _ZERO, _ZERO) if bias else _ZERO
+            margin += w0
+            g, small = residual(margin, labels[row])
+            loss += max(-margin, _ZERO) if labels[row] > _ZERO else max(margin, _ZERO)
+            product *= 1.0 + small
+            in_product += 1
+            if in_product == _LOSSES_A_LOG:
+                loss += math.log(product)
+                product, in_product = 1.0, 0
+            if values is None:
+                g2 = g * g
+                for k in range(count):
+                    n = ns[k] + g2
+                    sigma = (np.float32(math.sqrt(n)) - np.float32(math.sqrt(ns[k]))) * inverse
+                    zs[k] += g - sigma * weights[k]
+                    ns[k] = n
+            else:
+                for k in range(count):
+                    gx = g * values[start + k]
+                    n = ns[k] + gx * gx
+                    sigma = (np.float32(math.sqrt(n)) - np.float32(math.sqrt(ns[k]))) * inverse
+                    zs[k] += gx - sigma * weights[k]
+                    ns[k] = n
+            for k in range(count):
+                i = indices[start + k]
+                state[i, 0] = zs[k]
+                state[i, 1] = ns[k]
+            if bias:
+                n = own_n + g * g
+                own_z += g - (np.float32(math.sqrt(n)) - np.float32(math.sqrt(own_n))) * inverse * w0
+                own_n = n
         if bias:
-            n = state[at, 1] + g * g
-            state[at, 0] += g - (np.float32(math.sqrt(n)) - np.float32(math.sqrt(state[at, 1]))) * inverse * w0
-            state[at, 1] = n
+            state[at, 0] += own_z - began_z
+            state[at, 1] += own_n - began_n
     return loss + math.log(product)

@@ -119,9 +119,10 @@ class SGD:
         self._touched = np.zeros(dimension + 1, np.uint32) if penalty else None
 
     def learn(self, rows: Rows, lr: float, first: int, last: int, seen: int, threads: int) -> float:
+        state = self.state.reshape(-1)
         return float(
             kernels.sgd(
-                rows.indptr, rows.indices, rows.values, rows.labels, self.state, self._bias, lr, self._touched,
+                rows.indptr, rows.indices, rows.values, rows.labels, state, self._bias, lr, self._touched,
                 np.float32(self._penalty.l1), np.float32(self._penalty.l2), np.uint32(seen), np.uint32(threads),
                 first, last,
             )
