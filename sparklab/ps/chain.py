@@ -124,7 +124,11 @@ class Chain:
                 out.append((answer.to, answer.frame))
 
     def begin(self, layout: Layout, now_s: float, out: Outbox) -> None:
-        """`layout` is in force: what is unconfirmed goes to the successors there are now."""
+        """`layout` is in force: what is unconfirmed goes to the successors there are now.
+
+        Nobody is answered: whoever waits for an answer sends again under the new layout, and this server may not be
+        in the chain any more.
+        """
         self._layout = layout
         self._by_link.clear()
         self._last.clear()
@@ -132,6 +136,7 @@ class Chain:
         self._early.clear()
         for sent in list(self._pending):
             sent.waiting.clear()
+            sent.answers.clear()
             table = layout.tables.get(sent.operation.table)
             successors = table.successors(self._server) if table is not None else {}
             for rest, ranges in successors.items():

@@ -5,7 +5,7 @@ Source: Li et al. 2014, section 4.1 (vector clocks of ranges: O(m k) instead of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,21 +26,28 @@ class ClockGroup:
         Pushes of all clocks below this one are in the weights, where pushes are aggregated.
     floor : int
         The least of `clocks`.
+    closed : dict of int to int
+        Workers that have gone, with all they pushed here safe, and their clocks then.
     """
 
     mask: int
     clocks: dict[int, int]
     applied: int = 0
-    floor: int = field(default=NEVER)
+    floor: int = NEVER
+    closed: dict[int, int] = field(default_factory=dict)
 
     def settle(self) -> None:
         """`floor` is right again."""
         self.floor = min(self.clocks.values(), default=NEVER)
 
+    def same_as(self, other: ClockGroup) -> bool:
+        """Whether both could be one group."""
+        return self.applied == other.applied and self.clocks == other.clocks and self.closed == other.closed
+
     def parted(self, mask: int) -> ClockGroup:
         """The ranges `mask` have left this group for one of their own."""
         self.mask &= ~mask
-        return ClockGroup(mask, dict(self.clocks), self.applied, self.floor)
+        return ClockGroup(mask, dict(self.clocks), self.applied, self.floor, dict(self.closed))
 
 
 class RangeClocks:
@@ -123,10 +130,25 @@ class RangeClocks:
                 group.settle()
         self._join()
 
-    def lower(self, mask: int, closed: Mapping[int, int]) -> None:
+    def close(self, worker: int, clock: int, mask: int) -> None:
+        """`worker` has gone, with all it pushed in the ranges `mask` for the clocks below `clock` safe."""
+        for group in self.part(mask):
+            group.closed[worker] = clock
+            if worker in group.clocks:
+                group.clocks[worker] = max(clock, group.clocks[worker])
+                group.settle()
+        self._join()
+
+    def reopen(self, worker: int) -> None:
+        """`worker` is there again."""
+        for group in self.groups:
+            group.closed.pop(worker, None)
+        self._join()
+
+    def lower(self, mask: int) -> None:
         """In the ranges `mask`, no clock is above what is applied: what came after it will be sent again.
 
-        But for workers that have gone with everything safe, at the clocks `closed`.
+        But not of workers that have gone with everything safe.
         """
         for group in list(self.groups):
             inside = group.mask & mask
@@ -135,7 +157,9 @@ class RangeClocks:
             if inside != group.mask:
                 group = group.parted(inside)
                 self.groups.append(group)
-            group.clocks = {w: max(min(clock, group.applied), closed.get(w, 0)) for w, clock in group.clocks.items()}
+            group.clocks = {
+                w: max(min(clock, group.applied), group.closed.get(w, 0)) for w, clock in group.clocks.items()
+            }
             group.settle()
         self._join()
 
@@ -170,15 +194,15 @@ class RangeClocks:
         groups[0].mask = groups[0].mask & ~mask | 1 << new
         return True
 
-    def export(self, mask: int) -> list[tuple[int, dict[int, int], int]]:
+    def export(self, mask: int) -> list[tuple[int, dict[int, int], int, dict[int, int]]]:
         """The clocks of the ranges `mask`, as they travel with these."""
-        return [(g.mask & mask, dict(g.clocks), g.applied) for g in self.groups if g.mask & mask]
+        return [(g.mask & mask, dict(g.clocks), g.applied, dict(g.closed)) for g in self.groups if g.mask & mask]
 
     def accept(self, exported: Iterable[Any]) -> None:
         """Clocks that came with ranges stand for these."""
-        for mask, clocks, applied in exported:
+        for mask, clocks, applied, closed in exported:
             self.forget(mask)
-            group = ClockGroup(mask, {int(worker): int(clock) for worker, clock in clocks.items()}, applied)
+            group = ClockGroup(mask, dict(clocks), applied, closed=dict(closed))
             group.settle()
             self.groups.append(group)
         self._join()
@@ -188,7 +212,7 @@ class RangeClocks:
             return
         kept: list[ClockGroup] = []
         for group in self.groups:
-            same = next((g for g in kept if g.applied == group.applied and g.clocks == group.clocks), None)
+            same = next((g for g in kept if g.same_as(group)), None)
             if same is None:
                 kept.append(group)
             else:

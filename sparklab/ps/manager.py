@@ -124,7 +124,6 @@ class Manager:
             count = len(self._staying())
             for each in ring.moves_to(number, table.ids, table.chains, server, count):
                 self._planned.append(Move(number, each, server, "head"))
-        self._repair()
         self._start_moves()
 
     def remove_server(self, server: int) -> None:
@@ -135,16 +134,7 @@ class Manager:
             )
         self._leaving.add(server)
         self._planned = deque(move for move in self._planned if move.to != server)
-        for number, table in self.layout.tables.items():
-            load = self._load(table)
-            for each, chain in zip(table.ids, table.chains, strict=True):
-                if server in chain:
-                    to = ring.replica_for(number, each, chain, self._staying(), load)
-                    if to is not None:
-                        load[to] += 1
-                        self._planned.append(Move(number, each, to, "tail", leaving=server))
         self._start_moves()
-        self._finish_leaving()
 
     def server_lost(self, server: int) -> None:
         """`server` is dead: who comes next in its chains serves, and fresh replicas are fetched. Idempotent."""
@@ -169,7 +159,6 @@ class Manager:
             self._call_off(move)
         self._planned = deque(move for move in self._planned if move.to != server)
         self._publish(tables=tables, servers=tuple(each for each in self.layout.servers if each != server))
-        self._repair()
         self._start_moves()
 
     def _call_off(self, move: Move) -> None:
@@ -193,6 +182,12 @@ class Manager:
             self.facts_of[server] = frame.meta
             if frame.meta["epoch"] < self.layout.epoch:
                 self._send_layout(server)
+                return  # of its moves, some may have been completed by the layout that it lacks
+            for table, range_id, number in frame.meta["moving"]:
+                move = self._moving.get((table, range_id))
+                if move is None or move.number > number:  # it was called off, and the server has not heard
+                    meta = {"range": range_id, "move": number}
+                    self.out.append((server, Frame(Kind.RELEASE, table, meta=meta)))
         elif frame.kind == Kind.MOVED:
             move = self._moving.get((frame.table, frame.meta["range"]))
             if move is not None and move.number == frame.meta["move"]:
@@ -232,23 +227,28 @@ class Manager:
         return Counter(server for chain in table.chains for server in chain)
 
     def _repair(self) -> None:
-        """Chains that are too short get a fresh replica."""
+        """Chains that are too short, or hold a server that leaves, get a fresh replica."""
         staying = self._staying()
         wanted = min(self.replicas + 1, len(staying))
         planned = {(move.table, move.range) for move in (*self._planned, *self._moving.values())}
         for number, table in self.layout.tables.items():
             load = self._load(table)
             for each, chain in zip(table.ids, table.chains, strict=True):
-                if not chain or len(chain) >= wanted or (number, each) in planned:
+                leaving = next((server for server in chain if server in self._leaving), -1)
+                if not chain or (number, each) in planned or (leaving < 0 and len(chain) >= wanted):
                     continue
                 to = ring.replica_for(number, each, chain, staying, load)
                 if to is not None:
                     load[to] += 1
-                    self._planned.append(Move(number, each, to, "tail"))
+                    self._planned.append(Move(number, each, to, "tail", leaving=leaving))
 
     def _start_moves(self) -> None:
+        """The next moves begin, unless some are under way. What stands in the way of a leaving server is looked for."""
         if self._moving:
+            self._commit()
             return
+        self._repair()
+        self._finish_leaving()
         size = 0
         while self._planned and size < BATCH_BYTES:
             move = self._planned.popleft()
@@ -278,11 +278,11 @@ class Manager:
 
     def _ask(self, move: Move) -> None:
         meta = {"range": move.range, "move": move.number, "to": move.to}
-        self.out.append((move.source, Frame(Kind.MOVE, move.table, meta=meta)))
+        self.out.append((move.source, Frame(Kind.MOVE, move.table, epoch=self.layout.epoch, meta=meta)))
 
     def _commit(self) -> None:
         """The batch is copied: one layout hands all of it over."""
-        if not all(move.done for move in self._moving.values()):
+        if not self._moving or not all(move.done for move in self._moving.values()):
             return
         tables = dict(self.layout.tables)
         for move in self._moving.values():
@@ -296,14 +296,12 @@ class Manager:
             self.moved_bytes += self._bytes(move)
         self._moving.clear()
         self._publish(tables=tables)
-        self._repair()
         self._start_moves()
-        self._finish_leaving()
 
     def _finish_leaving(self) -> None:
         """Servers that were told to leave, and from which nothing is left to move, are no servers any more."""
         for server in list(self._leaving):
-            if any(server in (m.leaving, m.source) for m in (*self._planned, *self._moving.values())):
+            if any(server in (m.leaving, m.to) for m in (*self._planned, *self._moving.values())):
                 continue
             self._leaving.discard(server)
             self._heard.pop(server, None)

@@ -47,6 +47,7 @@ class Shard:
         self._early: list[tuple[Peer, Frame]] = []
         self._waiting: list[tuple[Peer, Frame]] = []  # for a frozen range
         self.moving: dict[tuple[int, int], transfer.Outgoing] = {}
+        self.over: dict[tuple[int, int], int] = {}  # range -> the last move of it that is over, however it ended
         self._handlers = {
             Kind.PULL: self._pull,
             Kind.PULL_RANGE: self._pull,
@@ -96,6 +97,7 @@ class Shard:
         return {
             "epoch": self.layout.epoch,
             "in_chain": self.chain.size,
+            "moving": [[table, number, each.move] for (table, number), each in self.moving.items()],
             "tables": {str(number): table.facts() for number, table in self.tables.items()},
         }
 
@@ -121,6 +123,7 @@ class Shard:
         self.chain.begin(layout, self.now_s, self.out)
         for table in self.tables.values():
             self._advance(table)
+        transfer.continue_moves(self)
         self.release_waiting()
         early, self._early = self._early, []
         self._receive_all(early)
@@ -154,7 +157,7 @@ class Shard:
         table.headed = new.heads.get(self.server, 0)
         promoted = table.headed & new.carried(before, old)  # a replica until now
         if promoted and spec.aggregate:
-            table.clocks.lower(promoted, table.closed)
+            table.clocks.lower(promoted)
         transfer.settle(self, number, layout.servers)
         table.tau = layout.taus.get(number, table.tau)
         for client in [rank for of, rank in layout.gone if of == number and rank not in table.gone]:
@@ -194,7 +197,7 @@ class Shard:
             return
         if frame.client >= 0:
             table.clear_held(frame.client, frame.incarnation)
-            table.closed.pop(frame.client, None)
+            table.clocks.reopen(frame.client)
         clock = table.clocks.clock(frame.client, table.headed)
         self.out.append((source, frame.answer(Kind.ATTACHED, clock=clock)))
 

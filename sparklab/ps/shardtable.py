@@ -71,7 +71,6 @@ class ShardTable:
         self.tau = NO_BOUND
         self.bounds: dict[int, int] = {}  # the bound in force for a worker: that of its last clock
         self.gone: set[int] = set()
-        self.closed: dict[int, int] = {}  # workers that have gone and will go on elsewhere, and their clocks
         self.extra: set[int] = set()
         self.headed = 0
         self.frozen = 0
@@ -148,7 +147,7 @@ class ShardTable:
                 (group,) = self.clocks.part(headed)
             for clock in range(group.applied, floor):
                 pushes = self._taken_out(clock, group)
-                if pushes:
+                if pushes or clock == floor - 1:  # replicas must hear that the clock is over, also where it was empty
                     keys, sums = self._sum(pushes)
                     found.append(Aggregate(clock, group.mask, keys, sums))
             group.applied = floor
@@ -179,6 +178,8 @@ class ShardTable:
         return taken
 
     def _sum(self, pushes: list[HeldPush]) -> tuple[Keys, Array]:
+        if not pushes:
+            return np.empty(0, np.uint64), np.empty((0, self.spec.width), self.store.weights.dtype)
         if len(pushes) == 1:
             return pushes[0].keys, pushes[0].values
         most = sum(len(push.keys) for push in pushes)
@@ -212,8 +213,7 @@ class ShardTable:
         """The client of a DETACH, or of what it becomes on the way down, has gone with everything safe."""
         self.ledger.close(frame.client)
         if frame.client >= 0 and frame.clock >= 0:
-            self.closed[frame.client] = frame.clock
-            self.clocks.tick(frame.client, frame.clock, frame.mask)
+            self.clocks.close(frame.client, frame.clock, frame.mask)
 
     # --- reading under a bound --------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ def receive(shard: Shard, source: Peer, frame: Frame) -> None:
     """A frame of the kinds that this module handles."""
     meta = frame.meta
     match frame.kind:
-        case Kind.MOVE:
+        case Kind.MOVE if frame.epoch <= shard.layout.epoch:  # one of a later layout is asked for again
             _begin(shard, frame.table, meta["range"], meta["move"], meta["to"])
         case Kind.RELEASE:
             _release(shard, frame.table, meta["range"], meta["move"])
@@ -62,6 +62,8 @@ def _begin(shard: Shard, number: int, range_id: int, move: int, to: int) -> None
     if table is None or not table.headed >> range_id & 1:
         return
     outgoing = shard.moving.get((number, range_id))
+    if shard.over.get((number, range_id), -1) >= move:
+        return  # a late or repeated order
     if outgoing is not None and outgoing.move >= move:
         if outgoing.move == move and outgoing.done:
             _say_moved(shard, number, range_id, outgoing)
@@ -91,6 +93,7 @@ def _send(shard: Shard, number: int, range_id: int, outgoing: Outgoing) -> None:
 
 def tick(shard: Shard) -> None:
     """Copies that were not confirmed for long go again."""
+    continue_moves(shard)
     if shard.resend_s is None:
         return
     for (number, range_id), outgoing in shard.moving.items():
@@ -103,6 +106,7 @@ def _release(shard: Shard, number: int, range_id: int, move: int) -> None:
     if table is None:
         return
     outgoing = shard.moving.get((number, range_id))
+    shard.over[number, range_id] = max(move, shard.over.get((number, range_id), -1))
     if outgoing is not None and outgoing.move <= move:
         thaw(shard, number, range_id)
     if table.installed.get(range_id, -1) <= move and range_id in table.installed:
@@ -127,6 +131,7 @@ def settle(shard: Shard, number: int, servers: tuple[int, ...]) -> None:
         chain = table.layout.chains[table.layout.position(range_id)] if range_id in table.layout.ids else ()
         if outgoing.to in chain or outgoing.to not in servers or not table.headed >> range_id & 1:
             del shard.moving[number, range_id]
+            shard.over[number, range_id] = outgoing.move
             table.frozen &= ~(1 << range_id)
     for range_id in list(table.installed):
         if held >> range_id & 1:

@@ -64,7 +64,7 @@ def check(net: Network, tau: int | None) -> None:
                 found = set(net.copies(own_key(rank, clock, part)))
                 assert found == {1.0}, f"push {part} of worker {rank} at clock {clock}: {found}"
     if tau is not None:
-        lags = [lag for shard in net.shards.values() for lag in shard.tables[0].lags]
+        lags = [lag for shard in net.shards.values() for table in shard.tables.values() for lag in table.lags]
         assert max(lags, default=0) <= tau
 
 
