@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparklab.cluster.ps.server import ParameterServer
     from sparklab.ps.consistency import ASP, BSP, SSP
     from sparklab.ps.filters import Filter
     from sparklab.ps.functions import RangeFunction
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ASP": "consistency", "BSP": "consistency", "SSP": "consistency",
     "Filter": "filters",
+    "ParameterServer": "sparklab.cluster.ps.server",
     "RangeFunction": "functions",
     "KeyRange": "keys", "KeySet": "keys",
     "LocalGroup": "local",
@@ -43,6 +45,7 @@ __all__ = [
     "KeyRange",
     "KeySet",
     "LocalGroup",
+    "ParameterServer",
     "ProximalGradient",
     "RangeFunction",
     "Table",
@@ -57,6 +60,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'sparklab.ps' has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module(f"sparklab.ps.{_HOMES[name]}"), name)
+    home = _HOMES[name]
+    value = getattr(importlib.import_module(home if "." in home else f"sparklab.ps.{home}"), name)
     globals()[name] = value
     return value

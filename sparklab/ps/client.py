@@ -259,6 +259,9 @@ class Client:
 
     def receive(self, server: Any, frame: Frame) -> None:
         """A server, or the manager, said something."""
+        if frame.kind == Kind.PEERS:  # the way to this server was interrupted
+            self._again_to(server)
+            return
         if frame.kind in (Kind.STALE, Kind.LAYOUT):
             self._relaid(frame)
             return
@@ -344,6 +347,13 @@ class Client:
     def _finished(self, ts: int) -> bool:
         request = self._requests.get(ts)
         return request is None or request.answered
+
+    def _again_to(self, server: Any) -> None:
+        headed = self.ranges.heads.get(server, 0)
+        for request in sorted(self._requests.values(), key=lambda r: r.seq):
+            if request.waiting > 0 and request.waiting & headed and request not in self._held_back:
+                self.resent += 1
+                self._send(request, request.waiting & headed)
 
     def _safe_below(self, server: Any, clock: int) -> None:
         if not self._unsafe:

@@ -123,6 +123,10 @@ class RangeClocks:
             group.settle()
         self._join()
 
+    def counts(self, worker: int) -> bool:
+        """Whether `worker` is waited for, in every range."""
+        return all(worker in group.clocks for group in self.groups)
+
     def leave_out(self, worker: int) -> None:
         """`worker` is not waited for any more."""
         for group in self.groups:

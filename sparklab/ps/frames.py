@@ -47,7 +47,10 @@ class Kind(IntEnum):
     EXPORTED = 66
     RESTORE = 67
     RESTORED = 68
-    GONE = 69  # server to manager: a worker has left, or its connection broke
+    GONE = 69  # server to manager: a worker has left
+    JOINS = 70  # server to manager: a worker attaches that the floor does not count
+    PEERS = 71  # meta: the addresses of all servers
+    STOP = 72
 
 
 class Operation(IntEnum):

@@ -174,7 +174,6 @@ class KeySet:
 
     def __init__(self, keys: Any) -> None:
         self.keys = as_keys(keys, END_OF_KEYS, "making a KeySet").copy()
-        self.keys.flags.writeable = False
 
     def __len__(self) -> int:
         return len(self.keys)

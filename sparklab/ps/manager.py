@@ -193,6 +193,9 @@ class Manager:
             if move is not None and move.number == frame.meta["move"]:
                 move.done = True
                 self._commit()
+        elif frame.kind == Kind.JOINS:
+            if frame.table in self.specs:
+                self.worker_joins(frame.table, frame.client)
         elif frame.kind == Kind.GONE:
             self.worker_gone(frame.table, frame.client)
 

@@ -195,6 +195,10 @@ class Shard:
         if not table.ledger.open(frame.client, frame.incarnation):
             self._refuse(source, frame, f"worker {frame.client} was started anew elsewhere", "stop this one")
             return
+        if frame.client >= 0 and (frame.client in table.gone or not table.clocks.counts(frame.client)):
+            # The floor has to count it first; the layout that says so makes the client ask again.
+            self.out.append((MANAGER, Frame(Kind.JOINS, frame.table, frame.client, frame.incarnation)))
+            return
         if frame.client >= 0:
             table.clear_held(frame.client, frame.incarnation)
             table.clocks.reopen(frame.client)

@@ -148,7 +148,7 @@ class ShardTable:
             for clock in range(group.applied, floor):
                 pushes = self._taken_out(clock, group)
                 if pushes or clock == floor - 1:  # replicas must hear that the clock is over, also where it was empty
-                    keys, sums = self._sum(pushes)
+                    keys, sums = self.sums(pushes)
                     found.append(Aggregate(clock, group.mask, keys, sums))
             group.applied = floor
         self.clocks.join()
@@ -177,7 +177,7 @@ class ShardTable:
         taken.sort(key=lambda push: (push.client, push.seq))
         return taken
 
-    def _sum(self, pushes: list[HeldPush]) -> tuple[Keys, Array]:
+    def sums(self, pushes: list[HeldPush]) -> tuple[Keys, Array]:
         if not pushes:
             return np.empty(0, np.uint64), np.empty((0, self.spec.width), self.store.weights.dtype)
         if len(pushes) == 1:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,7 +63,6 @@ class Table:
             raise ParameterServerError(
                 f"making worker {rank} of table {self.name!r}", "a negative rank", "count from 0"
             )
-        self._session.manage(lambda manager: manager.worker_joins(self.spec.table, rank))
         return Worker(self.spec, rank, self._session.link(), incarnation, self.filters)
 
     def worker_lost(self, rank: int) -> None:
@@ -190,12 +191,30 @@ class Table:
         """The table is gone from the servers."""
         self._session.drop(self)
 
-    def close(self) -> None:
-        """Connections held here are closed; the table itself stays. Idempotent."""
+    def close(self, abandon: bool = False) -> None:
+        """Connections held here are closed; the table itself stays. Idempotent.
+
+        With `abandon` the servers are not told: they are about to end.
+        """
         with self._lock:
             if self._observer is not None:
-                self._observer.close()
+                if abandon:
+                    self._observer.abandon()
+                else:
+                    self._observer.close()
                 self._observer = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In another process a table is the way to its servers; who holds them stays here.
+        handle = getattr(self._session, "handle", None)
+        if handle is None:
+            raise ParameterServerError(
+                f"sending table {self.name!r} to another process",
+                "its servers are inside this process",
+                "use ps.ParameterServer instead of ps.LocalGroup",
+            )
+        spec = replace(self.spec, updates=())
+        return _table_elsewhere, (handle(), spec, self._bound, self.filters)
 
     def _ask(self, question: Callable[[Worker], Any]) -> Any:
         with self._lock:
@@ -207,3 +226,8 @@ class Table:
     def __repr__(self) -> str:
         kind = "sparse" if self.spec.num_keys is None else f"{self.spec.num_keys} keys"
         return f"<Table {self.name!r} {kind} x {self.spec.width} {np.dtype(self.spec.dtype).name}>"
+
+
+def _table_elsewhere(handle: Any, spec: TableSpec, bound: int, filters: tuple[Filter, ...]) -> Table:
+    session = importlib.import_module(type(handle).__module__).RemoteSession(handle)
+    return Table(session, spec, bound, filters)

@@ -207,8 +207,12 @@ class Worker:
         if error is None:
             self.close()
         else:
-            self._closed = True
-            self._link.close()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """The connection is gone, as if this process had died. Idempotent."""
+        self._closed = True
+        self._link.close()
 
     def _finish(self, ts: int) -> None:
         self._sent(ts)

@@ -97,7 +97,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
 }
 # What the rdd layer hands downwards is named there in type annotations, and in no other way.
-TYPES_ALONE = {("storage", "sparklab.rdd.task"), ("shuffle", "sparklab.rdd.task")}
+TYPES_ALONE = {
+    ("storage", "sparklab.rdd.task"),
+    ("shuffle", "sparklab.rdd.task"),
+    # The transport's one public name, imported from its home at first use, as those of `sparklab` itself are.
+    ("ps", "sparklab.cluster.ps.server"),
+}
 DASK = {"dask", "distributed"}
 PUBLIC_HOMES = {name: home.split(".")[1] for name, home in sparklab._HOMES.items()} | {"__version__": "__init__"}
 

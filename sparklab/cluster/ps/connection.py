@@ -1,0 +1,293 @@
+"""A server's side of its connections: never blocking, bounded, each closed alone when it misbehaves."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from sparklab.cluster.ps import handshake, wire
+from sparklab.errors import ParameterServerError
+from sparklab.ps.frames import Frame
+
+_READ_BYTES: Final = 1 << 18
+_MOST_WAITING_BYTES: Final = 1 << 31  # a peer that reads so much slower than it asks is cut off
+_BUFFERS_AT_ONCE: Final = 64
+
+
+class Owner(Protocol):
+    """Who has the connections."""
+
+    selector: selectors.BaseSelector
+
+    def opened(self, connection: Connection) -> None:
+        """The peer has shown who it is."""
+
+    def heard(self, connection: Connection, frame: Frame) -> None:
+        """A frame has come."""
+
+    def closed(self, connection: Connection) -> None:
+        """The connection is gone."""
+
+
+class Connection:
+    """One peer. Before it has shown the secret, exactly the bytes of its answer are read and nothing is parsed.
+
+    Attributes
+    ----------
+    role, number : int
+        What the peer is: see :mod:`sparklab.cluster.ps.handshake`. 0 before it was shown.
+    """
+
+    def __init__(
+        self, owner: Owner, sock: Any, known: handshake.Secrets, calling: tuple[int, int] | None = None
+    ) -> None:
+        self.role = 0
+        self.number = -1
+        self.problem = ""
+        self._owner = owner
+        self._socket = sock
+        self._known = known
+        self._open = True
+        self._buffer = bytearray(_READ_BYTES)
+        self._view = memoryview(self._buffer)
+        self._filled = 0
+        self._large: Any = None  # the body of a frame that does not fit the buffer
+        self._large_filled = 0
+        self._header = b""
+        self._waiting: deque[Any] = deque()
+        self._waiting_bytes = 0
+        self._writing = False
+        self._nonce = b""
+        sock.setblocking(False)
+        owner.selector.register(sock, selectors.EVENT_READ, self._ready)
+        # This side began: as which server, and to which. Two that call each other at once must not wait for each other.
+        self._calling = calling
+        self._expected: bytes | None = None
+        self._unsent: list[Frame] = []
+        if calling is None:
+            greeting, self._nonce = handshake.greeting()
+            self._write([greeting])
+        else:
+            self.number = calling[1]
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the peer has shown the control secret."""
+        return self.role in (handshake.SERVER, handshake.MANAGER_ROLE)
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def _ready(self, events: int) -> None:
+        try:
+            if events & selectors.EVENT_WRITE:
+                self._flush()
+            if events & selectors.EVENT_READ:
+                self._read()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+            return
+        except (OSError, ParameterServerError) as error:
+            self.problem = str(error)
+            self.close()
+
+    def _read(self) -> None:
+        while self._open:
+            if self._large is not None:
+                got = self._socket.recv_into(self._large[self._large_filled :])
+                if not got:
+                    self.close()
+                    return
+                self._large_filled += got
+                if self._large_filled < len(self._large):
+                    continue
+                body, self._large = self._large, None
+                self._deliver(self._header, body)
+                return
+            got = self._socket.recv_into(self._view[self._filled :])
+            if not got:
+                self.close()
+                return
+            self._filled += got
+            self._parse()
+            # What was decrypted already is not seen by the selector.
+            if self._large is None and not getattr(self._socket, "pending", int)():
+                return
+
+    def _parse(self) -> None:
+        at = 0
+        if not self.role:
+            at = self._shake_hands() if self._calling is None else self._be_let_in(*self._calling)
+            if not self.role:
+                self._filled -= at
+                self._buffer[: self._filled] = self._buffer[at : at + self._filled]
+                return
+        view, filled = self._view, self._filled
+        while self._open and filled - at >= wire.HEADER_BYTES:
+            length = wire.body_bytes(view[at : at + wire.HEADER_BYTES])
+            start = at + wire.HEADER_BYTES
+            if filled - start >= length:
+                # A copy: what the frame holds may be kept longer than this buffer.
+                self._deliver(view[at:start], bytearray(view[start : start + length]))
+                at = start + length
+                continue
+            if length + wire.HEADER_BYTES > _READ_BYTES:
+                self._header = bytes(view[at:start])
+                self._large = np.empty(length, np.uint8).data
+                self._large_filled = filled - start
+                self._large[: self._large_filled] = view[start:filled]
+                at = filled
+            break
+        rest = filled - at
+        if at and rest:
+            self._buffer[:rest] = self._buffer[at:filled]
+        self._filled = rest
+
+    def _shake_hands(self) -> int:
+        size = handshake.ANSWER_BYTES
+        if self._filled < size:
+            return 0
+        found = handshake.check(bytes(self._view[:size]), self._nonce, self._known)
+        if found is None:
+            raise ParameterServerError("accepting a connection", "a wrong secret", "use the session's own handles")
+        self.role, self.number, proof = found
+        self._write([proof])
+        self._owner.opened(self)
+        return size
+
+    def _be_let_in(self, own: int, peer: int) -> int:
+        at = 0
+        if self._expected is None:
+            if self._filled < handshake.GREETING_BYTES:
+                return 0
+            at = handshake.GREETING_BYTES
+            answer, self._expected = handshake.answer(bytes(self._view[:at]), handshake.SERVER, own, self._known)
+            self._write([answer])
+        if self._filled - at < handshake.PROOF_BYTES:
+            return at
+        proof = bytes(self._view[at : at + handshake.PROOF_BYTES])
+        if not handshake.same(proof, self._expected):
+            raise ParameterServerError("connecting to a server", "it does not hold the secret", "make a new session")
+        self.role, self.number = handshake.SERVER, peer
+        unsent, self._unsent = self._unsent, []
+        for frame in unsent:
+            self.send(frame)
+        return at + handshake.PROOF_BYTES
+
+    def _deliver(self, header: Any, body: Any) -> None:
+        self._owner.heard(self, wire.decode(header, body, trusted=self.trusted))
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def send(self, frame: Frame) -> None:
+        """`frame` is on its way; one that is too slow to read is cut off. Never blocks."""
+        if not self._open:
+            return
+        if self._calling is not None and not self.role:
+            self._unsent.append(frame)
+        else:
+            self._write(wire.encode(frame, trusted=self.trusted))
+
+    def _write(self, buffers: list[Any]) -> None:
+        if not self._waiting:
+            try:
+                buffers = self._write_now(buffers)
+            except OSError as error:
+                self.problem = str(error)
+                self.close()
+                return
+        if buffers:
+            # Arrays are views of weights that go on changing: what cannot leave now is copied.
+            kept = [bytes(each) for each in buffers]
+            self._waiting.extend(kept)
+            self._waiting_bytes += sum(map(len, kept))
+            if self._waiting_bytes > _MOST_WAITING_BYTES:
+                self.problem = "it reads too slowly"
+                self.close()
+                return
+            self._watch_writing(True)
+
+    def _write_now(self, buffers: list[Any]) -> list[Any]:
+        if isinstance(self._socket, ssl.SSLSocket):
+            return self._write_tls(buffers)
+        while buffers:
+            try:
+                sent = self._socket.sendmsg(buffers[:_BUFFERS_AT_ONCE])
+            except BlockingIOError:
+                break
+            while buffers and sent >= len(buffers[0]):
+                sent -= len(buffers[0])
+                buffers = buffers[1:]
+            if sent:
+                buffers = [memoryview(buffers[0])[sent:], *buffers[1:]]
+        return buffers
+
+    def _write_tls(self, buffers: list[Any]) -> list[Any]:
+        while buffers:
+            try:
+                sent = self._socket.send(buffers[0])
+            except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                break
+            buffers = [memoryview(buffers[0])[sent:], *buffers[1:]] if sent < len(buffers[0]) else buffers[1:]
+        return buffers
+
+    def _flush(self) -> None:
+        left = self._write_now(list(self._waiting))
+        self._waiting = deque(left)
+        self._waiting_bytes = sum(map(len, left))
+        if not left:
+            self._watch_writing(False)
+
+    def _watch_writing(self, wanted: bool) -> None:
+        if wanted != self._writing:
+            self._writing = wanted
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if wanted else 0)
+            self._owner.selector.modify(self._socket, events, self._ready)
+
+    def close(self) -> None:
+        """The connection is gone. Idempotent."""
+        if not self._open:
+            return
+        self._open = False
+        with contextlib.suppress(KeyError, ValueError):
+            self._owner.selector.unregister(self._socket)
+        with contextlib.suppress(OSError):
+            self._socket.close()
+        self._owner.closed(self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether frames may still come."""
+        return self._open
+
+
+class Listener:
+    """Accepts connections, and hands each to `made`."""
+
+    def __init__(
+        self, selector: selectors.BaseSelector, sock: socket.socket, tls: ssl.SSLContext | None,
+        made: Callable[[Any], None],
+    ) -> None:  # fmt: skip
+        self._socket = sock
+        self._tls = tls
+        self._made = made
+        sock.setblocking(False)
+        selector.register(sock, selectors.EVENT_READ, self._ready)
+
+    def _ready(self, _events: int) -> None:
+        try:
+            made, _ = self._socket.accept()
+        except OSError:
+            return
+        if made.family == socket.AF_INET:
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            made.setblocking(False)
+            # The handshake goes on by itself when the connection is first read.
+            made = self._tls.wrap_socket(made, server_side=True, do_handshake_on_connect=False)
+        self._made(made)

@@ -1,0 +1,202 @@
+"""A client's way to server processes: a channel to each, opened when needed; the handle that makes one anywhere."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from sparklab.cluster.ps import handshake
+from sparklab.cluster.ps.address import Address
+from sparklab.cluster.ps.channel import Channel
+from sparklab.errors import ParameterServerError, ServerLost
+from sparklab.ps.frames import Frame, Kind, Peer
+from sparklab.ps.layout import Layout
+from sparklab.ps.link import Link
+from sparklab.ps.manager import Manager
+from sparklab.ps.plain import layout_from_plain
+from sparklab.ps.spec import TableSpec
+
+GONE_S: Final = 10.0  # with no server in reach for so long, there is none
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Handle:
+    """What another process needs to reach the servers. It holds the session's work secret: send it through closures of
+    the cluster, not through files that others can read."""
+
+    addresses: dict[int, Address]
+    known: handshake.Secrets = field(repr=False)
+    how: str = "auto"
+    pem: dict[str, str] | None = field(repr=False, default=None)
+
+    def tls(self) -> ssl.SSLContext | None:
+        """The context for connections to other hosts."""
+        if self.pem is None:
+            return None
+        from sparklab.cluster.ps.tls import context
+
+        return context(self.pem, server=False)
+
+
+class SocketLink:
+    """One client's channels. A server that is gone is found out by its socket, a new one by a layout."""
+
+    ordered = True
+
+    def __init__(
+        self, handle: Handle, number: int = -1, addresses: Callable[[], dict[int, Address]] | None = None
+    ) -> None:
+        self._handle = handle
+        self._ask_addresses = addresses  # the driver knows them; elsewhere the servers say
+        self._number = number
+        self._addresses = dict(handle.addresses)
+        self._channels: dict[int, Channel] = {}
+        self._tls = handle.tls()
+        self._inbox: list[tuple[Peer, Frame]] = []
+        self._alone_since_s: float | None = None
+
+    def layout(self) -> Layout:
+        """The layout in force, as the first server within reach knows it; blocks."""
+        deadline = time.monotonic() + GONE_S
+        while time.monotonic() < deadline:
+            for server in list(self._addresses):
+                channel = self._open(server)
+                if channel is None:
+                    continue
+                for _, frame in self.receive(1.0):
+                    if frame.kind == Kind.LAYOUT:
+                        return layout_from_plain(frame.meta)
+            time.sleep(0.01)
+        raise _nobody(self._addresses)
+
+    def _open(self, server: int) -> Channel | None:
+        channel = self._channels.get(server)
+        if channel is not None:
+            return channel
+        address = self._addresses.get(server)
+        if address is None:
+            return None
+        try:
+            made = Channel(address, handshake.CLIENT, self._number, self._handle.known, self._handle.how, self._tls)
+        except OSError:
+            return None
+        self._channels[server] = made
+        self._alone_since_s = None
+        return made
+
+    def send(self, server: int, frame: Frame) -> None:
+        """`frame` is on its way, or lost where the server is gone: a layout will say who serves instead."""
+        channel = self._open(server)
+        if channel is None:
+            return
+        try:
+            channel.send(frame)
+        except OSError:
+            self._drop(server)
+
+    def _drop(self, server: int) -> None:
+        channel = self._channels.pop(server, None)
+        if channel is not None:
+            # Its last words may say who serves now.
+            with contextlib.suppress(OSError, ParameterServerError):
+                while channel.ready(0.0):
+                    self._take(server, channel.receive())
+            channel.close()
+            if self._open(server) is not None:  # the connection broke, the server did not
+                self._inbox.append((server, Frame(Kind.PEERS)))
+
+    def receive(self, timeout_s: float) -> list[tuple[Peer, Frame]]:
+        """What has come. Blocks until something has, or `timeout_s` passed."""
+        if len(self._channels) == 1:
+            ((server, channel),) = self._channels.items()
+            ready = [server] if channel.ready(0.0 if self._inbox else timeout_s) else []
+        else:
+            by_number = {channel.fileno(): server for server, channel in self._channels.items()}
+            ready = [s for s, c in self._channels.items() if c.ready(0.0)] if by_number else []
+            if not ready:
+                readable, _, _ = select.select(list(by_number), [], [], 0.0 if self._inbox else timeout_s)
+                ready = [by_number[number] for number in readable]
+        for server in ready:
+            try:
+                frames = self._channels[server].receive()
+            except OSError:
+                self._drop(server)
+                continue
+            self._take(server, frames)
+        found, self._inbox = self._inbox, []
+        if not found and not self._channels:
+            self._look_around()
+        return found
+
+    def _take(self, server: int, frames: list[Frame]) -> None:
+        for frame in frames:
+            if frame.kind == Kind.LAYOUT and "addresses" in frame.meta:
+                self._learn(frame.meta["addresses"])
+            self._inbox.append((server, frame))
+
+    def _learn(self, addresses: list[Any]) -> None:
+        self._addresses = {int(number): Address.of(data) for number, data in addresses}
+        for server in list(self._addresses):
+            self._open(server)
+
+    def _look_around(self) -> None:
+        """Nobody is connected: any server that answers brings a layout with it."""
+        now_s = time.monotonic()
+        if self._alone_since_s is None:
+            self._alone_since_s = now_s
+        if self._ask_addresses is not None:
+            self._addresses = self._ask_addresses()
+        for server in list(self._addresses):
+            self._open(server)
+        if not self._channels:
+            if now_s - self._alone_since_s > GONE_S:
+                raise _nobody(self._addresses)
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """All channels are gone."""
+        for channel in self._channels.values():
+            channel.close()
+        self._channels.clear()
+
+
+class RemoteSession:
+    """What a table keeps of its session in another process: the way to the servers."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+
+    def link(self) -> Link:
+        """A new client's way to the servers."""
+        return SocketLink(self._handle)
+
+    def manage(self, act: Callable[[Manager], _T]) -> _T:
+        """Raises ParameterServerError: only the driver manages."""
+        raise ParameterServerError(
+            "changing a table from an executor", "only the driver can", "do it where the ParameterServer was made"
+        )
+
+    def server_facts(self) -> dict[int, dict[str, Any]]:
+        """Raises ParameterServerError, as above."""
+        return self.manage(lambda _: {})
+
+    def call_on_servers(
+        self, spec: TableSpec, part: Callable[..., Any], low: int, high: int | None, arguments: dict[str, Any]
+    ) -> list[Any]:
+        """Raises ParameterServerError, as above."""
+        return self.manage(lambda _: [])
+
+
+def _nobody(addresses: dict[int, Address]) -> ServerLost:
+    return ServerLost(
+        f"reaching one of the servers {sorted(addresses)}",
+        f"none answered for {GONE_S:g} s",
+        "make a new ParameterServer and restore the last snapshot",
+    )

@@ -1,0 +1,209 @@
+"""A server process: ``python -m sparklab.cluster.ps.process``; settings on standard input, address on standard output.
+
+It ends when standard input ends (whoever started it is gone), when the manager's connection ends, and when it is told
+to. Told by SIGTERM, it asks the manager first to be relieved of its ranges.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import selectors
+import signal
+import ssl
+import sys
+import threading
+import time
+from typing import Any, Final
+
+from sparklab.cluster.ps import handshake
+from sparklab.cluster.ps.address import Address, connect, listen_tcp, listen_unix, remove_unix, this_host
+from sparklab.cluster.ps.connection import Connection, Listener
+from sparklab.cluster.ps.warming import warm
+from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox
+from sparklab.ps.plain import layout_to_plain
+from sparklab.ps.shard import Shard
+
+BEAT_S: Final = 0.25
+MANAGER_S: Final = 30.0  # how long a server that nobody manages waits for its manager
+
+
+class ServerProcess:
+    """The shard and its sockets. One thread."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.number = int(settings["server"])
+        self.selector: selectors.BaseSelector = selectors.DefaultSelector()
+        self._known = handshake.Secrets(bytes.fromhex(settings["work"]), bytes.fromhex(settings["control"]))
+        self._shard = Shard(self.number, resend_s=1.0)
+        self._manager: Connection | None = None
+        self._managed_by_s = time.monotonic() + MANAGER_S
+        self._peers: dict[int, Connection] = {}
+        self._clients: set[Connection] = set()
+        self._addresses: dict[int, Address] = {}
+        self._epoch = 0
+        self._running = True
+        self._leaving = False
+        self._tls = _contexts(settings.get("tls"))
+        listener, self._unix = listen_unix()
+        Listener(self.selector, listener, None, self._accept)
+        tcp = None
+        if settings.get("tcp") is not None:
+            made = listen_tcp(settings["tcp"])
+            Listener(self.selector, made, self._tls[0], self._accept)
+            tcp = (settings.get("advertised") or settings["tcp"], made.getsockname()[1])
+        self.address = Address(this_host(), self._unix, tcp, self._tls[0] is not None)
+
+    def run(self) -> None:
+        """Returns when the server has been told to end, or nobody manages it."""
+        next_beat = 0.0
+        try:
+            while self._running:
+                for key, events in self.selector.select(BEAT_S):
+                    key.data(events)
+                now_s = time.monotonic()
+                if now_s >= next_beat:
+                    next_beat = now_s + BEAT_S
+                    self._send_all(self._shard.tick(now_s))
+                    self._beat()
+                    if self._manager is None and now_s > self._managed_by_s:
+                        return
+        finally:
+            remove_unix(self._unix)
+
+    def leave(self) -> None:
+        """The manager is asked to relieve this server; from a signal handler."""
+        self._leaving = True
+
+    # --- connections ------------------------------------------------------------------------------
+
+    def _accept(self, sock: Any) -> None:
+        Connection(self, sock, self._known)
+
+    def opened(self, connection: Connection) -> None:
+        """A peer has shown who it is."""
+        if connection.role == handshake.MANAGER_ROLE:
+            self._manager = connection
+            self._beat()
+        elif connection.role == handshake.CLIENT:
+            self._clients.add(connection)
+            connection.send(self._layout_frame())
+
+    def closed(self, connection: Connection) -> None:
+        """A peer is gone."""
+        self._clients.discard(connection)
+        if connection is self._manager:
+            self._running = False  # the driver is gone, and its handles and secrets with it
+        if self._peers.get(connection.number) is connection:
+            del self._peers[connection.number]
+
+    def heard(self, connection: Connection, frame: Frame) -> None:
+        """A frame has come."""
+        now_s = time.monotonic()
+        if connection.role == handshake.CLIENT:
+            self._send_all(self._shard.receive(connection, frame, now_s))
+        elif connection.role == handshake.SERVER:
+            self._send_all(self._shard.receive(connection.number, frame, now_s))
+        elif frame.kind == Kind.PEERS:
+            self._addresses = {int(number): Address.of(data) for number, data in frame.meta.items()}
+        elif frame.kind == Kind.BEAT:
+            self._beat()
+        elif frame.kind == Kind.STOP:
+            self._running = False
+        else:
+            self._send_all(self._shard.receive(MANAGER, frame, now_s))
+            if frame.kind == Kind.LAYOUT:
+                self._after_layout()
+
+    def _after_layout(self) -> None:
+        if self._shard.layout.epoch == self._epoch:
+            return
+        self._epoch = self._shard.layout.epoch
+        for table in self._shard.tables.values():
+            warm(table)
+        told = self._layout_frame()
+        for client in list(self._clients):
+            client.send(told)
+        self._beat()
+
+    def _layout_frame(self) -> Frame:
+        plain = layout_to_plain(self._shard.layout)
+        plain["addresses"] = [[number, each.plain()] for number, each in self._addresses.items()]
+        return Frame(Kind.LAYOUT, epoch=self._shard.layout.epoch, meta=plain)
+
+    def _beat(self) -> None:
+        if self._manager is not None:
+            facts = self._shard.facts()
+            facts["leaving"] = self._leaving
+            self._manager.send(Frame(Kind.BEAT, meta=facts))
+
+    # --- sending ----------------------------------------------------------------------------------
+
+    def _send_all(self, outbox: Outbox) -> None:
+        for dest, frame in outbox:
+            if isinstance(dest, Connection):
+                dest.send(frame)
+            elif dest == MANAGER:
+                if self._manager is not None:
+                    self._manager.send(frame)
+            elif isinstance(dest, int):
+                peer = self._peers.get(dest) or self._connect(dest)
+                if peer is not None:
+                    peer.send(frame)
+
+    def _connect(self, server: int) -> Connection | None:
+        address = self._addresses.get(server)
+        if address is None:
+            return None
+        try:
+            sock = connect(address, "auto", self._tls[1], 2.0)
+        except OSError:
+            return None  # the manager will see that it is dead, too
+        made = self._peers[server] = Connection(self, sock, self._known, (self.number, server))
+        return made
+
+
+def _contexts(pem: dict[str, str] | None) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
+    from sparklab.cluster.ps.tls import context
+
+    if pem is None:
+        return None, None
+    return context(pem, server=True), context(pem, server=False)
+
+
+def _end_with_input() -> None:
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1 << 10):
+                pass
+        os._exit(0)  # at once, whatever the loop is doing: nothing of a server is on disk
+
+    threading.Thread(target=watch, daemon=True, name="starter-watch").start()
+
+
+def main() -> None:
+    """Run one server, as standard input says."""
+    line = b""
+    while not line.endswith(b"\n"):
+        more = os.read(0, 1 << 16)
+        if not more:
+            return
+        line += more
+    settings = json.loads(line)
+    _end_with_input()
+    server = ServerProcess(settings)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Stop in a notebook is not for servers
+    signal.signal(signal.SIGTERM, lambda *_: server.leave())
+    warm(None)
+    gc.collect()
+    gc.freeze()
+    sys.stdout.write(json.dumps({"address": server.address.plain(), "pid": os.getpid()}) + "\n")
+    sys.stdout.flush()
+    server.run()
+    os._exit(0)  # the watching thread is blocked in a read
+
+
+if __name__ == "__main__":
+    main()

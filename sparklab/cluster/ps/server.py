@@ -1,0 +1,421 @@
+"""ParameterServer: server processes on a cluster, and the manager of them in the driver."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+from sparklab.cluster.ps import handshake
+from sparklab.cluster.ps.address import Address
+from sparklab.cluster.ps.channel import Channel
+from sparklab.cluster.ps.link import Handle, SocketLink
+from sparklab.cluster.ps.starting import OnWorkers, Processes, Starter
+from sparklab.errors import ParameterServerError
+from sparklab.ps.frames import Frame, Kind
+from sparklab.ps.link import Link
+from sparklab.ps.local import check_counts
+from sparklab.ps.manager import Manager
+from sparklab.ps.session import Session
+from sparklab.ps.spec import TableSpec
+from sparklab.ps.table import Table
+
+logger = logging.getLogger("sparklab.ps")
+
+TICK_S: Final = 0.1
+SILENCE_S: Final = 30.0  # a dead process is seen by its socket at once; this is for one that hangs
+ASK_S: Final = 30.0
+
+_T = TypeVar("_T")
+
+
+class ParameterServer(Session):
+    """Server processes of their own, beside a SparkContext or a Dask cluster. Thread-safe.
+
+    Parameters
+    ----------
+    on : SparkContext or distributed.Client, optional
+        On ``local[N]`` and ``threads[N]``, and without it, servers run on the driver's host. On a cluster that somebody
+        else runs they run beside its workers (those with a Dask resource ``PS`` where there are any).
+    num_servers : int
+    replicas : int
+        Further copies of each range, on other servers: so many deaths at once lose nothing.
+    transport : str
+        ``auto``: a Unix socket on the same host, else TCP; ``unix`` and ``tcp`` force one.
+
+    Raises
+    ------
+    ParameterServerError
+        The numbers make no group, or a process does not start.
+
+    Notes
+    -----
+    Nothing is left of it when it is closed, when its context stops, or when the driver dies, however it dies: servers
+    end with their standard input or with the manager's connection, and have nothing on disk.
+
+    Source: Li et al. 2014, section 4.
+    """
+
+    def __init__(self, on: Any = None, num_servers: int = 2, replicas: int = 0, *, transport: str = "auto") -> None:
+        super().__init__()
+        check_counts(num_servers, replicas)
+        if transport not in ("auto", "unix", "tcp"):
+            raise ParameterServerError("making a ParameterServer", f"transport={transport!r}", "use auto, unix or tcp")
+        self._context = weakref.ref(on) if hasattr(on, "bus") else None
+        self._bus = getattr(on, "bus", None)
+        self._starter, self._pem = _starter_for(on)
+        self._known = handshake.new_secrets()
+        self._how = transport
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._manager = Manager(replicas, silence_s=SILENCE_S, resend_s=1.0)
+        self._addresses: dict[int, Address] = {}
+        self._channels: dict[int, Channel] = {}
+        self._sending: dict[int, threading.Lock] = {}
+        self._numbers_of_servers = itertools.count()
+        self._requests = itertools.count(1)
+        self._answers: dict[int, Frame | None] = {}
+        self._beats: dict[int, int] = {}
+        self._closed = False
+        try:
+            with ThreadPoolExecutor(num_servers) as pool:  # each takes about a second, most of it imports
+                started = list(pool.map(lambda _: self._start_process(), range(num_servers)))
+            for server in started:
+                self._connect(server)
+        except BaseException:
+            self.close()
+            raise
+        self._ticker = threading.Thread(
+            target=_tick, args=(weakref.ref(self),), name="sparklab-ps-manager", daemon=True
+        )
+        self._ticker.start()
+        _open_servers.add(self)
+
+    # --- servers ----------------------------------------------------------------------------------
+
+    def _start_process(self) -> int:
+        with self._lock:
+            server = next(self._numbers_of_servers)
+        assert self._known.control is not None
+        settings = {
+            "server": server,
+            "work": self._known.work.hex(),
+            "control": self._known.control.hex(),
+            "tls": self._pem,
+            "tcp": "127.0.0.1" if self._how == "tcp" else None,
+        }
+        address = self._starter.start(settings)
+        with self._lock:
+            self._addresses[server] = address
+        return server
+
+    def _connect(self, server: int) -> None:
+        from sparklab.cluster.ps.tls import context
+
+        tls = context(self._pem, server=False) if self._pem is not None else None
+        channel = Channel(self._addresses[server], handshake.MANAGER_ROLE, 0, self._known, tls=tls)
+        with self._lock:
+            self._channels[server] = channel
+            self._sending[server] = threading.Lock()
+            self._tell_addresses()
+            self.manage(lambda manager: manager.add_server(server, time.monotonic()))
+        threading.Thread(
+            target=_listen, args=(weakref.ref(self), server, channel), name=f"sparklab-ps-{server}", daemon=True
+        ).start()
+
+    def _tell_addresses(self) -> None:
+        meta = {server: address.plain() for server, address in self._addresses.items()}
+        for server in list(self._channels):
+            self._send(server, Frame(Kind.PEERS, meta=meta))
+
+    def add_server(self) -> int:
+        """One more server has taken its share of the ranges, while training went on; returns its number. Blocks."""
+        server = self._start_process()
+        self._connect(server)
+        self.settle()
+        return server
+
+    def remove_server(self, server: int) -> None:
+        """`server` has given away its ranges and is gone, while training went on. Blocks."""
+        self.manage(lambda manager: manager.remove_server(server))
+        self.until(lambda manager: server not in manager.layout.servers, 120.0, f"removing server {server}")
+        self._forget(server)
+
+    def kill_server(self, server: int) -> None:
+        """The process of `server` was ended by SIGKILL: its replicas serve. For lectures and tests."""
+        import os
+        import signal
+
+        os.kill(self._starter.pid(server), signal.SIGKILL)
+
+    def _forget(self, server: int) -> None:
+        with self._lock:
+            channel = self._channels.pop(server, None)
+            self._addresses.pop(server, None)
+        if channel is not None:
+            with contextlib.suppress(OSError):
+                channel.send(Frame(Kind.STOP))
+            channel.close()
+        self._starter.end(server)
+
+    # --- the manager ------------------------------------------------------------------------------
+
+    def manage(self, act: Callable[[Manager], _T]) -> _T:
+        """What `act` does with the manager has happened, and the servers are told."""
+        with self._lock:
+            if self._closed:
+                raise ParameterServerError("using a ParameterServer", "it is closed", "make a new one")
+            result = act(self._manager)
+            self._route()
+            return result
+
+    def _route(self) -> None:
+        for dest, frame in self._manager.drain():
+            if isinstance(dest, int):
+                self._send(dest, frame)
+        self._changed.notify_all()
+
+    def _send(self, server: int, frame: Frame) -> None:
+        channel = self._channels.get(server)
+        if channel is None:
+            return
+        with contextlib.suppress(OSError), self._sending[server]:  # its reader sees the end, and says so
+            channel.send(frame)
+
+    def heard(self, server: int, frames: list[Frame]) -> None:
+        """A server has said something; in its reader's thread."""
+        with self._lock:
+            for frame in frames:
+                if frame.seq and frame.kind in (Kind.RESULT, Kind.EXPORTED, Kind.RESTORED, Kind.STALE, Kind.REFUSED):
+                    if frame.seq in self._answers:
+                        self._answers[frame.seq] = frame
+                else:
+                    self._manager.receive(server, frame, time.monotonic())
+                    if frame.kind == Kind.BEAT:
+                        self._beats[server] = self._beats.get(server, 0) + 1
+                        if frame.meta["leaving"] and server in self._manager.layout.servers:
+                            with contextlib.suppress(ParameterServerError):
+                                self._manager.remove_server(server)
+            self._route()
+
+    def lost(self, server: int) -> None:
+        """The connection to a server has ended: it is dead."""
+        with self._lock:
+            if self._closed or server not in self._channels:
+                return
+            del self._channels[server]
+            del self._addresses[server]
+            self._tell_addresses()
+            self._manager.server_lost(server)
+            self._route()
+        last_words = self._starter.end(server)
+        if last_words:
+            logger.warning("parameter server %d died:\n%s", server, last_words)
+
+    def tick(self) -> bool:
+        """What is due is done. False when the end has come."""
+        context = self._context() if self._context is not None else None
+        if self._context is not None and (context is None or context.state == "stopped"):
+            self.close()
+        with self._lock:
+            if self._closed:
+                return False
+            self._manager.tick(time.monotonic())
+            self._route()
+        return True
+
+    def until(self, condition: Callable[[Manager], bool], timeout_s: float, attempted: str) -> None:
+        """`condition` holds. Blocks."""
+        with self._lock:
+            if not self._changed.wait_for(lambda: condition(self._manager), timeout_s):
+                raise ParameterServerError(attempted, f"still so after {timeout_s:g} s", "look at facts()")
+
+    # --- what tables ask --------------------------------------------------------------------------
+
+    def table(self, name: str, **arguments: Any) -> Table:
+        """A new table; see :meth:`Session.table`. Its kernels are compiled when this returns."""
+        made = super().table(name, **arguments)
+        epoch = self.manage(lambda manager: manager.layout.epoch)
+
+        def known(manager: Manager) -> bool:
+            facts = manager.facts_of
+            return all(facts.get(s, {}).get("epoch", -1) >= epoch for s in manager.layout.servers)
+
+        self.until(known, 120.0, f"making table {name!r} on all servers")
+        return made
+
+    def handle(self) -> Handle:
+        """What another process needs to reach the servers."""
+        with self._lock:
+            work = handshake.Secrets(self._known.work)
+            return Handle(dict(self._addresses), work, self._how, self._pem)
+
+    def link(self) -> Link:
+        """A new client's way to the servers."""
+        return SocketLink(self.handle(), addresses=self._current_addresses)
+
+    def _current_addresses(self) -> dict[int, Address]:
+        with self._lock:
+            return dict(self._addresses)
+
+    def server_facts(self) -> dict[int, dict[str, Any]]:
+        """What each server says of itself now."""
+        with self._lock:
+            before = {server: self._beats.get(server, 0) for server in self._channels}
+            for server in before:
+                self._send(server, Frame(Kind.BEAT))
+
+            def heard(manager: Manager) -> bool:
+                return all(self._beats.get(s, 0) > n for s, n in before.items() if s in manager.layout.servers)
+
+            self.until(heard, ASK_S, "asking the servers for facts")
+            return dict(self._manager.facts_of)
+
+    def call_on_servers(
+        self, spec: TableSpec, part: Callable[..., Any], low: int, high: int | None, arguments: dict[str, Any]
+    ) -> list[Any]:
+        """`part` of each server's rows in the range."""
+        end = spec.end if high is None else high
+        meta = {"function": part, "arguments": arguments, "low": low, "high": end}
+        while True:
+            servers = self.manage(lambda manager: manager.servers_of(spec.table))
+            answers = [self.ask(server, Frame(Kind.CALL, spec.table, meta=meta)) for server in servers]
+            if all(answer.kind != Kind.STALE for answer in answers):
+                break
+        for answer in answers:
+            if answer.kind == Kind.REFUSED:
+                raise ParameterServerError(
+                    f"calling a function on table {spec.name!r}", answer.meta["found"], answer.meta["do"]
+                )
+        return [answer.meta["part"] for answer in answers]
+
+    def ask(self, server: int, frame: Frame) -> Frame:
+        """The answer of `server` to `frame`. Blocks.
+
+        Raises
+        ------
+        ParameterServerError
+            It died meanwhile, or did not answer in time.
+        """
+        with self._lock:
+            seq = next(self._requests)
+            frame.seq, frame.epoch = seq, self._manager.layout.epoch
+            self._answers[seq] = None
+            self._send(server, frame)
+            try:
+                answered = self._changed.wait_for(
+                    lambda: self._answers[seq] is not None or server not in self._channels, ASK_S
+                )
+                answer = self._answers[seq]
+            finally:
+                del self._answers[seq]
+        if answer is None:
+            found = "it died" if answered else f"no answer within {ASK_S:g} s"
+            raise ParameterServerError(f"asking server {server}", found, "try again: replicas serve its ranges")
+        return answer
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """No process is left of it. Idempotent; takes milliseconds."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            tables = list(self._tables.values())
+            servers = list(self._addresses)
+        for table in tables:
+            with contextlib.suppress(ParameterServerError):
+                table.close(abandon=True)
+        for server in servers:
+            self._forget(server)
+        if isinstance(self._starter, Processes):
+            self._starter.end_all()
+        with self._lock:
+            self._changed.notify_all()
+        _open_servers.discard(self)
+
+    def pid(self, server: int) -> int:
+        """The process of `server`, on the driver's host; 0 where it is elsewhere."""
+        return self._starter.pid(server)
+
+    def __repr__(self) -> str:
+        return f"<ParameterServer servers={sorted(self._addresses)} tables={sorted(self._tables)}>"
+
+
+_open_servers: weakref.WeakSet[ParameterServer] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for each in list(_open_servers):
+        with contextlib.suppress(Exception):  # the interpreter is going; each gets its chance
+            each.close()
+
+
+def _listen(owner: weakref.ref[ParameterServer], server: int, channel: Channel) -> None:
+    while True:
+        try:
+            frames = channel.receive()
+        except (OSError, ParameterServerError, ValueError):
+            target = owner()
+            if target is not None:
+                target.lost(server)
+            return
+        target = owner()
+        if target is None:
+            return
+        target.heard(server, frames)
+        del target
+
+
+def _tick(owner: weakref.ref[ParameterServer]) -> None:
+    ending = threading.Event()
+    while not ending.wait(TICK_S):
+        target = owner()
+        if target is None or not target.tick():
+            return
+        del target
+
+
+def _starter_for(on: Any) -> tuple[Starter, dict[str, str] | None]:
+    """Who starts servers for a context, a client, or nobody; and the certificates for TLS."""
+    if on is None:
+        return Processes(), None
+    client = on
+    if hasattr(on, "bus"):
+        on.waitUntilReady()
+        client = getattr(on._backend, "_client", None)
+        if type(on._backend).__name__ != "AttachedBackend":
+            return Processes(), None
+    if client is None or not hasattr(client, "scheduler_info"):
+        raise ParameterServerError(
+            f"making a ParameterServer on {type(on).__name__}",
+            "neither a SparkContext nor a distributed.Client",
+            "ParameterServer(sc), ParameterServer(client) or ParameterServer()",
+        )
+    return OnWorkers(client), _pem_of(client)
+
+
+def _pem_of(client: Any) -> dict[str, str] | None:
+    """The certificate, key and authority of the cluster's workers, where it uses TLS."""
+    security = getattr(client, "security", None)
+    found = {name: getattr(security, f"tls_{part}", None) for name, part in _PARTS.items()}
+    if not all(found.values()):
+        return None
+    return {name: text if "-----" in text else _read(text) for name, text in found.items() if text is not None}
+
+
+_PARTS: Final = {"cert": "worker_cert", "key": "worker_key", "ca": "ca_file"}
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()

@@ -1,0 +1,162 @@
+"""Starting server processes: here, or on the hosts of a Dask cluster's workers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from sparklab.cluster.ps.address import Address
+from sparklab.errors import ParameterServerError
+
+START_S: Final = 60.0
+
+
+class Starter(Protocol):
+    """Where servers come from."""
+
+    def start(self, settings: dict[str, Any]) -> Address:
+        """A server with these settings runs. Blocks; raises ParameterServerError where it does not start."""
+        ...
+
+    def end(self, server: int) -> str:
+        """The process is gone; its last words. Idempotent."""
+        ...
+
+    def pid(self, server: int) -> int:
+        """Its process."""
+        ...
+
+
+class Processes:
+    """Servers as children of this process; each dies when its standard input ends, which is when this process does."""
+
+    def __init__(self) -> None:
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._logs: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    def start(self, settings: dict[str, Any]) -> Address:
+        """A server with these settings runs here."""
+        server = int(settings["server"])
+        environment = dict(os.environ)
+        home = str(Path(__file__).resolve().parents[3])
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (home, environment.get("PYTHONPATH"))))
+        # One core per server is plenty, and many servers share a host.
+        environment.setdefault("OMP_NUM_THREADS", "1")
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - it has no name, and is read when the server has died
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "sparklab.cluster.ps.process"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            log.close()
+            raise _not_started(server, f"{sys.executable}: {error}") from error
+        with self._lock:
+            self._processes[server] = process
+            self._logs[server] = log
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(OSError):
+            process.stdin.write(json.dumps(settings).encode() + b"\n")
+            process.stdin.flush()
+        watchdog = threading.Timer(START_S, process.kill)
+        watchdog.start()
+        try:
+            line = process.stdout.readline()
+        finally:
+            watchdog.cancel()
+        if not line:
+            last = self.end(server)
+            raise _not_started(server, last or f"not within {START_S:g} s")
+        return Address.of(json.loads(line)["address"])
+
+    def end(self, server: int) -> str:
+        """The process is gone, and what it last wrote to standard error is returned. Idempotent; takes milliseconds."""
+        with self._lock:
+            process = self._processes.pop(server, None)
+            log = self._logs.pop(server, None)
+        if process is None or log is None:
+            return ""
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()  # the end of standard input ends it
+        try:
+            process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        with log:
+            log.seek(0)
+            return str(log.read().decode(errors="replace")[-2000:])
+
+    def pid(self, server: int) -> int:
+        """Its process."""
+        with self._lock:
+            return self._processes[server].pid
+
+    def end_all(self) -> None:
+        """No process is left."""
+        with self._lock:
+            servers = list(self._processes)
+        for server in servers:
+            self.end(server)
+
+
+_on_this_worker = Processes()
+
+
+def start_on_worker(settings: dict[str, Any]) -> list[Any]:
+    """In a Dask worker's process: a server runs beside it, and ends with it."""
+    return _on_this_worker.start(settings).plain()
+
+
+def end_on_worker(server: int) -> None:
+    """In a Dask worker's process: that server is gone."""
+    _on_this_worker.end(server)
+
+
+class OnWorkers:
+    """Servers beside the workers of a Dask cluster, one host after the other; those with a resource ``PS`` go first."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._where: dict[int, str] = {}
+
+    def start(self, settings: dict[str, Any]) -> Address:
+        """A server runs beside the worker that has fewest."""
+        workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        wanted = {a: w for a, w in workers.items() if w.get("resources", {}).get("PS")} or workers
+        server = int(settings["server"])
+        if not wanted:
+            raise _not_started(server, "the cluster has no worker")
+        used = list(self._where.values())
+        address = min(sorted(wanted), key=lambda each: (used.count(each), each))
+        self._where[server] = address
+        host = wanted[address]["host"]
+        found = self._client.run(start_on_worker, {**settings, "tcp": host}, workers=[address])[address]
+        return Address.of(found)
+
+    def end(self, server: int) -> str:
+        """The process is gone. Idempotent."""
+        address = self._where.pop(server, None)
+        if address is not None:
+            with contextlib.suppress(Exception):  # the worker may be gone, and its server with it
+                self._client.run(end_on_worker, server, workers=[address], on_error="ignore")
+        return ""
+
+    def pid(self, server: int) -> int:
+        """Not known here."""
+        return 0
+
+
+def _not_started(server: int, found: str) -> ParameterServerError:
+    return ParameterServerError(f"starting server {server}", found, "see the lines above; try fewer servers")

@@ -1,0 +1,228 @@
+"""Server processes of their own: started, killed, replaced, and nothing of them left."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from sparklab import SparkContext, ps
+from sparklab.cluster.ps import handshake, wire
+from sparklab.cluster.ps.address import connect
+from sparklab.cluster.ps.channel import Channel
+from sparklab.errors import ParameterServerError, ServerLost
+from sparklab.ps.frames import Frame, Kind
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ps.ParameterServer]:
+    with ps.ParameterServer(num_servers=2, replicas=1) as made:
+        yield made
+
+
+def train(table: ps.Table, rank: int, clocks: int, at: dict[int, object] | None = None) -> None:
+    keys = np.arange(rank, 300, 2, dtype=np.uint64)
+    with table.worker(rank) as w:
+        for clock in range(clocks):
+            if at is not None and clock in at:
+                at[clock]()  # type: ignore[operator]
+            weights = w.wait(w.pull(keys))
+            w.push(keys, 0.1 * weights + np.float32(rank + clock) / 7)
+            w.clock()
+
+
+def in_one_process(workers: int, clocks: int) -> np.ndarray:
+    with ps.LocalGroup(num_servers=1) as group:
+        table = group.table("w", num_keys=300, update=ps.SGD(lr=0.5), workers=workers)
+        threads = [threading.Thread(target=train, args=(table, rank, clocks)) for rank in range(workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return np.array(table.weights())
+
+
+def run_threads(table: ps.Table, workers: int, clocks: int, at: dict[int, object]) -> None:
+    errors: list[BaseException] = []
+
+    def body(rank: int) -> None:
+        try:
+            train(table, rank, clocks, at if rank == 0 else None)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=body, args=(rank,)) for rank in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.parametrize("transport", ["unix", "tcp"])
+def test_servers_die_come_and_go_under_bsp_and_every_bit_is_as_in_one_process(transport: str) -> None:
+    with ps.ParameterServer(num_servers=2, replicas=1, transport=transport) as server:
+        table = server.table("w", num_keys=300, update=ps.SGD(lr=0.5), workers=3)
+        acts = {3: lambda: server.kill_server(0), 12: server.add_server, 16: lambda: server.kill_server(1)}
+        run_threads(table, 3, 25, acts)  # type: ignore[arg-type]
+        assert table.weights().tobytes() == in_one_process(3, 25).tobytes()
+        facts = server.facts()
+        assert facts["promotions"] > 0
+        assert facts["lost_ranges"] == 0
+        assert facts["servers"] == [2]
+
+
+def test_a_server_told_to_leave_by_sigterm_drains_first() -> None:
+    with ps.ParameterServer(num_servers=2) as server:
+        table = server.table("w", num_keys=100, update=ps.Add())
+        table.put(np.arange(100), np.ones(100))
+        os.kill(server.pid(0), signal.SIGTERM)
+        wait_until(lambda: server.servers == (1,))
+        assert table.call("sum") == 100
+        assert server.facts()["lost_ranges"] == 0
+
+
+def test_without_replicas_a_death_is_said_in_bounded_time() -> None:
+    with ps.ParameterServer(num_servers=2) as server:
+        table = server.table("w", num_keys=100)
+        table.put([1], [1.0])
+        server.kill_server(0)
+        began_s = time.monotonic()
+        with pytest.raises(ServerLost, match="snapshot"):
+            table.weights()
+        assert time.monotonic() - began_s < 5
+
+
+def test_a_table_is_used_from_executors(server: ps.ParameterServer, sc_local: SparkContext) -> None:
+    table = server.table("shared", num_keys=10, update=ps.Add(), workers=4, apply="arrival", consistency=ps.ASP())
+
+    def work(rank: int) -> float:
+        with table.worker(rank) as w:
+            w.wait(w.push([rank], [float(rank)]))
+            w.clock()
+            return float(w.get([rank])[0])
+
+    assert sc_local.parallelize(range(4), 4).map(work).collect() == [0.0, 1.0, 2.0, 3.0]
+    assert table.weights().tolist() == [0, 1, 2, 3, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_table_in_another_process_cannot_be_managed_and_its_handle_hides_the_secret(
+    server: ps.ParameterServer,
+) -> None:
+    table = server.table("remote", num_keys=10)
+    there = pickle.loads(pickle.dumps(table))
+    with pytest.raises(ParameterServerError, match="only the driver"):
+        there.tau = 3
+    assert server.handle().known.control is None
+    assert server._known.work.hex() not in repr(server.handle())
+
+
+def test_who_does_not_know_the_secret_is_not_let_in_and_nothing_else_notices(server: ps.ParameterServer) -> None:
+    table = server.table("guarded", num_keys=10, update=ps.Add())
+    address = server.handle().addresses[0]
+    with pytest.raises((OSError, ParameterServerError)):
+        Channel(address, handshake.CLIENT, 0, handshake.new_secrets())
+    work = server.handle().known.work
+    with pytest.raises((OSError, ParameterServerError)):  # a worker cannot pose as the manager
+        Channel(address, handshake.MANAGER_ROLE, 0, handshake.Secrets(work, work))
+    for rubbish in (b"", b"x" * 10, b"\0" * 1000, os.urandom(5000)):
+        sock = connect(address, "auto", None, 5.0)
+        sock.sendall(rubbish)
+        sock.close()
+    table.put([1], [1.0])
+    assert table.get([1]) == [1.0]
+
+
+@pytest.mark.parametrize("length", [0, 1 << 31])
+def test_a_malformed_frame_closes_that_connection_alone(server: ps.ParameterServer, length: int) -> None:
+    handle = server.handle()
+    bad = Channel(handle.addresses[0], handshake.CLIENT, 0, handle.known)
+    good = Channel(handle.addresses[0], handshake.CLIENT, 0, handle.known)
+    good.receive()
+    bad.receive()
+    bad._socket.sendall(length.to_bytes(4, "little") + b"\xff" * (wire.HEADER_BYTES - 4))
+    with pytest.raises(OSError, match="gone|reset"):
+        bad.receive()
+    good.send(Frame(Kind.CALL, 999, seq=5, epoch=server.manage(lambda m: m.layout.epoch)))
+    assert good.receive()[0].kind == Kind.REFUSED
+    good.close()
+    bad.close()
+
+
+def test_a_pickle_from_a_worker_is_refused() -> None:
+    frame = Frame(Kind.CALL, meta={"function": len})
+    buffers = wire.encode(frame, trusted=True)
+    whole = b"".join(bytes(each) for each in buffers)
+    with pytest.raises(wire.MalformedError, match="pickle"):
+        wire.decode(whole[: wire.HEADER_BYTES], whole[wire.HEADER_BYTES :], trusted=False)
+
+
+def test_servers_end_with_their_context() -> None:
+    with SparkContext("threads[1]", "short", conf=_several()) as sc:
+        server = ps.ParameterServer(sc, num_servers=1)
+        process = psutil.Process(server.pid(0))
+    wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+
+
+def _several() -> object:
+    from sparklab import SparkConf
+
+    return SparkConf().set("sparklab.allowMultipleContexts", "true")
+
+
+def test_nothing_is_left_after_the_driver_was_killed() -> None:
+    program = (
+        "import time\nfrom sparklab import ps\n"
+        "s = ps.ParameterServer(num_servers=2, replicas=1)\nt = s.table('w', num_keys=10)\nt.put([1], [1.0])\n"
+        "print(s.pid(0), s.pid(1), flush=True)\ntime.sleep(60)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    driver = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
+    assert driver.stdout is not None
+    servers = [psutil.Process(int(pid)) for pid in driver.stdout.readline().split()]
+    assert len(servers) == 2
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    driver.stdout.close()
+    _, alive = psutil.wait_procs(servers, timeout=5)
+    assert alive == []
+
+
+def test_frames_are_what_they_were_after_the_wire() -> None:
+    rng = np.random.default_rng(0)
+    for dtype in (np.float32, np.float64, np.int8, np.int16):
+        for width in (1, 3):
+            frame = Frame(
+                Kind.PUSH, 7, -5, 1 << 63, 12, 3, 4, 11, (1 << 700) + 5, rng.integers(0, 2**64, 9, np.uint64),
+                rng.normal(size=(9, width)).astype(dtype), {"a": [1, "b"]}, 3, 2, 1,
+            )  # fmt: skip
+            whole = bytearray(b"".join(bytes(each) for each in wire.encode(frame, trusted=False)))
+            length = wire.body_bytes(whole)
+            back = wire.decode(whole[: wire.HEADER_BYTES], whole[wire.HEADER_BYTES :], trusted=False)
+            assert length == len(whole) - wire.HEADER_BYTES
+            for name in Frame.__slots__:
+                assert np.array_equal(getattr(back, name), getattr(frame, name)), name
+            assert back.keys.flags.aligned
+
+
+def test_an_address_of_the_abstract_space_leaves_no_file(server: ps.ParameterServer) -> None:
+    if sys.platform != "linux":
+        pytest.skip("abstract sockets are Linux's")
+    assert all(address.unix.startswith("@") for address in server.handle().addresses.values())
+    with socket.socket(socket.AF_UNIX) as probe, pytest.raises(OSError, match="."):
+        probe.connect("@not there")
