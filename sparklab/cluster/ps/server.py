@@ -365,6 +365,7 @@ def _listen(owner: weakref.ref[ParameterServer], server: int, channel: Channel) 
         try:
             frames = channel.receive()
         except (OSError, ParameterServerError, ValueError):
+            channel.close()
             target = owner()
             if target is not None:
                 target.lost(server)
