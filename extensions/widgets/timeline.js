@@ -78,7 +78,7 @@ export class TimelineMethods {
     const [stage, part, , start, length, state, attempt, mark, times] = bar;
     if (state === "l" && box.wide < 8) { box.x -= 8 - box.wide; box.wide = 8; } // what was lost is never too small to be seen
     const wide = Math.max(1.5, box.wide - (box.wide > 3 ? 1 : 0)), middle = box.x + wide / 2, plain = on.time.stages.find((one) => one.id === stage), index = this.bars.length;
-    const text = `stage ${stage}, task ${part}${attempt ? `, attempt ${attempt + 1}` : ""} on executor ${on.lane.ex}: ${secs(length)}${state === "d" ? "" : `, ${NAMES[state]}`}${times ? `, ${times} x the median` : ""}${TRIES[mark] && mark === "c" ? `, ${TRIES.c}` : ""}`;
+    const text = `stage ${stage}, task ${part}${attempt ? `, attempt ${attempt + 1}` : ""} on executor ${on.lane.ex}: ${secs(length)}${state === "d" ? "" : `, ${NAMES[state]}`}${times ? `, ${times < 20 ? times : count(Math.round(times))} x the median` : ""}${TRIES[mark] && mark === "c" ? `, ${TRIES.c}` : ""}`;
     this.bars.push({ stage, part, attempt: `${attempt}@${start}`, start, x: box.x, y: box.y, wide, high: box.high, text });
     const g = sv("g", { "data-bar": index, "data-part": `${stage}:${part}` }, sv("title", { text }));
     const lined = state !== "d" && state !== "f";
@@ -96,7 +96,7 @@ export class TimelineMethods {
       const at = box.x + (plain?.median || 0) * on.scale;
       if (at < box.x + wide - 1) over.append(sv("path", { class: "sl-median", d: `M${at} ${box.y + 1}V${box.y + box.high - (box.high >= 40 ? 17 : 1)}`, style: { stroke: state === "d" ? "#fff" : ink("fg") } }));
       const said = on.named.get(`${stage}:${part}:${attempt}`), room = said && reach(said);
-      if (said && on.lane.rows === 1 && on.tall >= 40) {
+      if (said && on.tall >= 40) {
         const left = Math.max(EDGE, Math.min(middle - room / 2, on.edge - room)), y = on.top - 6;
         if (!on.taken.some((one) => one.y === y && left < one.right && left + room > one.left)) { on.taken.push({ y, left, right: left + room }); over.append(sv("text", { class: "sl-lane", x: left, y, text: said })); }
       }
@@ -115,7 +115,7 @@ export class TimelineMethods {
     const room = reach(kill.said) * 1.04, left = x + 6 + room < width ? x + 6 : Math.max(EDGE, x - 6 - room);
     const y = taken.some((one) => one.y === 12 && left < one.right && left + room > one.left) ? 24 : 12;
     taken.push({ y, left, right: left + room });
-    over.append(sv("path", { class: "sl-kill", d: `M${x} ${y - 9}V${foot}` }), sv("text", { class: "sl-lane", x: left, y, text: kill.said }));
+    over.prepend(sv("path", { class: "sl-kill", d: `M${x} ${y - 9}V${foot}` })); over.append(sv("text", { class: "sl-lane", x: left, y, text: kill.said }));
   }
 
   // --- the pointer, the keys, and the way to the DAG ---------------------------------------------------------

@@ -263,6 +263,8 @@ class LocalBackend:
                 epoch = each.epoch
                 with self._lock:
                     self._by_user.add((executor, each.epoch))
+                if self._runner is not None and (executor, epoch) not in self._removed:
+                    self._runner.doom(executor, epoch, "killed by hand")
         self._cluster.kill(executor, stay_dead, -1 if stay_dead else epoch)
 
     def _released(self, executor: int, epoch: int) -> None:

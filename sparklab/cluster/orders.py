@@ -326,8 +326,8 @@ def copy_ended(order: m.CopyBlock, taken: Taken) -> m.CopyEnded:
     return m.CopyEnded(order.rdd, order.partition, order.executor, order.epoch, changes, missing)
 
 
-def ended(report: TaskReport, executor: int, epoch: int, stage: int) -> m.TaskEnded:
-    """The stimulus that `report` means."""
+def ended(report: TaskReport, executor: int, epoch: int, stage: int, ago_s: float = 0.0) -> m.TaskEnded:
+    """The stimulus that `report` means; its task ended `ago_s` before it was sent."""
     changes = changes_of(report.changes)
     outcome: m.Outcome
     match report.status:
@@ -353,6 +353,7 @@ def ended(report: TaskReport, executor: int, epoch: int, stage: int) -> m.TaskEn
         missing,
         report.digests,
         report.differs,
+        ago_s,
     )
 
 

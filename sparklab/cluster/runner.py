@@ -8,6 +8,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any, Literal
 
 from distributed import Client
@@ -64,6 +65,7 @@ class DaskRunner:
         self._futures: dict[int, tuple[Seat, Any]] = {}  # task -> where it runs and its Dask future, in the graph lane
         self._heartbeats: concurrent.futures.Future[None] | None = None
         self._closed = False
+        self._doomed: dict[tuple[int, int], str] = {}  # (executor, epoch) -> why it is about to go, by hand
 
     # --- executors --------------------------------------------------------------------------------
 
@@ -100,9 +102,16 @@ class DaskRunner:
         """The executor is about to go: it gets no more tasks, its blocks move. From any thread; does not block."""
         self._feed(m.ExecutorRetiring(number, epoch))
 
+    def doom(self, number: int, epoch: int, reason: str) -> None:
+        """The executor is about to be killed by hand: whatever notices first that it is gone will say so."""
+        with self._lock:
+            self._doomed[number, epoch] = reason
+
     def leave(self, number: int, epoch: int, reason: str, by_user: bool = False) -> None:
         """The executor is gone. From any thread; does not block."""
         with self._lock:
+            if (number, epoch) in self._doomed:
+                reason, by_user = self._doomed.pop((number, epoch)), True
             seat = self._seats.get(number)
             if seat is None or seat.epoch != epoch:
                 return
@@ -227,7 +236,11 @@ class DaskRunner:
         for report in reports:
             for subject, message in report.warnings:
                 self._book.warn(subject, f"executor {seat.executor}: {message}")
-        self._feed(*(ended(report, seat.executor, seat.epoch, stage) for report in reports))
+        # They ran one after the other, and travelled together when the last had ended.
+        ago_s = list(accumulate((report.duration_s for report in reports[:0:-1]), initial=0.0))[::-1]
+        self._feed(
+            *(ended(one, seat.executor, seat.epoch, stage, ago) for one, ago in zip(reports, ago_s, strict=False))
+        )
         return len(reports)
 
     def cancel(self, tasks: m.CancelTasks) -> None:

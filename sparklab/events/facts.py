@@ -217,6 +217,7 @@ class TaskEnded:
     cache_misses: int  # partitions of RDDs marked to be cached that had to be computed
     recovers: str = ""  # "" or "cache" or "shuffle": this task computes again what had been lost
     error: str = ""  # first line
+    ago_s: float = 0.0  # how long before this fact it ended: reports of several tasks travel together
 
 
 # --- what is held ---------------------------------------------------------------------------------

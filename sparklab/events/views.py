@@ -325,7 +325,7 @@ class Views(Holdings):
                 partition,
                 fact.attempt,
                 fact.executor,
-                self.time_s - duration_s,
+                self.time_s - duration_s - (fact.ago_s if 0.0 <= fact.ago_s <= LONGEST_S else 0.0),
                 duration_s,
                 fact.status,
                 fact.recovers,

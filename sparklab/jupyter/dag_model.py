@@ -20,6 +20,9 @@ SMALL: Final = 200
 NARROW_PX: Final = 600  # at 600 px, its smallest text is still above 10 px
 _COMPUTED: Final = "dmMkal"
 _DRAWN: Final = "dmMkasrlfwn"  # the order of states in a bar
+_RANKS: Final = "".join(chr(ord("0") + rank) for rank in range(len(WORST)))
+_TO_RANKS: Final = str.maketrans(WORST, _RANKS)  # the worst state is the least character
+_FROM_RANKS: Final = str.maketrans(_RANKS, WORST)
 _EDGE_LIMITS: Final = (1 << 20, 10 << 20, 100 << 20)
 
 
@@ -276,8 +279,9 @@ def bins(states: str, cells: int = CELLS_MAX) -> tuple[str, int]:
     per_cell = -(-len(states) // cells) or 1
     if per_cell == 1:
         return states, 1
-    parts = (states[i : i + per_cell] for i in range(0, len(states), per_cell))
-    return "".join(next((state for state in WORST if state in part), part[0]) for part in parts), per_cell
+    ranked = states.translate(_TO_RANKS)
+    parts = (ranked[i : i + per_cell] for i in range(0, len(states), per_cell))
+    return "".join(map(min, parts)).translate(_FROM_RANKS), per_cell
 
 
 def tally_text(tally: Mapping[str, int]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from sparklab.errors import SparklabError
 from sparklab.events.spans import Attempt
 from sparklab.events.views import JobView, StageView, Views
-from sparklab.jupyter.timeline_model import median_of, precise
+from sparklab.jupyter.timeline_model import median_of, precise, times_text
 
 Rows = list[dict[str, Any]]
 
@@ -69,7 +69,7 @@ def verdict(rows: Rows) -> str:
     worst = max(times, key=lambda row: float(row["times"]), default=None)
     if worst is None or worst["times"] <= 2:
         return "Even: no task took more than twice the median of its stage."
-    text = f"Stage {worst['stage']}: task {worst['task']} took {worst['times']:g} x the median"
+    text = f"Stage {worst['stage']}: task {worst['task']} took {times_text(worst['times'])} the median"
     heavy = worst["records"] and worst["most"] and worst["most"] > 2 * worst["records"]
     if heavy and worst["in_task"] == worst["task"]:
         return (

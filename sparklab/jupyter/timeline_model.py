@@ -26,6 +26,10 @@ NAMED: Final = 3  # stragglers
 STRAGGLES: Final = 2.0  # times the median of its stage
 _COLUMNS: Final = 40  # of a terminal's picture
 _NEAR_S: Final = 1e-4
+_LATE_S: Final = 0.1  # how late a report may come
+_OPEN: Final = frozenset({"running", "lost"})  # how long it ran is not told
+_NOTHING_S: Final = 0.02  # more than its median: what a task may lose without being told of
+_LITTLE: Final = 0.01  # or of the job's time, if that is longer
 _FEW: Final = 3  # a median of fewer tasks says nothing
 _STATES: Final = {
     "succeeded": states.DONE,
@@ -105,6 +109,29 @@ def _merged(bands: list[list[float]], steps: int) -> list[list[float]]:
     return out
 
 
+def _laid_out(
+    bars: list[tuple[int, Attempt]], slots: int, earliest_s: float
+) -> tuple[list[tuple[int, Attempt, int, float, float]], int]:
+    """Ended attempts in rows, each with its start and length in seconds; and how many rows there are.
+
+    A report may come late, never early. So from the last one back each ends when it was told of or, where its slot
+    would have been busy, as much before as that takes; only what would move far gets a row of its own.
+    """
+    next_s = [math.inf] * slots
+    placed = []
+    for stage, one in sorted(bars, key=lambda bar: -bar[1].ended_s):
+        free = [row for row, begins_s in enumerate(next_s) if begins_s >= one.ended_s - _NEAR_S]
+        row = min(free, key=lambda each: (next_s[each], each)) if free else next_s.index(max(next_s))
+        far = one.ended_s - next_s[row] > _LATE_S or next_s[row] - one.duration_s < earliest_s
+        if not free and far and len(next_s) < SLOTS_MAX:
+            row = len(next_s)
+            next_s.append(math.inf)
+        end_s = min(one.ended_s, next_s[row])
+        next_s[row] = min(end_s, max(end_s - one.duration_s, earliest_s))
+        placed.append((stage, one, row, next_s[row], end_s - next_s[row]))
+    return placed, len(next_s)
+
+
 def median_of(attempts: Iterable[Attempt]) -> float:
     """Median seconds of those that succeeded, 0.0 where none has."""
     ordered = sorted(one.duration_s for one in attempts if one.status == "succeeded")
@@ -156,11 +183,13 @@ class _Story:
         return _s(time_s - self._origin_s)
 
     def _straggles(self, stage: int, one: Attempt) -> float:
-        """How many times the median of its stage the attempt has taken, 0 where that is nothing to speak of."""
+        """How many times the median of its stage the attempt has taken, 0 where it is not late enough to matter."""
         median_s = self._median_s[stage]
         enough = self._count[stage] >= _FEW and median_s > 0
         if not enough or one.status not in ("succeeded", "running") or one.duration_s <= STRAGGLES * median_s:
             return 0
+        if one.duration_s - median_s < max(_NOTHING_S, _LITTLE * (self._end_s - self._job.started_s)):
+            return 0  # among tasks of a millisecond some take ten: nobody waits for them
         return round(one.duration_s / median_s, 1)
 
     # --- lanes ----------------------------------------------------------------------------------------------
@@ -213,27 +242,27 @@ class _Story:
             yield span.executor, band
 
     def _rowed(self, bars: list[tuple[int, Attempt]], slots: int) -> tuple[list[list[Any]], int]:
-        """Bars in the rows of a lane, each in the first that is free: a row for each slot, or as many as it takes."""
-        free_s = [-math.inf] * slots
-        rowed = []
-        for stage, one in sorted(bars, key=lambda bar: (bar[1].started_s, bar[1].ended_s)):
-            free = [row for row, free_at_s in enumerate(free_s) if free_at_s <= one.started_s + _NEAR_S]
-            if not free and one.status != "running" and len(free_s) < SLOTS_MAX:
-                free = [len(free_s)]
-                free_s.append(-math.inf)
-            row = free[0] if free else free_s.index(min(free_s))
-            # What was sent before its slot was free began when it was.
-            start_s = min(max(one.started_s, free_s[row]), one.ended_s) if one.status == "running" else one.started_s
-            free_s[row] = max(free_s[row], one.ended_s)
-            state = states.RECOMPUTED if one.recovers and one.status == "succeeded" else _STATES[one.status]
-            mark = "c" if one.copy else "r" if one.attempt and not one.recovers else ""
-            rowed.append(
-                [
-                    stage, one.partition, row, self._at(start_s), _s(max(one.ended_s - start_s, 0.0)), state,
-                    one.attempt, mark, self._straggles(stage, one),
-                ]
-            )  # fmt: skip
-        return rowed, len(free_s)
+        """Bars in the rows of a lane: a row for each slot, or as many as it takes."""
+        ended = [(stage, one) for stage, one in bars if one.status not in _OPEN]
+        placed, rows = _laid_out(ended, slots, self._job.started_s)
+        for stage, one in sorted((bar for bar in bars if bar[1].status in _OPEN), key=lambda bar: bar[1].started_s):
+            # Several are sent to an executor at once: what waited there for its turn has not run at all.
+            free_s = [-math.inf] * rows
+            for _, _, row, start_s, length_s in placed:
+                if start_s < one.ended_s:
+                    free_s[row] = max(free_s[row], start_s + length_s)
+            row = free_s.index(min(free_s))
+            start_s = min(max(one.started_s, free_s[row]), one.ended_s)
+            placed.append((stage, one, row, start_s, one.ended_s - start_s))
+        placed.sort(key=lambda bar: bar[3])
+        return [self._bar(*bar) for bar in placed], rows
+
+    def _bar(self, stage: int, one: Attempt, row: int, start_s: float, length_s: float) -> list[Any]:
+        state = states.RECOMPUTED if one.recovers and one.status == "succeeded" else _STATES[one.status]
+        mark = "c" if one.copy else "r" if one.attempt and not one.recovers else ""
+        times = self._straggles(stage, one)
+        start, length = self._at(start_s), _s(max(length_s, 0.0))
+        return [stage, one.partition, row, start, length, state, one.attempt, mark, times]
 
     # --- stages ---------------------------------------------------------------------------------------------
 
@@ -306,7 +335,7 @@ class _Story:
                 "stage": number,
                 "part": one.partition,
                 "attempt": one.attempt,
-                "said": f"task {one.partition}: {precise(one.duration_s)}, {times:g} x the median",
+                "said": f"task {one.partition}: {precise(one.duration_s)}, {times_text(times)} the median",
             }
             for times, number, one in found[:NAMED]
         ]
@@ -330,6 +359,11 @@ def precise(duration_s: float) -> str:
     """ "0.056 s" below a tenth of a second, "0.21 s" below ten, "12.3 s" else."""
     digits = 3 if duration_s < 0.0995 else 2 if duration_s < 9.995 else 1
     return f"{duration_s:.{digits}f} s" if duration_s >= 0.0005 or not duration_s else "< 1 ms"
+
+
+def times_text(times: float) -> str:
+    """ "3.3 x", "47 x", "2,226 x"."""
+    return f"{times:.1f} x" if times < 20 else f"{times:,.0f} x"
 
 
 def ticks(start_s: float, end_s: float, at_most: int) -> Sequence[float]:

@@ -50,6 +50,7 @@ class _Timeline:
         self._left = left
         self._right = left + room
         self._detail = detail
+        self._tall = 0.0
         self._from = float(time["from"])
         self._scale = (room - LEFT - 4) / max(1e-6, float(time["to"]) - self._from)
         self._taken: list[tuple[float, float, float]] = []  # where texts above lanes stand: height, from, to
@@ -62,6 +63,7 @@ class _Timeline:
     def draw(self, top: float) -> float:
         lanes = self._time["lanes"][:LANES_MAX]
         tall, gap = (34.0, 18.0) if len(lanes) <= 4 else (16.0, 6.0)
+        self._tall = tall
         begun, y = top, top + 30
         for lane in lanes:
             self._lane(lane, y, tall)
@@ -140,7 +142,7 @@ class _Timeline:
         if tick < x + width - 1:
             canvas.path(f"M{tick:.1f} {y + 1:.1f}v{high * 0.5:.1f}", shapes.GROUND, 1.2, ' stroke-dasharray="3 2"')
         said = self._named.pop((stage, part, attempt), "")
-        if said and high >= 26:
+        if said and self._tall >= 26:
             room = text_width(said, 11, "bold")
             at = max(self._left + LEFT, min(x + width / 2 - room / 2, self._right - room))
             if all(row != top or at > end or at + room < start for row, start, end in self._taken):

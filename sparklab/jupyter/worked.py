@@ -13,6 +13,8 @@ from sparklab.jupyter.kinship import Kinship
 # Where a partition goes into several tasks, what is shown of it: what happens now, then what was done.
 _STRONGER: Final = states.RUNNING + states.FAILED + states.RECOMPUTED + states.DONE + states.LOST + states.WAITING
 _ENDED: Final = states.DONE + states.RECOMPUTED
+_IS_DONE: Final = bytes(chr(code) in _ENDED for code in range(256))
+_IS_BEGUN: Final = bytes(code != 0 for code in range(256))
 
 
 def worked(views: Views, job: JobView, kin: Kinship, stage: StageNode) -> dict[int, str]:
@@ -36,6 +38,13 @@ def worked(views: Views, job: JobView, kin: Kinship, stage: StageNode) -> dict[i
         rows[rdd] = _merged(kin, rdd, above)
         above[rdd] = of.above_cache(rdd, rows[rdd])
     return rows
+
+
+def _within(row: str, seen: bytearray) -> bool:
+    """Whether the job has begun every partition that `row` says is done. Quick, for ten thousand of them."""
+    done = int.from_bytes(row.encode().translate(_IS_DONE), "little")
+    begun = int.from_bytes(bytes(seen).translate(_IS_BEGUN), "little")
+    return not done & ~begun
 
 
 def _merged(kin: Kinship, rdd: int, above: dict[int, str]) -> str:
@@ -80,6 +89,8 @@ class _StageOf:
             row = row.replace(states.RECOMPUTED, states.DONE)  # recomputed were cached partitions above
         seen = self._job.tasks.get(self._stage.stage)
         if seen is None or (not self._again and len(seen) >= len(row) and 0 not in seen):
+            return row
+        if not self._again and _within(row, seen):
             return row
         mine = self._view.wanted if self._view.job == self._job.job else ()
         out = []

@@ -190,4 +190,5 @@ def task_fact(s: m.TaskEnded, task: Task, status: str, recovered: str, error: st
         metrics.cache_misses,
         recovered,
         bounded(error),
+        s.ago_s,
     )

@@ -106,6 +106,7 @@ class TaskEnded:
     missing: Sequence[BlockMissing] = ()
     digests: Mapping[tuple[int, int], int] = field(default_factory=dict)  # (rdd or -1 - shuffle, index) -> digest
     differs: str = ""  # how its partition differed when it was computed a second time
+    ago_s: float = 0.0  # how long before its report was sent it ended: several travel together
 
 
 @dataclass(frozen=True, slots=True)

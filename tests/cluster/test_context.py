@@ -18,6 +18,7 @@ from sparklab import SparkConf, SparkContext
 from sparklab.cluster import compat, plugin
 from sparklab.cluster.executor import ANSWER_AFTER_S
 from sparklab.errors import ClosureError, ClusterError, JobCancelled, SparklabError
+from sparklab.events.facts import ExecutorLost
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -213,3 +214,19 @@ def test_a_local_cluster_of_workers_and_cores_has_an_executor_for_each_core(monk
         assert sc.parallelize(range(10)).map(lambda _: os.getpid()).distinct().count() == 2
         assert sc._dispatcher.scheduler.state.limits.max_task_failures == 4  # unlike local[N]
         assert {e.memory_bytes for e in sc.bus.views.executors.values()} == {512 * 2**20}
+
+
+def test_a_kill_by_hand_is_told_as_such_whatever_notices_first_that_the_executor_is_gone() -> None:
+    with SparkContext("local[2]", "killed at work") as sc:
+        sc.waitUntilReady()
+        ended = threading.Event()
+        job = threading.Thread(
+            target=lambda: (sc.parallelize(range(8), 8).map(lambda x: time.sleep(0.2)).count(), ended.set())
+        )
+        job.start()
+        wait_until(lambda: all(info.running_tasks for info in sc.executorInfos()))
+        sc.kill_executor(1)
+        assert ended.wait(30)
+        job.join()
+        lost = [record.fact for record in sc.records() if isinstance(record.fact, ExecutorLost)]
+    assert [(fact.executor, fact.by_user, fact.reason) for fact in lost] == [(1, True, "killed by hand")]

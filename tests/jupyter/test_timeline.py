@@ -75,8 +75,51 @@ def test_a_straggler_takes_more_than_twice_its_stages_median_and_is_named() -> N
     time = time_of(timed.killed_in_time())
     medians = {stage["id"]: stage["median"] for stage in time["stages"]}
     for bar in bars(time):
-        assert bool(bar[8]) == (bar[5] in "dar" and bar[4] > 2 * medians[bar[0]])
+        assert bool(bar[8]) == (bar[5] in "dar" and bar[4] > 2 * medians[bar[0]] and bar[4] > 0.1)
     assert [one["said"] for one in time["named"]] == ["task 15: 0.21 s, 3.3 x the median"]
+
+
+def test_a_few_milliseconds_make_no_straggler() -> None:
+    story = timed.Timed()
+    rdds = (facts.node(1, "map", "In [1]:1", 100),)
+    stages = (facts.StageNode(1, "result", -1, 100, (1,), (), False, "map"),)
+    story.add(facts.JobStarted(1, facts.SCOPE, "count", "In [1]:1", 1, "default", rdds, (), stages))
+    story.start(1, 1, range(100)).work(1, range(100), lambda part: 0.012 if part == 50 else 0.001)
+    assert [bar for bar in bars(time_of(story.records)) if bar[8]] == []
+
+
+def test_tasks_whose_reports_travelled_together_stand_one_after_the_other() -> None:
+    story = timed.Timed(1)
+    rdds = (facts.node(1, "map", "In [1]:1", 4),)
+    stages = (facts.StageNode(1, "result", -1, 4, (1,), (), False, "map"),)
+    story.add(facts.JobStarted(1, facts.SCOPE, "count", "In [1]:1", 1, "default", rdds, (), stages)).start(
+        1, 1, range(4)
+    )
+    story.add(*(TaskStarted(i, 1, i, 0, 0, 0) for i in range(4)))
+    ended = (TaskEnded(i, 1, i, 0, 0, 0, "succeeded", 0.1, *[0] * 7, ago_s=0.3 - 0.1 * i) for i in range(4))
+    story.add(*ended, after_s=0.4)
+    (lane,) = time_of(story.records)["lanes"]
+    assert lane["rows"] == 1
+    assert [bar[3] for bar in lane["bars"]] == pytest.approx([0.0, 0.1, 0.2, 0.3], abs=1e-3)
+
+
+def test_of_several_tasks_that_were_sent_to_an_executor_only_the_first_had_begun_when_it_was_lost() -> None:
+    story = timed.Timed(1)
+    rdds = (facts.node(1, "map", "In [1]:1", 4),)
+    stages = (facts.StageNode(1, "result", -1, 4, (1,), (), False, "map"),)
+    story.add(facts.JobStarted(1, facts.SCOPE, "count", "In [1]:1", 1, "default", rdds, (), stages)).start(
+        1, 1, range(4)
+    )
+    story.add(*(TaskStarted(i, 1, i, 0, 0, 0) for i in range(3)))
+    story.add(facts.ExecutorLost(0, 0, "killed by hand", True, 0, 0), after_s=0.5)
+    story.add(*(TaskEnded(i, 1, i, 0, 0, 0, "lost", 0.0, *[0] * 7) for i in range(3)))
+    story.add(facts.ExecutorAdded(0, 1, "127.0.0.1", 1, 1, 1, 1), after_s=0.2)
+    story.add(TaskStarted(7, 1, 0, 1, 0, 1))
+    story.add(TaskEnded(7, 1, 0, 1, 0, 1, "succeeded", 0.3, *[0] * 7), after_s=0.3)
+    (lane,) = time_of(story.records)["lanes"]
+    assert [(bar[3], bar[4]) for bar in lane["bars"] if bar[5] == "l"] == [(0.0, 0.5), (0.5, 0.0), (0.5, 0.0)]
+    assert [(bar[3], bar[4]) for bar in lane["bars"] if bar[5] == "d"] == [(0.7, 0.3)]
+    assert lane["rows"] == 1
 
 
 def test_a_loss_stands_where_it_happened_with_what_went_with_it() -> None:
