@@ -42,6 +42,8 @@ class SparkExecutorInfo(NamedTuple):
     usedOffHeapStorageMemory: int
     totalOnHeapStorageMemory: int
     totalOffHeapStorageMemory: int
+    executor: int  # its number, as `%sparklab executors` and `sc.kill_executor` have it
+    pid: int  # of its process, on its host
 
 
 class HasBus(Protocol):
@@ -109,6 +111,8 @@ class StatusTracker:
                     usedOffHeapStorageMemory=0,
                     totalOnHeapStorageMemory=view.cache_budget_bytes,
                     totalOffHeapStorageMemory=0,
+                    executor=view.executor,
+                    pid=view.pid,
                 )
                 for _, view in sorted(self._context.bus.views.executors.items())
                 if view.alive

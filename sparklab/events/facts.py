@@ -305,6 +305,15 @@ class PartitionDiffered:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A segment of the journal begins here. What is still true of the facts before follows, numbered as it was."""
+
+    facts: int  # number of the last fact before this segment
+    restated: int  # how many of these follow again
+    removed: int  # facts up to this number are in no segment any more
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """Something a user should know that is not an error."""
 
@@ -327,7 +336,7 @@ Fact: TypeAlias = (
     | RddPersisted | RddUnpersisted | BlockStored | BlockRemoved | MapOutputStored | MapOutputLost
     | TrainingStarted | TrainingEnded | LossReported | WorkerClocks | TauChanged | LearningRateChanged
     | TrainingPaused | TrainingResumed | ShardTakenOver
-    | BroadcastSent | PartitionDiffered | Warned | FactsDropped
+    | BroadcastSent | PartitionDiffered | Snapshot | Warned | FactsDropped
 )  # fmt: skip
 
 KINDS: Final[dict[str, type[Any]]] = {
@@ -339,7 +348,7 @@ KINDS: Final[dict[str, type[Any]]] = {
         RddPersisted, RddUnpersisted, BlockStored, BlockRemoved, MapOutputStored, MapOutputLost,
         TrainingStarted, TrainingEnded, LossReported, WorkerClocks, TauChanged, LearningRateChanged,
         TrainingPaused, TrainingResumed, ShardTakenOver,
-        BroadcastSent, PartitionDiffered, Warned, FactsDropped,
+        BroadcastSent, PartitionDiffered, Snapshot, Warned, FactsDropped,
     )
 }  # fmt: skip
 

@@ -6,15 +6,29 @@ import errno
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sparklab.events.bus import Bus
-from sparklab.events.facts import BlockStored, Record, ScopeOpened, Warned
+from sparklab.events.facts import (
+    BlockRemoved,
+    BlockStored,
+    ContextStarted,
+    ExecutorAdded,
+    ExecutorLost,
+    RddPersisted,
+    Record,
+    ScopeOpened,
+    Snapshot,
+    Warned,
+)
 from sparklab.events.journal import Journal, read_journal
+from sparklab.events.views import Views
 
 
 def record(number: int, text: str = "x") -> Record:
@@ -90,16 +104,76 @@ def test_a_broken_journal_is_said_once_in_a_fact_and_once_in_the_log(
     assert bus.seq == 6
 
 
-def test_records_up_to_the_limit_are_whole(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "j.jsonl", limit_bytes=1000)
+def rotated(tmp_path: Path, kept: int = 4, count: int = 99) -> Journal:
+    journal = Journal(tmp_path / "j.jsonl", segment_bytes=2000, kept=kept)
+    for number in range(1, count + 1):
+        journal.append([record(number)])
+    return journal
+
+
+def test_a_full_segment_gets_a_number_and_nothing_is_lost_or_twice(tmp_path: Path) -> None:
+    journal = rotated(tmp_path, kept=100)
+    expected = [record(number) for number in range(1, 100)]
+    assert list(journal.read()) == list(read_journal(journal.path)) == expected
+    assert (tmp_path / "j.jsonl.1").exists()
+    assert journal.problem is None
+
+
+def test_of_too_many_segments_the_oldest_go_and_the_snapshot_says_so(tmp_path: Path) -> None:
+    journal = rotated(tmp_path, kept=2)
+    assert len(list(tmp_path.iterdir())) == 2
+    snapshot, *records = read_journal(journal.path)
+    assert isinstance(snapshot.fact, Snapshot)
+    assert snapshot.seq == 0
+    assert records == list(journal.read())[1:]
+    assert records[-1] == record(99)
+    numbers = [each.seq for each in records]
+    assert numbers == sorted(set(numbers))
+    first = json.loads(journal.path.read_text().splitlines()[0])
+    assert first["kind"] == "Snapshot"
+    assert 0 < first["removed"] < first["facts"] < 99
+
+
+def test_a_segment_begins_with_what_is_still_true(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl", segment_bytes=3000, kept=2)
+    views = Views()
+    facts: list[Any] = [
+        ContextStarted("a", "n", "m", "v"),
+        ExecutorAdded(0, 0, "h0", 1, 1, 1, 1),
+        ExecutorAdded(1, 0, "h1", 2, 1, 1, 1),
+        ExecutorLost(1, 0, "gone", False, 0, 0),
+        RddPersisted(7, "seven", "here", "MEMORY_ONLY", 2),
+        BlockStored(7, 0, 0, 0, "memory", 10),
+        BlockStored(7, 1, 0, 0, "memory", 10),
+        BlockRemoved(7, 1, 0, 0, "evicted", 10),
+    ]
+    facts += [Warned("x", "y" * 100)] * 60
+    for number, fact in enumerate(facts, 1):
+        journal.append([Record(number, 0.0, fact)])
+        views.fold(Record(number, 0.0, fact))
+    records = list(read_journal(journal.path))
+    assert isinstance(records[0].fact, Snapshot)
+    kinds = [type(each.fact).__name__ for each in records[1:6]]
+    assert kinds[:4] == ["ContextStarted", "ExecutorAdded", "RddPersisted", "BlockStored"]
+    folded = Views()
+    for each in records:
+        folded.fold(each)
+    assert folded.executors[0] == views.executors[0]
+    assert folded.executors[0].cached_partitions == 1
+    assert 1 not in folded.executors
+
+
+def test_a_journal_without_a_name_rotates_too(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    journal = Journal(folder / "j.jsonl", segment_bytes=2000, kept=3)
+    shutil.rmtree(folder)
     for number in range(1, 100):
         journal.append([record(number)])
-    kept = list(read_journal(journal.path))
-    assert kept == [record(number) for number in range(1, len(kept) + 1)]
-    assert 0 < len(kept) < 99
-    assert journal.path.read_bytes().endswith(b"\n")
-    assert journal.problem is not None
-    assert "limit" in journal.problem
+    assert journal.problem is None
+    assert list(tmp_path.iterdir()) == []
+    assert list(journal.read())[-1] == record(99)
+    assert 20 < len(list(journal.read())) < 99
+    journal.close()
 
 
 def test_a_number_that_json_does_not_know_fails_no_job(tmp_path: Path) -> None:
