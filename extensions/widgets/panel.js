@@ -22,6 +22,7 @@ export class View {
     this.uid = `sl${++views}-${Math.random().toString(36).slice(2, 7)}`;
     this.stop = new AbortController();
     this.tab = model.get("tab") in TABS ? model.get("tab") : "dag";
+    this.wish = this.tab; // shown once there is something for it, unless the reader has chosen another
     this.unfolded = model.get("form") !== "strip";
     this.job = null; // null follows the newest job
     this.opened = [];
@@ -47,13 +48,13 @@ export class View {
   button(text, act, more) { return el("button", { type: "button", text, onclick: act, ...more }); }
 
   build(root) {
-    const tab = (key, name) => this.button(name, () => this.show(key), { class: "sl-tab", role: "tab", "data-tab": key });
+    const tab = (key, name) => this.button(name, () => this.show(key), { class: "sl-tab", role: "tab", "data-tab": key, "data-lm-suppress-shortcuts": "true" });
     this.ui = {
       strip: div("sl-strip"), head: el("span", { class: "sl-head-text", role: "heading", "aria-level": "3" }),
       main: this.button("Cancel", () => this.mainButton(), { class: "sl-stop" }), fold: this.button("Close", () => this.unfold(false), { title: "Back to one line" }),
       tabs: Object.entries(TABS).map(([key, name]) => tab(key, name)), jobs: el("div", { class: "sl-jobs", role: "group", "aria-label": "Jobs" }),
       folds: ["Legend", "Log", "Options"].map((name) => this.button(name, () => { this.drawer = this.drawer === name ? "" : name; this.update(); }, { class: "sl-tab" })),
-      view: el("div", { class: "sl-view", role: "tabpanel", tabindex: "-1" }), card: el("aside", { class: "sl-card", hidden: true, "aria-label": "The selected RDD" }),
+      view: el("div", { class: "sl-view", role: "tabpanel", tabindex: "-1", "data-lm-suppress-shortcuts": "true" }), card: el("aside", { class: "sl-card", hidden: true, "aria-label": "The selected RDD" }),
       text: el("span", { class: "sl-foot-text" }), actions: el("span", { class: "sl-mini" }), behind: el("b"), drawer: el("div", { class: "sl-legend", hidden: true }),
       lecture: this.button("Lecture mode", () => { this.lecture = !this.lecture; this.redraw(); }), pause: this.button("Pause", () => this.pause(!this.paused), { title: "Only the picture stops" }),
       live: el("div", { class: "sl-sr", "aria-live": "polite" }),
@@ -94,7 +95,7 @@ export class View {
   unfold(open) { this.unfolded = open; this.paused = null; this.drawn = null; this.send("touch", {}); this.update(); (open ? this.ui.fold : this.ui.strip.querySelector("button:last-child"))?.focus(); }
 
   show(tab) {
-    this.tab = tab; this.select(null); this.row = null; this.notice = ""; this.drawn = null; this.scrolled = false; this.hovered = null;
+    this.tab = tab; this.wish = null; this.select(null); this.row = null; this.notice = ""; this.drawn = null; this.scrolled = false; this.hovered = null;
     if (tab === "dag") this.linked();
     this.update();
   }
@@ -160,6 +161,8 @@ export class View {
     say(u.main, this.synced.running ? (stopping ? "Cancelling" : "Cancel") : "Reset");
     u.main.disabled = this.off || stopping || this.busy("reset");
     u.main.title = this.synced.running ? "Cancel the jobs of this cell" : data.reset || "";
+    const wish = this.wish === "dag" && !data.counts.dag && data.counts.training ? "training" : this.wish;
+    if (wish in data.counts) this.tab = wish;
     if (!(this.tab in data.counts)) this.tab = "dag";
     for (const tab of u.tabs) {
       const key = tab.dataset.tab;

@@ -6,6 +6,7 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 
 from sparklab.jupyter.completion import Matcher
+from sparklab.jupyter.parsers import VIEWS
 from sparklab.rdd.core import RDDCore
 from tests.jupyter.fakes import FakeContext
 
@@ -33,7 +34,7 @@ def test_subcommands_are_completed(complete: Any) -> None:
 def test_options_are_completed(complete: Any) -> None:
     assert complete("%sparklab kill-executor 1 --s") == ["--stay-dead"]
     assert complete("%%sparklab --e") == ["--explain"]
-    assert complete("%%sparklab -o run --view ") == ["cache", "dag", "off", "timeline", "training"]
+    assert complete("%%sparklab -o run --view ") == sorted(VIEWS)
 
 
 def test_running_jobs_and_executors_are_completed_by_number(complete: Any) -> None:

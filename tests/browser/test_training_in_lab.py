@@ -1,0 +1,72 @@
+"""Staleness in a real JupyterLab: the laboratory runs in the kernel, and a hand drags tau while it trains."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+
+from tests.browser.lab import chromium, lab_server, open_page, run_next_cell
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+CELLS = (
+    "%load_ext sparklab\n%sparklab start threads[1]\n"
+    "from sparklab.ps import BSP\nfrom sparklab.simulate import StalenessLab, Stragglers, start",
+    "%%sparklab --view training\n"
+    "lab = StalenessLab(rows=4_000, dimension=1 << 10, stragglers=Stragglers(share=0.4))\n"
+    "run = start(lab, BSP(), publisher=sc.bus, clock_s=0.1)",
+    "run.stop(); run.result(30); lags = [f.fact for f in sc.records()]\n"
+    "from sparklab.events.training import TauChanged, WorkerClocks\n"
+    "moved = next(i for i, fact in enumerate(lags) if isinstance(fact, TauChanged))\n"
+    "spread = lambda facts: max(max(f.clocks) - min(f.clocks) for f in facts if isinstance(f, WorkerClocks) and f.clocks)\n"
+    "print('before', spread(lags[:moved]), 'after', spread(lags[moved:]), [f.after for f in lags if isinstance(f, TauChanged)])",
+)
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    if chromium() is None:
+        pytest.skip("this machine has no chromium: apt-get install chromium")
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("playwright is not installed: it is in the test extra")
+    path = tmp_path / "training.ipynb"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+    with lab_server(path) as address, open_page(address, height=1100) as opened:
+        yield opened
+
+
+def test_dragging_tau_while_it_trains_lets_the_fast_workers_run_ahead(page: Page) -> None:
+    run_next_cell(page)
+    run_next_cell(page)
+    panel = page.locator(".sl-panel").first
+    panel.locator(".sl-train-art").first.wait_for()
+    panel.locator(".sl-head-text", has_text="Training laboratory").wait_for()
+    slider = panel.get_by_role("slider", name="tau, the staleness bound")
+    slider.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    # The bars obey the new bound once the fact is there, and not before.
+    panel.locator(".sl-train-workers", has_text="+ 8").wait_for(timeout=5_000)
+    page.wait_for_function(
+        """() => { const label = document.querySelector('.sl-train-art')?.getAttribute('aria-label') || '';
+          const [, floor, top] = label.match(/clock (\\d+), fastest at (\\d+)/) || [0, 0, 0]; return top - floor >= 2; }"""
+    )
+    if shot := os.environ.get("SPARKLAB_SCREENSHOT"):
+        page.screenshot(path=shot)
+    run_next_cell(page)
+    said = page.locator(".jp-OutputArea-output").last.inner_text()
+    before, after = int(said.split()[1]), int(said.split()[3])
+    assert before <= 1, "BSP: nobody is more than the clock it works on ahead"
+    assert 2 <= after <= 9, "at most the bound, and the clock that is being worked on"
+    panel.locator(".sl-head-text", has_text="Stopped after").wait_for()
