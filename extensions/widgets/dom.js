@@ -28,6 +28,10 @@ export const rect = (x, y, width, height, style, more) => sv("rect", { x, y, wid
 export const place = (x, y, w, h) => ({ left: px(x), top: px(y), width: px(w), height: px(h) });
 export function say(node, text) { if (node.textContent !== text) node.textContent = text; }
 
+// JupyterLab takes a key for a shortcut of the notebook's before its target has seen it, unless the target says no.
+const KEYED = "input, select, .sl-node, .sl-rdd, .sl-time, .sl-tab[role=tab], .sl-replay, .sl-replay button";
+export function keep(target) { if (target.matches?.(KEYED)) target.setAttribute("data-lm-suppress-shortcuts", "true"); }
+
 export function own(event) { event.preventDefault(); event.stopPropagation(); } // a notebook has shortcuts of its own
 
 export function axis(x, y, text, back = "0") { return el("span", { class: "sl-axis", text, style: { left: px(x), top: px(y), transform: `translateX(-${back})` } }); }

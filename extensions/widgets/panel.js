@@ -4,7 +4,7 @@
 import { CacheMethods } from "./cache.js";
 import { CardMethods } from "./card.js";
 import { DagMethods } from "./dag.js";
-import { count, div, drawing, el, ink, own, plural, say, span, sv, wide } from "./dom.js";
+import { count, div, drawing, el, ink, keep, own, plural, say, span, sv, wide } from "./dom.js";
 import { neighbour, partAt, spark } from "./geometry.js";
 import { KernelMethods } from "./kernel.js";
 import { EDGES, NAMES, definitions } from "./shapes.js";
@@ -48,13 +48,13 @@ export class View {
   button(text, act, more) { return el("button", { type: "button", text, onclick: act, ...more }); }
 
   build(root) {
-    const tab = (key, name) => this.button(name, () => this.show(key), { class: "sl-tab", role: "tab", "data-tab": key, "data-lm-suppress-shortcuts": "true" });
+    const tab = (key, name) => this.button(name, () => this.show(key), { class: "sl-tab", role: "tab", "data-tab": key });
     this.ui = {
       strip: div("sl-strip"), head: el("span", { class: "sl-head-text", role: "heading", "aria-level": "3" }),
       main: this.button("Cancel", () => this.mainButton(), { class: "sl-stop" }), fold: this.button("Close", () => this.unfold(false), { title: "Back to one line" }),
       tabs: Object.entries(TABS).map(([key, name]) => tab(key, name)), jobs: el("div", { class: "sl-jobs", role: "group", "aria-label": "Jobs" }),
       folds: ["Legend", "Log", "Options"].map((name) => this.button(name, () => { this.drawer = this.drawer === name ? "" : name; this.update(); }, { class: "sl-tab" })),
-      view: el("div", { class: "sl-view", role: "tabpanel", tabindex: "-1", "data-lm-suppress-shortcuts": "true" }), card: el("aside", { class: "sl-card", hidden: true, "aria-label": "The selected RDD" }),
+      view: el("div", { class: "sl-view", role: "tabpanel", tabindex: "-1" }), card: el("aside", { class: "sl-card", hidden: true, "aria-label": "The selected RDD" }),
       text: el("span", { class: "sl-foot-text" }), actions: el("span", { class: "sl-mini" }), behind: el("b"), drawer: el("div", { class: "sl-legend", hidden: true }),
       lecture: this.button("Lecture mode", () => { this.lecture = !this.lecture; this.redraw(); }), pause: this.button("Pause", () => this.pause(!this.paused), { title: "Only the picture stops" }),
       live: el("div", { class: "sl-sr", "aria-live": "polite" }),
@@ -68,6 +68,7 @@ export class View {
     root.append(this.panel);
     u.view.addEventListener("scroll", () => { this.scrolled = true; });
     this.panel.addEventListener("keydown", (event) => this.key(event));
+    this.panel.addEventListener("focusin", (event) => keep(event.target));
     this.theme();
   }
 

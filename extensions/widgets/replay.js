@@ -1,7 +1,7 @@
 // A recorded run in the same pixels: the panel's own view, drawn from pictures that were computed before, and a
 // scrubber. A step is one fact with its sentence. Nothing here speaks to a kernel.
 
-import { div, el, plural, say } from "./dom.js";
+import { div, el, keep, plural, say } from "./dom.js";
 import { View } from "./panel.js";
 
 const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 5, 10];
@@ -81,6 +81,7 @@ export class Player {
         button("▶", "One step on (right arrow)", () => this.step(1)), button("▶|", "Last step (End)", () => this.step(Infinity)), div("sl-replay-scrub", u.ticks, u.range), u.speed),
       div("sl-replay-said", u.text, u.where));
     root.append(this.root);
+    this.root.addEventListener("focusin", (event) => keep(event.target));
     this.root.addEventListener("keydown", (event) => this.key(event));
     this.view = new View(this.model, u.view);
   }
