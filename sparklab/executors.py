@@ -116,8 +116,8 @@ class Executors:
     def removeExecutors(self, numbers: Sequence[int], timeout_s: float = 600.0) -> None:
         """The executors `numbers` are gone, and no others take their places. Blocks.
 
-        They get no more tasks, finish those they have, and their cached partitions move to the others first; what no
-        other has room for is lost, and recomputed when next needed.
+        They get no more tasks, finish those they have, and their cached partitions and map outputs move to the others
+        first; what no other has room for is lost, and recomputed when next needed.
 
         Raises
         ------

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import logging
 import pickle
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -231,6 +232,8 @@ class LocalBackend:
                 reason = "killed by hand" if by_user else f"its process ended ({how})"
                 if (event.number, event.epoch) in self._removed:
                     reason = "removed; its blocks were moved"
+                    # No successor removes what it left.
+                    shutil.rmtree(self.scratch / f"executor-{event.number}.{event.epoch}", ignore_errors=True)
                 self._runner.leave(event.number, event.epoch, reason, by_user)
             case ExecutorFailed():
                 logger.error("executor %d does not start:\n%s", event.number, event.log)

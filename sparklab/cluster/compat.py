@@ -227,28 +227,18 @@ def address_of(client: Client) -> str:
     return str(scheduler.address)
 
 
-def add_handler(worker: Worker, name: str, handler: Callable[..., Any]) -> None:
-    """Calls of `name` reach `handler` on `worker`'s event loop.
+def add_handler(server: Worker | Scheduler, name: str, handler: Callable[..., Any]) -> None:
+    """Calls of `name` reach `handler` on the event loop of `server`.
 
     Keyword arguments are the caller's; a first parameter called ``comm`` would receive the connection. The answer is
     what it returns (or what its coroutine returns); an exception travels to the caller.
     """
-    worker.handlers[name] = handler
+    server.handlers[name] = handler
 
 
-def remove_handler(worker: Worker, name: str) -> None:
-    """Calls of `name` are refused by `worker` from now on."""
-    worker.handlers.pop(name, None)
-
-
-def add_scheduler_handler(scheduler: Scheduler, name: str, handler: Callable[..., Any]) -> None:
-    """Calls of `name` reach `handler` on the scheduler's event loop."""
-    scheduler.handlers[name] = handler
-
-
-def remove_scheduler_handler(scheduler: Scheduler, name: str) -> None:
-    """Calls of `name` are refused by the scheduler from now on."""
-    scheduler.handlers.pop(name, None)
+def remove_handler(server: Worker | Scheduler, name: str) -> None:
+    """Calls of `name` are refused by `server` from now on."""
+    server.handlers.pop(name, None)
 
 
 def before_retirement(

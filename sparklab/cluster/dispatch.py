@@ -205,6 +205,8 @@ class Dispatcher:
                     handle.finish(instruction.error)
             case m.CopyBlock():
                 runner.copy_block(instruction)
+            case m.MoveOutput():
+                runner.move_output(instruction)
             case m.ReleaseExecutor():
                 runner.release(instruction)
             case m.RemoveBlocks():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import threading
 import time
@@ -33,13 +34,15 @@ from sparklab.rdd.core import RDDCore
 from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext, TaskMetrics
 from sparklab.scheduler.waiting import BATCH_S
-from sparklab.shuffle.files import remove_shuffle
-from sparklab.shuffle.spec import MapOutput, OpenMapOutput, ShuffleInput, ShuffleSpec
+from sparklab.shuffle.files import copy_output, remove_shuffle
+from sparklab.shuffle.spec import MapLocation, MapOutput, OpenMapOutput, ShuffleInput, ShuffleSpec
 from sparklab.shuffle.writer import write_map_output
 from sparklab.storage.peers import Holder
 from sparklab.storage.store import BlockStore
 
 ANSWER_AFTER_S: Final = 2 * BATCH_S  # several tasks in one message that take longer are answered in parts
+logger = logging.getLogger("sparklab.cluster")
+
 KEPT_STAGES: Final = 64  # loaded stages an executor remembers; the driver sends a forgotten one again
 
 
@@ -170,6 +173,18 @@ class Executor:
     def _shuffle(self, inputs: dict[int, ShuffleInput]) -> StageShuffle:
         directory = str(self.shuffle_directory)
         return StageShuffle(inputs, self.open_map_output, directory, self.budgets.shuffle_bytes)
+
+    def take_output(self, source: MapLocation) -> MapOutput | None:
+        """The map output at `source` is a file here too, byte for byte; None where it cannot be had or kept."""
+        try:
+            opened = self.open_map_output(source)
+            try:
+                return copy_output(opened, source.output, str(self.shuffle_directory))
+            finally:
+                opened.close()
+        except (FetchFailedError, OSError) as error:
+            logger.debug("map output of executor %d: %s", source.executor, error)
+            return None
 
     def take_copy(self, rdd: int, partition: int, holders: Sequence[Holder]) -> Taken:
         """The block is held here too, if a holder gives it and there is room. From any thread, whatever runs."""

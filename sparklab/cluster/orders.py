@@ -57,6 +57,10 @@ class TaskRunner(Protocol):
         """Have the executor take a copy; it ends in a CopyEnded, or with the executor."""
         ...
 
+    def move_output(self, order: m.MoveOutput) -> None:
+        """Have the executor take over a map output; it ends in an OutputMoved, or with the executor."""
+        ...
+
     def release(self, order: m.ReleaseExecutor) -> None:
         """End the executor for good, where that is ours to do."""
         ...

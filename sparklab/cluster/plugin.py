@@ -53,8 +53,9 @@ MEET: Final = "sparklab_meet"
 BLOCK: Final = "sparklab_block"
 BEAT: Final = "sparklab_beat"
 COPY: Final = "sparklab_copy"
+TAKE: Final = "sparklab_take"
 PIECE: Final = "sparklab_piece"
-HANDLERS: Final = (RUN, RUN_IN_GANG, CANCEL, HELLO, READ, FORGET, DROP, PEEK, MEET, BLOCK, BEAT, COPY, PIECE)
+HANDLERS: Final = (RUN, RUN_IN_GANG, CANCEL, HELLO, READ, FORGET, DROP, PEEK, MEET, BLOCK, BEAT, COPY, TAKE, PIECE)
 
 
 def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, Any]) -> None:
@@ -201,6 +202,14 @@ class ExecutorService:
             lambda: pickle.dumps(self.executor.blocks.share(pickle.loads(request)), protocol=5)
         )
 
+    async def take(self, source: bytes) -> bytes:
+        """The map output at `source` (a pickled MapLocation) is here too; its pickled handle, or None."""
+
+        def taken() -> bytes:
+            return pickle.dumps(self.executor.take_output(pickle.loads(source)), protocol=5)
+
+        return await asyncio.to_thread(taken)
+
     async def copy(self, rdd: int, partition: int, holders: bytes) -> bytes:
         """The block was asked of `holders` (pickled) and is held here too; a pickled :class:`Taken` says whether."""
 
@@ -308,6 +317,8 @@ class ExecutorService:
         except OSError:
             self._dead[holder.address] = time.monotonic() + DEAD_S
             raise
+        except Exception as error:  # whatever went wrong there must not fail the user's task here
+            raise OSError(f"{holder.address}: {type(error).__name__}: {error}") from error
         finally:
             future.cancel()
 

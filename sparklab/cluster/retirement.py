@@ -32,7 +32,7 @@ class Retirements(SchedulerPlugin):
 
     async def start(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        compat.add_scheduler_handler(scheduler, moved_handler(self._app), self._moved)
+        compat.add_handler(scheduler, moved_handler(self._app), self._moved)
         compat.before_retirement(scheduler, self._app, self._move_off)
 
     async def _move_off(self, addresses: Iterable[str]) -> None:
@@ -69,7 +69,7 @@ class Retirements(SchedulerPlugin):
         if client == self._client:
             for waiting in self._waiting.values():
                 waiting.set()
-            compat.remove_scheduler_handler(scheduler, moved_handler(self._app))
+            compat.remove_handler(scheduler, moved_handler(self._app))
             compat.before_retirement(scheduler, self._app, None)
             scheduler.plugins.pop(self.name, None)
 

@@ -266,6 +266,21 @@ class DaskRunner:
         finally:
             self._feed(copy_ended(order, taken))
 
+    def move_output(self, order: m.MoveOutput) -> None:
+        seat = self.seat(order.executor, order.epoch)
+        if seat is not None and not self._closed:
+            compat.on_loop(self._client, self._move_output(seat, order))
+
+    async def _move_output(self, seat: Seat, order: m.MoveOutput) -> None:
+        output = None
+        try:
+            source = pickle.dumps(order.source, protocol=5)
+            output = pickle.loads(await self._call(seat.address, plugin.TAKE, {"source": source}))
+        except OSError as error:
+            logger.debug("executor %d takes no map output: %s", order.executor, error)
+        finally:
+            self._feed(m.OutputMoved(order.source, order.executor, order.epoch, output))
+
     def release(self, order: m.ReleaseExecutor) -> None:
         if self.seat(order.executor, order.epoch) is not None and not self._closed:
             self._on_released(order.executor, order.epoch)

@@ -166,6 +166,20 @@ class ThreadsRunner:
         # Beside the executor's own thread, which may have a long task: a copy should not wait for it.
         threading.Thread(target=copy, name=f"sparklab-copy-{order.executor}", daemon=True).start()
 
+    def move_output(self, order: m.MoveOutput) -> None:
+        seat = self._seat(order.executor, order.epoch)
+        if seat is None:
+            return
+
+        def move() -> None:
+            output = None
+            try:
+                output = seat.executor.take_output(order.source)
+            finally:
+                self._feed(m.OutputMoved(order.source, order.executor, order.epoch, output))
+
+        threading.Thread(target=move, name=f"sparklab-move-{order.executor}", daemon=True).start()
+
     def release(self, order: m.ReleaseExecutor) -> None:
         if self._seat(order.executor, order.epoch) is not None:
             self._end(order.executor, "removed; its blocks were moved", by_user=True, stay_dead=True)

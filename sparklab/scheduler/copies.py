@@ -13,6 +13,7 @@ from typing import Final
 
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.books import apply_changes, forget_missing
+from sparklab.scheduler.moves import Moves
 from sparklab.scheduler.state import State
 
 AT_ONCE: Final = 2  # copies that one executor takes in at the same time
@@ -33,8 +34,9 @@ class Copies:
     has happened to the block.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, moves: Moves) -> None:
         self._state = state
+        self._moves = moves
         self._under_way: dict[tuple[int, int], _UnderWay] = {}
         self._refused: dict[tuple[int, int], set[tuple[int, int]]] = {}  # block -> (executor, epoch)
         self._released: set[tuple[int, int]] = set()
@@ -48,6 +50,7 @@ class Copies:
     def executor_gone(self, executor: int, epoch: int, blocks: Iterable[tuple[int, int]]) -> None:
         """What is left of `blocks`, which the executor held, may lack copies now."""
         self._released.discard((executor, epoch))
+        self._moves.executor_gone(executor, epoch)
         for block in [b for b, copy in self._under_way.items() if (copy.executor, copy.epoch) == (executor, epoch)]:
             del self._under_way[block]
         for block in blocks:
@@ -79,7 +82,7 @@ class Copies:
             self._refused.setdefault(block, set()).add((s.executor, s.epoch))
 
     def retire(self, executor: int) -> None:
-        """The executor gets no more tasks; its blocks go to others, then it is released."""
+        """The executor gets no more tasks; its blocks and map outputs go to others, then it is released."""
         self._state.executors[executor].retiring = True
         for block in self._state.blocks.on(executor):
             self._state.blocks.look_at(*block)
@@ -100,7 +103,8 @@ class Copies:
                 self._refused.pop(block, None)
         for executor in retiring:
             key = (executor.executor, executor.epoch)
-            moving = any(block in lacking for block in self._state.blocks.on(executor.executor))
+            moving = self._moves.place(*key)
+            moving = moving or any(block in lacking for block in self._state.blocks.on(executor.executor))
             if moving or executor.running or key in self._released:
                 continue
             self._released.add(key)

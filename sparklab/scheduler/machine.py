@@ -34,6 +34,7 @@ from sparklab.scheduler.copies import Copies
 from sparklab.scheduler.exclusion import Exclusion
 from sparklab.scheduler.gangs import Gangs
 from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
+from sparklab.scheduler.moves import Moves
 from sparklab.scheduler.placement import Placement
 from sparklab.scheduler.rollback import Rollback
 from sparklab.scheduler.speculation import Speculation
@@ -61,7 +62,8 @@ class Scheduler:
         self._placement = Placement(self.state, self._gangs, self._exclusion, self._speculation)
         self._work = Work(self.state, self.graph, self._placement, self._gangs)
         self._rollback = Rollback(self.state, self.graph, self._work)
-        self._copies = Copies(self.state)
+        self._moves = Moves(self.state)
+        self._copies = Copies(self.state, self._moves)
         self._without_executor_since_s: float | None = None
 
     @property
@@ -134,6 +136,8 @@ class Scheduler:
                     apply_changes(self.state, stimulus.changes, stimulus.executor, stimulus.epoch)
             case m.CopyEnded():
                 self._copies.ended(stimulus)
+            case m.OutputMoved():
+                self._moves.ended(stimulus)
             case m.ExecutorRetiring():
                 if self._is_current(stimulus.executor, stimulus.epoch):
                     self._copies.retire(stimulus.executor)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.task import TaskMetrics
-from sparklab.shuffle.spec import MapOutput, ShuffleInput, ShuffleSpec
+from sparklab.shuffle.spec import MapLocation, MapOutput, ShuffleInput, ShuffleSpec
 
 # --- how a task ends ------------------------------------------------------------------------------
 
@@ -165,6 +165,16 @@ class CopyEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputMoved:
+    """The executor has tried to take over the map output at `source`; `output` is its own now, or None."""
+
+    source: MapLocation
+    executor: int
+    epoch: int
+    output: MapOutput | None
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutorRetiring:
     """The executor is to go: no more tasks for it, its blocks move to others, then it is released."""
 
@@ -199,7 +209,7 @@ class Tick:
 
 Stimulus: TypeAlias = (
     JobSubmitted | TaskEnded | ExecutorJoined | ExecutorGone | JobCancelRequested | StageRejected
-    | BlocksChanged | CopyEnded | ExecutorRetiring | RddForgotten | ShuffleForgotten | Tick
+    | BlocksChanged | CopyEnded | OutputMoved | ExecutorRetiring | RddForgotten | ShuffleForgotten | Tick
 )  # fmt: skip
 
 # --- instructions ---------------------------------------------------------------------------------
@@ -306,6 +316,15 @@ class CopyBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveOutput:
+    """The executor is to take over the map output at `source`."""
+
+    source: MapLocation
+    executor: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseExecutor:
     """A retiring executor has nothing left that could be moved: it may end."""
 
@@ -329,7 +348,7 @@ class RemoveShuffle:
 
 Instruction: TypeAlias = (
     StagePrepared | Launch | CancelTasks | StageForgotten | ResultReady | ApplyUpdates | JobFinished
-    | CopyBlock | ReleaseExecutor | RemoveBlocks | RemoveShuffle
+    | CopyBlock | MoveOutput | ReleaseExecutor | RemoveBlocks | RemoveShuffle
 )  # fmt: skip
 
 __all__ = [
@@ -353,7 +372,9 @@ __all__ = [
     "Launch",
     "Lost",
     "MapOutput",
+    "MoveOutput",
     "Outcome",
+    "OutputMoved",
     "RddForgotten",
     "ReleaseExecutor",
     "RemoveBlocks",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import replace
 from typing import Any, Final
 
 from sparklab import steps
 from sparklab.errors import StorageError
-from sparklab.shuffle.spec import ByteSource
+from sparklab.shuffle.spec import ByteSource, MapOutput
 from sparklab.storage.codec import Buffer, dump_batch, load_batches
 
 TRAILER: Final = struct.Struct("<8sQQ")  # magic and version, offset and length of the footer
+_PIECE_BYTES: Final = 4 << 20  # of a copy
 _MAGIC: Final = b"SLSHUF01"
 
 # What a footer begins with.
@@ -93,6 +95,23 @@ class OutputFile:
                 self._file.close()
             finally:
                 os.unlink(self._temporary)
+
+
+def copy_output(source: ByteSource, output: MapOutput, directory: str) -> MapOutput:
+    """`output`, whose file is `source`, stands in `directory` as well. Its digests are checked when it is read."""
+    path = output_path(directory, output.shuffle_id, output.map_index)
+    temporary = f"{path}.{os.getpid()}.{id(source):x}.tmp"
+    size = source.size()
+    try:
+        with open(temporary, "xb", opener=_private) as file:
+            for offset in range(0, size, _PIECE_BYTES):
+                file.write(source.read(offset, min(_PIECE_BYTES, size - offset)))
+        os.rename(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+    return replace(output, path=path)
 
 
 def _private(path: str, flags: int) -> int:

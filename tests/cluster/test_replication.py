@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 from collections.abc import Iterator
@@ -159,6 +160,28 @@ def test_a_removed_executor_ends_its_task_and_moves_its_blocks_first(sc: SparkCo
         run_ = sc.run_of(scope)
         assert (run_.cache_hits, run_.cache_misses, run_.recomputed_partitions) == (8, 0, 0)
     assert sc.run_of(scopes[0]).tasks_by_executor.get(leaving, 0) <= 1 + len(on_it)
+
+
+def test_map_outputs_of_a_removed_executor_are_read_where_they_moved(sc: SparkContext) -> None:
+    wait_until(lambda: len(alive(sc)) == 3)
+    sc.addExecutors(1)
+    leaving = max(alive(sc))
+    sums = sc.parallelize([(i % 50, i) for i in range(2_000)], 8).reduceByKey(operator.add, 4)
+    expected = sorted(sums.collect())
+    newest = max(sc.views.shuffles)
+
+    def written_by() -> set[int]:
+        return sc._dispatcher.call(lambda s: {location.executor for location in s.outputs.shuffles[newest].locations})
+
+    assert leaving in written_by()
+    sc.removeExecutors([leaving])
+    assert leaving not in written_by()
+    with sc.scope("moved") as scope:
+        assert sorted(sums.collect()) == expected
+    run = sc.run_of(scope)
+    assert (run.recomputed_partitions, run.stages_skipped) == (0, 1)
+    if "local" in sc.master:
+        wait_until(lambda: not list(sc._backend.scratch.glob(f"executor-{leaving}.*")))
 
 
 def test_the_last_executor_and_one_that_is_not_there_cannot_be_removed(sc: SparkContext) -> None:

@@ -232,3 +232,58 @@ def test_random_losses_copies_and_retirements_settle(seed: int) -> None:
     assert not world.scheduler.blocks.lacking
     for holders in where(world, rdd).values():
         assert len(holders) in (0, 2)
+
+
+def shuffled(world: Any) -> tuple[Any, list[int]]:
+    """An RDD whose map outputs are there, and which of them are on executor 0."""
+    _, _, reduced = w.lineage()
+    world.submit(reduced)
+    world.run()
+    locations = world.scheduler.outputs.shuffles[0].locations
+    return reduced, [i for i, location in enumerate(locations) if location.executor == 0]
+
+
+def test_map_outputs_move_off_a_retiring_executor_and_are_not_made_again() -> None:
+    world = w.World(3)
+    reduced, on_zero = shuffled(world)
+    assert on_zero
+    world.send(m.ExecutorRetiring(0, 0))
+    assert world.released == []
+    while world.moving:
+        assert world.move().executor != 0
+    assert world.released == [0]
+    world.lose(0)
+    before = len(world.ran)
+    world.submit(w.Mapped(reduced))
+    world.run()
+    assert len(world.ran) == before + 4, "the reduce tasks alone"
+    assert not any(fact.recomputed for fact in world.of(f.MapOutputStored))
+    assert {location.output.path for location in world.scheduler.outputs.shuffles[0].locations} == {"file", "moved"}
+
+
+def test_a_map_output_that_cannot_be_moved_is_made_again_when_it_is_needed() -> None:
+    world = w.World(2)
+    reduced, on_zero = shuffled(world)
+    world.send(m.ExecutorRetiring(0, 0))
+    while world.moving:
+        world.move(moved=False)
+    assert world.released == [0]
+    world.lose(0)
+    world.submit(w.Mapped(reduced))
+    world.run()
+    assert sorted(fact.map for fact in world.of(f.MapOutputStored) if fact.recomputed) == on_zero
+
+
+def test_a_move_to_an_executor_that_dies_is_ordered_again_and_one_of_a_forgotten_shuffle_is_undone() -> None:
+    world = w.World(3)
+    shuffled(world)
+    world.send(m.ExecutorRetiring(0, 0))
+    first = world.moving[0]
+    world.lose(first.executor)
+    assert [order.executor for order in world.moving[1:] if order.source == first.source] == [3 - first.executor]
+    world.move()  # the answer of the dead one changes nothing
+    world.send(m.ShuffleForgotten(0))
+    assert world.released == [0]
+    before = len(world.forgotten)
+    world.move()
+    assert world.forgotten[before:] == [3 - first.executor]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,6 +96,8 @@ class World:
         self.values: dict[int, dict[int, Any]] = {}
         self.cancelled: list[int] = []
         self.copying: list[m.CopyBlock] = []  # ordered and not ended
+        self.forgotten: list[int] = []  # executors that were told to remove a shuffle
+        self.moving: list[m.MoveOutput] = []  # ordered and not ended
         self.released: list[int] = []
         self.removed: list[int] = []  # executors that were told to remove blocks
         self.ran: list[tuple[int, int]] = []  # (stage, partition) of each task that succeeded
@@ -126,6 +129,10 @@ class World:
                     self.removed.append(i.executor)
                 case m.CopyBlock():
                     self.copying.append(i)
+                case m.RemoveShuffle():
+                    self.forgotten.append(i.executor)
+                case m.MoveOutput():
+                    self.moving.append(i)
                 case m.ReleaseExecutor():
                     self.released.append(i.executor)
 
@@ -171,6 +178,13 @@ class World:
         order = self.copying.pop(0)
         changes = [m.BlockChange("stored", order.rdd, order.partition, "memory", 10)] if held else []
         self.send(m.CopyEnded(order.rdd, order.partition, order.executor, order.epoch, changes))
+        return order
+
+    def move(self, moved: bool = True) -> m.MoveOutput:
+        """The oldest move of a map output that was ordered has ended."""
+        order = self.moving.pop(0)
+        output = replace(order.source.output, path="moved") if moved else None
+        self.send(m.OutputMoved(order.source, order.executor, order.epoch, output))
         return order
 
     def end(self, task_id: int, outcome: m.Outcome) -> None:
