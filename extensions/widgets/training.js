@@ -5,7 +5,7 @@ import { bold, div, drawing, el, ink, plural, shorten, span, sv } from "./dom.js
 const BOUNDS = [0, 1, 2, 4, 8, 16, 32, -1]; // -1: no bound
 const BAR = 17, UNIT_MAX = 22, LEFT = 30, BEFORE = 3, SPARE = 8;
 const CURVES = [["done", ""], ["lost", "6 3"], ["mem", "2 3"], ["re", "8 3 2 3"], ["run", "1 3"], ["thick", "12 4"]]; // colour and dash
-const CHART = { w: 500, h: 212, left: 42, right: 132, top: 10, foot: 34 };
+const CHART = { h: 212, left: 42, right: 124, top: 10, foot: 34 }, BARS_WIDTH = 366, CHART_MAX = 560;
 
 const nameOf = (tau) => (tau < 0 ? "∞" : String(tau));
 const nearest = (tau) => (tau < 0 ? BOUNDS.length - 1 : BOUNDS.reduce((best, one, i) => (one >= 0 && Math.abs(one - tau) < Math.abs(BOUNDS[best] - tau) ? i : best), 0));
@@ -49,6 +49,12 @@ export class TrainingMethods {
     this.redraw();
   }
 
+  // Beside the workers' bars where there is room, else below them.
+  chartWidth() {
+    const room = (this.ui.view.clientWidth || 994) - 32, beside = room - BARS_WIDTH - 24;
+    return Math.min(CHART_MAX, beside >= 320 ? beside : Math.max(340, room - 8));
+  }
+
   // A bar for each worker in blocks of one clock, from a little below the slowest to the bound.
   workerBars(front) {
     const box = div("sl-train-workers", el("p", { class: "sl-where" }, bold("clocks"), span(`floor ${front.floor}${front.idle === null ? "" : `, ${front.idle} % of the time spent waiting`}`)));
@@ -88,7 +94,7 @@ export class TrainingMethods {
   }
 
   lossChart(t) {
-    const { w, h, left, right, top, foot } = CHART, by = this.byUpdates ? 1 : 0, art = sv("svg", { width: w, height: h, class: "sl-train-art", role: "img", "aria-label": "Loss" });
+    const { h, left, right, top, foot } = CHART, w = this.chartWidth(), by = this.byUpdates ? 1 : 0, art = sv("svg", { width: w, height: h, class: "sl-train-art", role: "img", "aria-label": "Loss" });
     const toggle = (name, updates) => this.button(name, () => { this.byUpdates = updates; this.redraw(); }, { "aria-pressed": String(Boolean(this.byUpdates) === updates), "data-act": name });
     const box = div("sl-train-loss", el("p", { class: "sl-where" }, bold("loss"), span("against"), toggle("time", false), toggle("updates", true)));
     const all = t.curves.flatMap((curve) => curve.points);
