@@ -7,9 +7,7 @@ import sys
 import time
 from collections import Counter
 
-from tests.chaos.trial import Laboratory, Verdict
-
-TRIALS_EACH = 25  # of one context, then it must leave nothing behind
+from tests.chaos.trial import TRIALS_EACH, Laboratory, Verdict, variant_of
 
 
 def main() -> int:
@@ -24,19 +22,20 @@ def main() -> int:
     started_s = time.monotonic()
     laboratory: Laboratory | None = None
     for seed in range(options.first, options.first + options.seeds):
-        laboratory = laboratory or Laboratory()
+        laboratory = laboratory or Laboratory(variant_of(seed))
         verdict = laboratory.run(seed)
         verdicts.append(verdict)
         if not verdict.good:
             print(verdict, flush=True)
         last = seed == options.first + options.seeds - 1
-        if verdict.hung or verdict.leaked or len(verdicts) % TRIALS_EACH == 0 or last:
+        if verdict.hung or verdict.leaked or (seed + 1) % TRIALS_EACH == 0 or last:
             left = laboratory.close()
             if left:
                 leaks.append(left)
                 print(f"after seed {seed}, the context left {left}", flush=True)
             laboratory = None
-            print(f"{len(verdicts)} of {options.seeds} programs, {time.monotonic() - started_s:.0f} s", flush=True)
+            done = f"{len(verdicts)} of {options.seeds} programs ({variant_of(seed).name})"
+            print(f"{done}, {time.monotonic() - started_s:.0f} s", flush=True)
 
     struck = Counter(" ".join(strike.split()[:3]) for verdict in verdicts for strike in verdict.strikes)
     print(f"\n{'fault':<24}{'struck':>8}")

@@ -80,7 +80,8 @@ class Verdict:
         found = "; ".join(filter(None, (self.wrong, self.hung, self.leaked and f"left over: {self.leaked}"))) or "good"
         faults = ", ".join(f"{fault.action} at {fault.step} {fault.k}" for fault in self.faults)
         return (
-            f"seed {self.seed}: {found}\n  program: {self.program.slices} slices of {self.program.data}, "
+            f"seed {self.seed} ({variant_of(self.seed).name}): {found}\n"
+            f"  program: {self.program.slices} slices of {self.program.data}, "
             f"{self.program.steps}\n  faults: {faults}; struck: {', '.join(self.strikes) or 'none'}"
         )
 
@@ -89,15 +90,44 @@ def canonical(records: list[Any]) -> list[str]:
     return sorted(map(repr, records))
 
 
+@dataclass(frozen=True)
+class Variant:
+    """A kind of context that trials run in."""
+
+    name: str
+    executors: int = 2
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+VARIANTS: Final = (
+    Variant("plain"),
+    Variant("little memory", settings={"spark.executor.memory": "1m"}),
+    Variant(
+        "speculation",
+        settings={
+            "spark.speculation": "true",
+            "spark.speculation.quantile": "0.3",
+            "spark.speculation.multiplier": "1",
+            "spark.speculation.minTaskRuntime": "20ms",
+            "spark.speculation.interval": "20ms",
+        },
+    ),
+    Variant("graph lane", settings={"sparklab.task.lane": "graph"}),
+    Variant("three executors", executors=3),
+    Variant("checked twice", settings={"sparklab.checkDeterminism": "1"}),
+)
+TRIALS_EACH: Final = 25  # of one context, then it must leave nothing behind
+
+
+def variant_of(seed: int) -> Variant:
+    """The kind of context that `seed` is tried in."""
+    return VARIANTS[seed // TRIALS_EACH % len(VARIANTS)]
+
+
 class Laboratory:
-    """A context for many trials, and what must be as before when it ends.
+    """A context for many trials, and what must be as before when it ends."""
 
-    Parameters
-    ----------
-    executors : int
-    """
-
-    def __init__(self, executors: int = 2) -> None:
+    def __init__(self, variant: Variant = VARIANTS[0]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="sparklab-chaos-")
         self.files_before = self._open_files()
         conf = (
@@ -106,8 +136,9 @@ class Laboratory:
             .set("spark.executor.heartbeatInterval", "300ms")
             .set("spark.network.timeout", "2s")
             .set("sparklab.allowMultipleContexts", "true")
+            .setAll(variant.settings.items())
         )
-        self.sc = SparkContext(f"local[{executors}]", "chaos", conf=conf)
+        self.sc = SparkContext(f"local[{variant.executors}]", "chaos", conf=conf)
         self.sc.waitUntilReady(60)
 
     @staticmethod
@@ -152,6 +183,10 @@ class Laboratory:
             same = records == expected if program.ordered else canonical(records) == canonical(expected)
             if not same:
                 verdict.wrong = f"action {number} gave {records}, the list {expected}"
+        with self.sc.bus.lock:
+            doubts = [warning for warning in self.sc.views.warnings if "no deterministic function" in warning.message]
+        if doubts and not verdict.wrong:
+            verdict.wrong = f"deterministic, and taken for what is not: {doubts[-1]}"
         # What was computed again has the same records in the same places and in the same order.
         if not verdict.wrong and not found[0] == found[1] == undisturbed:
             verdict.wrong = f"partitions differ: {found[0]} and {found[1]} where {undisturbed} was computed before"

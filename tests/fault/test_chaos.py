@@ -6,25 +6,29 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.trial import Laboratory, program_of, schedule_of
+from tests.chaos.trial import TRIALS_EACH, VARIANTS, Laboratory, program_of, schedule_of, variant_of
 
 pytestmark = pytest.mark.slow  # some twenty programs, each with deaths and stops
 
-SHARE = range(1_000_000, 1_000_024)  # seeds that `make chaos` does not begin with
+FIRST = 1_000_050  # no seed that `make chaos` begins with
+EACH = 4
 
 
-@pytest.fixture(scope="module")
-def laboratory() -> Iterator[Laboratory]:
-    own = Laboratory()
-    yield own
+@pytest.fixture(scope="module", params=range(len(VARIANTS)), ids=[variant.name for variant in VARIANTS])
+def laboratory(request: pytest.FixtureRequest) -> Iterator[tuple[Laboratory, int]]:
+    """A context, and the first of the seeds that are tried in its kind."""
+    first = FIRST + TRIALS_EACH * request.param
+    own = Laboratory(variant_of(first))
+    yield own, first
     assert own.close() == ""
 
 
-@pytest.mark.parametrize("seed", SHARE)
+@pytest.mark.parametrize("number", range(EACH))
 def test_a_random_program_under_random_faults_is_right_ends_and_leaves_nothing(
-    laboratory: Laboratory, seed: int
+    laboratory: tuple[Laboratory, int], number: int
 ) -> None:
-    verdict = laboratory.run(seed)
+    own, first = laboratory
+    verdict = own.run(first + number)
     assert verdict.good, str(verdict)
 
 
