@@ -213,6 +213,7 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
                 profiler_of=self.profiler_of if self.profiler_collector is not None else None,
             )
             self.parts_sent = book.parts_sent
+            self.line_samples = book.line_samples
             runner = self._backend.start(book, self._dispatcher.feed)
             # Dask closes its clients at exit; contexts must be stopped before, so they register after its import.
             atexit.register(_stop_all)

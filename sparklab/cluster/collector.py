@@ -10,7 +10,8 @@ from typing import Final
 
 import psutil
 
-LOOK_EVERY_S: Final = 0.05
+from sparklab.rdd.whereabouts import LOOK_EVERY_S
+
 LEAST_GROWTH_BYTES: Final = 64 << 20
 LEAST_GROWTH: Final = 0.25  # of what the process had after the last collection
 FULL_GROWTH: Final = 0.5  # of what it had after the last full one
@@ -29,14 +30,19 @@ class Collector:
     ----------
     resident_bytes : callable, optional
         What the process takes now; by default its resident memory.
+    also : callable, optional
+        Called as often as the collector looks.
     """
 
-    def __init__(self, resident_bytes: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self, resident_bytes: Callable[[], int] | None = None, also: Callable[[], None] = lambda: None
+    ) -> None:
         process = psutil.Process()
         self._resident_bytes: Callable[[], int] = resident_bytes or (lambda: int(process.memory_info().rss))
         self._lock = threading.Lock()
         self._tasks = 0
         self._after = self._after_full = self._resident_bytes()
+        self._also = also
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="sparklab-collector", daemon=True)
         self._thread.start()
@@ -59,6 +65,7 @@ class Collector:
         while not self._closed.wait(LOOK_EVERY_S):
             if self._tasks:
                 self.look()
+                self._also()
 
     def look(self) -> int | None:
         """Collects where the process has grown enough; returns the generation collected, None where it had not."""

@@ -33,6 +33,7 @@ from sparklab.profiler import Profiler
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext, TaskMetrics
+from sparklab.rdd.whereabouts import LineSampler
 from sparklab.scheduler.waiting import BATCH_S
 from sparklab.shuffle.files import copy_output, remove_shuffle
 from sparklab.shuffle.spec import MapLocation, MapOutput, OpenMapOutput, ShuffleInput, ShuffleSpec
@@ -112,6 +113,7 @@ class Executor:
         self.shuffle_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         self.blocks = BlockStore(str(directory / "blocks"), budgets.cache_bytes, self._may_grow)
         self._stages: OrderedDict[int, _LoadedStage] = OrderedDict()
+        self._sampler = LineSampler()
         self._cancelled: set[int] = set()
         self._lock = threading.Lock()  # guards the four below
         self._current: int | None = None
@@ -307,8 +309,23 @@ class Executor:
         changes = self.blocks.drain_changes()
         warnings = self.blocks.drain_warnings()
         return TaskReport(
-            task, status, value, duration_s, metrics or TaskMetrics(), changes, warnings, updates, missing
+            task,
+            status,
+            value,
+            duration_s,
+            metrics or TaskMetrics(),
+            changes,
+            warnings,
+            updates,
+            missing,
+            lines=self._sampler.drain(),
         )
+
+    def look(self) -> None:
+        """The line at which the task at work stands counts once more. From any thread."""
+        thread = self._thread
+        if thread is not None:
+            self._sampler.look(thread)
 
     # --- cancelling -------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from sparklab.files import AddedFiles, key_of
 from sparklab.profiler import Profiler
 from sparklab.rdd.core import RDDCore, SourcePartition
 from sparklab.rdd.dependency import OneToOne, Shuffle
+from sparklab.rdd.whereabouts import LineSamples
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.locations import BlockRegistry
 from sparklab.scheduler.waiting import ExecutorState
@@ -129,6 +130,7 @@ class OrderBook:
         self._stages: dict[int, _Prepared] = {}
         self._files = files
         self._wanted: dict[tuple[int, int], set[str]] = {}  # (executor, epoch) -> parts it asked for
+        self.line_samples = LineSamples()
         self.parts_sent: Counter[str] = Counter()  # how often each part travelled; none does to executors of this host
 
     def prepare(self, stage: m.StagePrepared) -> None:

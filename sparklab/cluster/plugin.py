@@ -109,11 +109,11 @@ class ExecutorService:
         self._host = host
         self._dead: dict[str, float] = {}
         self._meetings = Meetings()
-        # A process that is somebody else's keeps the settings of its collector.
-        self._collector = None if self._app else Collector()
         self.executor = Executor(
             number, epoch, directory, self._budgets, self._open, self._ask_peer, host, self._meet, self._ask_piece
         )
+        # A process that is somebody else's keeps the settings of its collector.
+        self._collector = None if self._app else Collector(also=self.executor.look)
 
     # --- handlers ---------------------------------------------------------------------------------
 

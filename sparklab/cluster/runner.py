@@ -193,7 +193,7 @@ class DaskRunner:
                 if not self._closed:
                     self._unreachable(seat, error)
                 return
-            tasks = tasks[self._report(seat, stage.stage, answer) :]
+            tasks = tasks[self._report(seat, stage, answer) :]
             if not tasks:
                 return
             # They took longer than was thought. What the executor has of the stage by now does not travel again.
@@ -217,10 +217,10 @@ class DaskRunner:
         )
         self._futures[task] = (seat, future)
         future.add_done_callback(  # type: ignore[no-untyped-call]
-            lambda done: self._graph_done(seat, stage.stage, task, done)
+            lambda done: self._graph_done(seat, stage, task, done)
         )
 
-    def _graph_done(self, seat: Seat, stage: int, task: int, future: Any) -> None:
+    def _graph_done(self, seat: Seat, stage: StageOrder, task: int, future: Any) -> None:
         self._futures.pop(task, None)
         if future.status == "finished":
             # The handle is gathered and released at once: Dask holds nothing that it could bring back.
@@ -229,17 +229,18 @@ class DaskRunner:
         elif not self._closed and self.seat(seat.executor, seat.epoch) is not None:
             self._feed(m.TaskEnded(task, seat.executor, seat.epoch, m.Lost(f"its Dask task is {future.status}")))
 
-    def _report(self, seat: Seat, stage: int, answer: bytes) -> int:
+    def _report(self, seat: Seat, stage: StageOrder, answer: bytes) -> int:
         """The scheduler is told; returns of how many tasks."""
         reports: list[TaskReport] = pickle.loads(answer)
-        reports = [self._book.answer(report, stage, seat.executor, seat.epoch) for report in reports]
+        reports = [self._book.answer(report, stage.stage, seat.executor, seat.epoch) for report in reports]
         for report in reports:
+            self._book.line_samples.add(stage.job, report.lines)
             for subject, message in report.warnings:
                 self._book.warn(subject, f"executor {seat.executor}: {message}")
         # They ran one after the other, and travelled together when the last had ended.
         ago_s = list(accumulate((report.duration_s for report in reports[:0:-1]), initial=0.0))[::-1]
         self._feed(
-            *(ended(one, seat.executor, seat.epoch, stage, ago) for one, ago in zip(reports, ago_s, strict=False))
+            *(ended(one, seat.executor, seat.epoch, stage.stage, ago) for one, ago in zip(reports, ago_s, strict=False))
         )
         return len(reports)
 

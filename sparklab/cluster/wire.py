@@ -10,6 +10,7 @@ from sparklab.cluster.peers import Missing
 from sparklab.files import AddedFiles
 from sparklab.pieces import BroadcastRef
 from sparklab.rdd.task import TaskMetrics
+from sparklab.rdd.whereabouts import Line
 from sparklab.scheduler.messages import Gang
 from sparklab.shuffle.spec import ShuffleInput
 from sparklab.storage.peers import Holder
@@ -69,4 +70,5 @@ class TaskReport:
     updates: bytes = b""  # what it added to accumulators, pickled; empty where nothing
     missing: Sequence[Missing] = ()  # copies of blocks that the driver knew of and the task did not get
     digests: Mapping[tuple[int, int], int] = field(default_factory=dict)  # of what it made, where that is checked
+    lines: Mapping[Line, int] = field(default_factory=dict)  # where it was found, how often, and what ran with it
     differs: str = ""  # how its partition differed when it was computed a second time

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sparklab.jupyter import explain, reports, surfaces
 from sparklab.jupyter.cells import LINE_FILE, Cells
 from sparklab.jupyter.commands import LEVELS
+from sparklab.jupyter.lines import line_rows, nothing_found
 from sparklab.jupyter.parsers import EXPRESSIONS, CommandError, HelpShown, cell_parser, overview, parser_of
 from sparklab.jupyter.skew import job_of, skew, verdict
 from sparklab.jupyter.tables import plural
@@ -177,6 +178,12 @@ class Magics:
             print(f"\n{verdict(rows)}")
         return rows
 
+    def _profile(self, options: Namespace) -> Rows:
+        sc = self._context("asking where the time of a job went")
+        with sc.bus.lock:
+            job = job_of(sc.bus.views, options.past_job).job
+        return _printed(line_rows(sc.line_samples.of(job)), nothing_found(job, sc.master))
+
     # --- act ----------------------------------------------------------------------------------------------
 
     def _persist(self, options: Namespace) -> None:
@@ -279,6 +286,7 @@ class Magics:
         "show": _show,
         "timeline": _timeline,
         "skew": _skew,
+        "profile": _profile,
         "cache": _cache,
         "executors": _executors,
         "persist": _persist,

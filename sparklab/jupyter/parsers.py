@@ -213,6 +213,7 @@ SUBCOMMANDS: Final[dict[str, tuple[str, _Options]]] = {
     "show": ("Shows a Run.", _show),
     "timeline": ("Shows a job in time: a lane for each executor, stragglers by name.", _past_job),
     "skew": ("Prints how evenly the work of a job was spread, and what to do about it.", _skew),
+    "profile": ("Prints at which lines of your functions the tasks of a job were found.", _skew),
     "cache": ("Prints what is cached where, against the budget.", _out),
     "executors": ("Prints the executors.", _out),
     "persist": ("An RDD is kept when it is next computed.", _persist),

@@ -23,8 +23,13 @@ def call_site() -> str:
 
 def line_name(code: CodeType, line: int) -> str:
     """``In [5]:3`` where `code` is a notebook cell's, else ``file.py:line``."""
+    return place_name(code.co_filename, line)
+
+
+def place_name(file: str, line: int) -> str:
+    """``In [5]:3`` where code objects of `file` are a notebook cell's, else ``file.py:line``."""
     for name_of in cell_names:
-        name = name_of(code.co_filename)
+        name = name_of(file)
         if name is not None:
             return f"{name}:{line}"
-    return f"{os.path.basename(code.co_filename)}:{line}"
+    return f"{os.path.basename(file)}:{line}"

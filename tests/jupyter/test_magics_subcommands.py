@@ -201,3 +201,9 @@ def test_the_skew_of_a_job_is_a_row_for_each_stage_and_a_verdict(shell: Any, loa
     ]
     assert "slowest" in ran.out.splitlines()[0]
     assert ran.out.strip().splitlines()[-1].startswith(("Even", "Stage"))
+
+
+def test_the_profile_of_a_job_is_a_row_for_each_line_or_says_why_there_is_none(loaded: Any, links: Any) -> None:
+    loaded("links.count()")
+    assert loaded("%sparklab profile").out.startswith(("No lines", "share"))
+    assert "looking for job 77" in loaded("%sparklab profile 77").out
