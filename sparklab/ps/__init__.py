@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sparklab.cluster.ps.server import ParameterServer
     from sparklab.ps.consistency import ASP, BSP, SSP
-    from sparklab.ps.filters import Filter
+    from sparklab.ps.filters import KKT, Compression, Filter, FixedPoint, KeyCaching, SignificantlyModified
     from sparklab.ps.functions import RangeFunction
     from sparklab.ps.keys import KeyRange, KeySet
     from sparklab.ps.local import LocalGroup
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ASP": "consistency", "BSP": "consistency", "SSP": "consistency",
+    "Compression": "filters",
     "Filter": "filters",
+    "FixedPoint": "filters",
+    "KKT": "filters",
+    "KeyCaching": "filters",
+    "SignificantlyModified": "filters",
     "ParameterServer": "sparklab.cluster.ps.server",
     "RangeFunction": "functions",
     "KeyRange": "keys", "KeySet": "keys",
@@ -34,20 +39,25 @@ _HOMES = {
 __all__ = [
     "ASP",
     "BSP",
+    "KKT",
     "SGD",
     "SSP",
     "AdaGrad",
     "Adam",
     "Add",
     "Assign",
+    "Compression",
     "FTRLProximal",
     "Filter",
+    "FixedPoint",
+    "KeyCaching",
     "KeyRange",
     "KeySet",
     "LocalGroup",
     "ParameterServer",
     "ProximalGradient",
     "RangeFunction",
+    "SignificantlyModified",
     "Table",
     "Worker",
     "udf",

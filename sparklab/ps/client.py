@@ -11,6 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from sparklab.errors import ParameterServerError, ServerLost
+from sparklab.ps.filterchain import FilterChain
+from sparklab.ps.filters import Filter
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.keys import NO_KEYS, Array, Keys
 from sparklab.ps.layout import Layout, TableLayout
@@ -43,6 +45,7 @@ class Request:
         "low",
         "meta",
         "needs",
+        "notes",
         "parts",
         "result",
         "sent_s",
@@ -60,6 +63,7 @@ class Request:
         self.values: Array | None = None
         self.low = self.high = 0
         self.meta: Any = None
+        self.notes: dict[str, Any] | None = None
         self.waiting = _UNCUT
         self.spread = 0
         self.kept = 0
@@ -100,7 +104,9 @@ class Client:
         *,
         ordered: bool = True,
         resend_s: float | None = None,
+        filters: Sequence[Filter] = (),
     ) -> None:
+        self.filters = FilterChain(filters, own=True)
         self.table = table
         self.width = width
         self.dtype = np.dtype(dtype)
@@ -137,7 +143,10 @@ class Client:
 
     def push(self, keys: Keys, values: Array, needs: Sequence[int] = ()) -> int:
         """A push is on its way; keys ascend, values have a row each. Returns its timestamp."""
-        return self._ask(Kind.PUSH, needs, keys=keys, values=values)
+        if not self.filters.filters:
+            return self._ask(Kind.PUSH, needs, keys=keys, values=values)
+        keys, values, notes = self.filters.select(keys, values)
+        return self._ask(Kind.PUSH, needs, keys=keys, values=values, notes=notes)
 
     def push_range(self, low: int, high: int, values: Array, needs: Sequence[int] = ()) -> int:
         """A push of all keys in [low, high)."""
@@ -232,7 +241,10 @@ class Client:
         for server, headed in ranges.heads.items():
             part = mask & headed
             if part:
-                self.out.append((server, self._frame(request, part)))
+                frame = self._frame(request, part)
+                if self.filters.filters:
+                    self.filters.encode(frame, server, request.notes or {})
+                self.out.append((server, frame))
 
     def _frame(self, request: Request, mask: int) -> Frame:
         keys, values = request.keys, request.values
@@ -259,6 +271,14 @@ class Client:
 
     def receive(self, server: Any, frame: Frame) -> None:
         """A server, or the manager, said something."""
+        if frame.kind == Kind.MISSED or frame.kind == Kind.PEERS:
+            self.filters.forget(server)
+        if frame.kind == Kind.MISSED:  # it does not know the keys that a digest stood for
+            missed = self._requests.get(frame.seq)
+            if missed is not None and missed.waiting > 0 and missed.waiting & frame.mask:
+                self.resent += 1
+                self._send(missed, missed.waiting & frame.mask)
+            return
         if frame.kind == Kind.PEERS:  # the way to this server was interrupted
             self._again_to(server)
             return
@@ -267,6 +287,9 @@ class Client:
             return
         if frame.epoch != self.layout.epoch:
             return  # it was sent again under the layout of now
+        if self.filters.filters:
+            self.filters.confirmed(server, frame.seq)
+            self.filters.decode(frame, server)
         request = self._requests.get(frame.seq)
         if frame.kind in (Kind.VALUES, Kind.DONE, Kind.RECEIVED) and frame.settled:
             self._safe_below(server, frame.settled)
@@ -372,6 +395,7 @@ class Client:
         epoch = int(frame.meta["epoch"])
         if epoch <= self.layout.epoch:
             return
+        self.filters.forget_all()
         old = self.layout.tables.get(self.table)
         self.layout = layout_from_plain(frame.meta)
         new = self.layout.tables.get(self.table)
@@ -472,4 +496,6 @@ class Client:
         self._requests.pop(ts, None)
         if request.result is None and request.kind == Kind.PULL:
             return np.empty((0, self.width), self.dtype)
+        if request.kind == Kind.PULL and self.filters.filters and request.keys is not None:
+            self.filters.heard(request.keys, request.result)
         return request.result

@@ -140,7 +140,7 @@ class Session(ABC):
             spec = checked(
                 TableSpec(
                     self._numbers, name, width, str(dtype), None if sparse else num_keys, apply == "aggregate", workers,
-                    (update if update is not None else SGD(),), limit=num_keys,
+                    (update if update is not None else SGD(),), limit=num_keys, filters=tuple(filters),
                 ),
                 dtype,
             )  # fmt: skip
@@ -148,7 +148,7 @@ class Session(ABC):
             size = spec.end * width * 8 if not sparse else 0
             ranges = max(RANGES, -(-size // RANGE_BYTES))
             self.manage(lambda manager: manager.add_table(spec, bound, ranges, sample))
-            made = self._tables[name] = Table(self, spec, bound, tuple(filters))
+            made = self._tables[name] = Table(self, spec, bound)
         return made
 
     def drop(self, table: Table) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from sparklab.errors import ParameterServerError
 from sparklab.ps import transfer
 from sparklab.ps.chain import RESEND_S, Chain
+from sparklab.ps.filters import KeyMissError
 from sparklab.ps.frames import MANAGER, Frame, Kind, Operation, Outbox, Peer
 from sparklab.ps.functions import function_named
 from sparklab.ps.keys import mask_of
@@ -46,6 +48,7 @@ class Shard:
         self.chain = Chain(server, self._restrict, resend_s)
         self._early: list[tuple[Peer, Frame]] = []
         self._waiting: list[tuple[Peer, Frame]] = []  # for a frozen range
+        self._missed: dict[tuple[int, int], set[int]] = {}  # pushes that came without their keys
         self.moving: dict[tuple[int, int], transfer.Outgoing] = {}
         self.over: dict[tuple[int, int], int] = {}  # range -> the last move of it that is over, however it ended
         self._handlers = {
@@ -66,7 +69,8 @@ class Shard:
         handler = self._handlers.get(kind)  # type: ignore[call-overload]
         if handler is not None:
             if frame.epoch == self.layout.epoch:
-                handler(source, frame)
+                if frame.meta is None or "filters" not in frame.meta or self._decoded(source, frame):
+                    handler(source, frame)
             elif frame.epoch > self.layout.epoch:
                 self._early.append((source, frame))
                 del self._early[:-MOST_EARLY]
@@ -101,6 +105,29 @@ class Shard:
             "tables": {str(number): table.facts() for number, table in self.tables.items()},
         }
 
+    def _decoded(self, source: Peer, frame: Frame) -> bool:
+        """Whether the table's filters could read `frame`; where keys are missing, its sender is asked for them."""
+        table = self.tables.get(frame.table)
+        if table is None:
+            return True
+        try:
+            table.filters.decode(frame, source)
+        except KeyMissError:
+            if frame.kind == Kind.PUSH:  # no tick of this worker may overtake it
+                self._missed.setdefault((frame.table, frame.client), set()).add(frame.seq)
+            self.out.append((source, frame.answer(Kind.MISSED)))
+            return False
+        except ParameterServerError as error:
+            self._refuse(source, frame, error.found, error.do)
+            return False
+        return True
+
+    def forget_client(self, source: Peer) -> None:
+        """The connection of a client is gone."""
+        for table in self.tables.values():
+            table.filters.forget(source)
+            table.parked = [pull for pull in table.parked if pull.source != source]
+
     # --- layouts ----------------------------------------------------------------------------------
 
     def _stale(self, frame: Frame) -> Frame:
@@ -120,6 +147,7 @@ class Shard:
         for number, table in self.tables.items():
             self._adopt_table(number, table, layout, specs.get(number, table.spec))
         self.layout = layout
+        self._missed.clear()  # everybody sends again
         self.chain.begin(layout, self.now_s, self.out)
         for table in self.tables.values():
             self._advance(table)
@@ -227,6 +255,8 @@ class Shard:
                 values = values.copy()  # no floor holds the weights still while it is sent
         answer = frame.answer(Kind.VALUES, keys=keys, values=values)
         answer.settled = self._safe_clock(table)
+        if table.filters.filters and frame.kind == Kind.PULL and frame.client >= 0:
+            table.filters.encode(answer, source, {})
         self.out.append((source, answer))
 
     def _push(self, source: Peer, frame: Frame) -> None:
@@ -234,6 +264,14 @@ class Shard:
         if table is None:
             return
         client = frame.client
+        missed = self._missed.get((frame.table, client))
+        if missed is not None:
+            missed.discard(frame.seq)
+            if not missed:
+                del self._missed[frame.table, client]
+                self._push(source, frame)
+                self.release_waiting()
+                return
         if client in table.gone:
             self._refuse(source, frame, f"worker {client} was left out of the run", "attach anew")
             return
@@ -295,6 +333,9 @@ class Shard:
     def _tick(self, source: Peer, frame: Frame) -> None:
         table = self._table(source, frame)
         if table is None:
+            return
+        if self._missed.get((frame.table, frame.client)):
+            self._waiting.append((source, frame))
             return
         client = frame.client
         if client in table.gone or table.ledger.incarnation(client) > frame.incarnation:

@@ -11,6 +11,7 @@ import numpy as np
 from sparklab.ps import kernels
 from sparklab.ps.clocks import NEVER, ClockGroup, RangeClocks
 from sparklab.ps.consistency import NO_BOUND
+from sparklab.ps.filterchain import FilterChain
 from sparklab.ps.frames import Frame, Peer
 from sparklab.ps.keys import Array, Keys
 from sparklab.ps.layout import TableLayout
@@ -66,6 +67,7 @@ class ShardTable:
         )
         self.clocks = RangeClocks()
         self.ledger = Ledger()
+        self.filters = FilterChain(spec.filters)
         self.held: dict[int, list[HeldPush]] = {}  # by clock
         self.parked: list[ParkedPull] = []
         self.tau = NO_BOUND

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sparklab.errors import ParameterServerError
+from sparklab.ps.filters import Filter
 from sparklab.ps.keys import END_OF_KEYS
 from sparklab.ps.updates import Update
 
@@ -45,6 +46,7 @@ class TableSpec:
     updates: tuple[Update, ...]
     first_version: int = 0
     limit: int | None = None  # of a sparse table's keys, where one was given
+    filters: tuple[Filter, ...] = ()
 
     @property
     def end(self) -> int:

@@ -14,7 +14,6 @@ import numpy as np
 
 from sparklab.errors import ParameterServerError
 from sparklab.ps.consistency import NO_BOUND, Consistency, of_bound
-from sparklab.ps.filters import Filter
 from sparklab.ps.functions import RangeFunction, function_named
 from sparklab.ps.keys import Array
 from sparklab.ps.spec import TableSpec
@@ -30,9 +29,8 @@ class Table:
     Reads and writes here belong to no worker: no bound holds them, and a write is applied when it arrives.
     """
 
-    def __init__(self, session: Session, spec: TableSpec, bound: int, filters: tuple[Filter, ...]) -> None:
+    def __init__(self, session: Session, spec: TableSpec, bound: int) -> None:
         self.spec = spec
-        self.filters = filters
         self._session = session
         self._bound = bound
         self._lock = threading.Lock()
@@ -63,7 +61,7 @@ class Table:
             raise ParameterServerError(
                 f"making worker {rank} of table {self.name!r}", "a negative rank", "count from 0"
             )
-        return Worker(self.spec, rank, self._session.link(), incarnation, self.filters)
+        return Worker(self.spec, rank, self._session.link(), incarnation)
 
     def worker_lost(self, rank: int) -> None:
         """Worker `rank` is dead: the floor leaves it out, and it is refused if it comes back without :meth:`worker`."""
@@ -214,7 +212,7 @@ class Table:
                 "use ps.ParameterServer instead of ps.LocalGroup",
             )
         spec = replace(self.spec, updates=())
-        return _table_elsewhere, (handle(), spec, self._bound, self.filters)
+        return _table_elsewhere, (handle(), spec, self._bound)
 
     def _ask(self, question: Callable[[Worker], Any]) -> Any:
         with self._lock:
@@ -228,6 +226,6 @@ class Table:
         return f"<Table {self.name!r} {kind} x {self.spec.width} {np.dtype(self.spec.dtype).name}>"
 
 
-def _table_elsewhere(handle: Any, spec: TableSpec, bound: int, filters: tuple[Filter, ...]) -> Table:
+def _table_elsewhere(handle: Any, spec: TableSpec, bound: int) -> Table:
     session = importlib.import_module(type(handle).__module__).RemoteSession(handle)
-    return Table(session, spec, bound, filters)
+    return Table(session, spec, bound)

@@ -12,7 +12,6 @@ import numpy as np
 
 from sparklab.errors import ParameterServerError
 from sparklab.ps.client import WINDOW, Client
-from sparklab.ps.filters import Filter
 from sparklab.ps.keys import END_OF_KEYS, KeyRange, Keys, KeySet, as_keys, as_values
 from sparklab.ps.link import Link
 from sparklab.ps.spec import TableSpec
@@ -52,11 +51,9 @@ class Worker:
         rank: int,
         link: Link,
         incarnation: int | None = None,
-        filters: Sequence[Filter] = (),
     ) -> None:
         self.rank = rank
         self._spec = spec
-        self._filters = tuple(filters)
         self._link = link
         self._lock = threading.RLock()
         self._closed = False
@@ -69,6 +66,7 @@ class Worker:
             time.time_ns() if incarnation is None else incarnation,
             link.layout(),
             ordered=link.ordered,
+            filters=spec.filters if rank >= 0 else (),
         )
         with self._lock:
             ts = self._client.attach()
@@ -79,6 +77,15 @@ class Worker:
     def clock_now(self) -> int:
         """Clocks this worker has completed."""
         return self._client.clock
+
+    def facts(self) -> dict[str, Any]:
+        """What this worker knows: its clock, requests sent again, and for each filter bytes before and after."""
+        with self._lock:
+            return {
+                "clock": self._client.clock,
+                "resent": self._client.resent,
+                "filters": self._client.filters.facts(),
+            }
 
     # --- requests ---------------------------------------------------------------------------------
 

@@ -94,6 +94,7 @@ class ServerProcess:
     def closed(self, connection: Connection) -> None:
         """A peer is gone."""
         self._clients.discard(connection)
+        self._shard.forget_client(connection)
         if connection is self._manager:
             self._running = False  # the driver is gone, and its handles and secrets with it
         if self._peers.get(connection.number) is connection:

@@ -24,7 +24,14 @@ MOST_BYTES: Final = 1 << 30  # of one frame
 # kind, operation, type of the values, how the meta is written
 _HEADER: Final = struct.Struct("<IIIqQQqQQIHHHHBBBBxxxx")
 HEADER_BYTES: Final = _HEADER.size
-_DTYPES: Final = (None, np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int8), np.dtype(np.int16))
+_DTYPES: Final = (
+    None,
+    np.dtype(np.float32),
+    np.dtype(np.float64),
+    np.dtype(np.int8),
+    np.dtype(np.int16),
+    np.dtype(np.uint8),
+)
 _CODES: Final = {dtype: code for code, dtype in enumerate(_DTYPES)}
 _NOTHING, _JSON, _PICKLE, _BYTES = range(4)
 _CONTROL: Final = frozenset(
