@@ -47,11 +47,13 @@ from sparklab.rdd.callsite import call_site
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.dependency import Shuffle
 from sparklab.rdd.rdd import RDD
+from sparklab.rdd.running import current_task
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.machine import Scheduler
 from sparklab.scheduler.planning import plan_of_rdd
 from sparklab.scheduler.state import Limits
 from sparklab.scopes import Scopes, current_scope
+from sparklab.serializers import CloudPickleSerializer
 from sparklab.sharing import FileShelf, Sharing
 from sparklab.sources import Sources
 
@@ -69,8 +71,17 @@ LOG_LEVELS: Final = {
 }
 
 
+class _Kind(type):
+    _active: SparkContext | None
+
+    @property
+    def _active_spark_context(cls) -> SparkContext | None:
+        """The active context, under the name by which libraries look for PySpark's."""
+        return cls._active
+
+
 @refuses_jvm_names
-class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpoints, Profiles):
+class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpoints, Profiles, metaclass=_Kind):
     """The way in: makes RDDs and runs jobs on a cluster that starts in the background.
 
     The constructor returns at once; the first action waits for the cluster. Thread-safe: several threads may run
@@ -107,6 +118,8 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
     25
     """
 
+    PACKAGE_EXTENSIONS: ClassVar[tuple[str, ...]] = (".zip", ".egg", ".jar")  # of what addPyFile puts on the path
+
     _active: ClassVar[SparkContext | None] = None
     _lock: ClassVar[threading.RLock] = threading.RLock()
 
@@ -118,7 +131,7 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
         pyFiles: Sequence[str] | None = None,
         environment: dict[str, Any] | None = None,
         batchSize: int = 0,
-        serializer: Any = None,
+        serializer: Any = CloudPickleSerializer(),  # noqa: B008 - it is never changed
         conf: SparkConf | None = None,
         gateway: Any = None,
         jsc: Any = None,
@@ -127,6 +140,12 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
         memory_profiler_cls: type[Profiler] = MemoryProfiler,
     ) -> None:
         own = SparkConf().setAll(conf.getAll() if conf is not None else [])
+        if current_task() is not None and own.get("spark.executor.allowSparkContext") != "true":
+            raise ClosureError(
+                "making a SparkContext inside a task",
+                "SparkContext should only be created and accessed on the driver.",
+                "make RDDs before the job starts; or set spark.executor.allowSparkContext to true",
+            )
         if isinstance(master, str):
             own.setMaster(master)
         if appName is not None:

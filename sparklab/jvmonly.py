@@ -32,11 +32,17 @@ ADVICE: Final[dict[str, str]] = {
     "SparkContext.environment": "set variables of executors with SparkConf().setExecutorEnv(name, value)",
     "SparkContext.pythonExec": "executors run the Python of the driver: sys.executable",
     "SparkContext.serializer": "records travel by pickle, functions by cloudpickle; there is nothing to choose",
+    "SparkContext._jsc": "ask the context itself: sc.getConf(), sc.statusTracker(), sc.defaultParallelism",
+    "SparkContext._jvm": "use Python's own libraries; for files s3://, hdfs:// and others work as paths",
+    "SparkContext._gateway": "there is no py4j: nothing has to be converted between Python and Java",
     "TaskContext.resources": "there is no scheduling of GPUs and the like: a task finds what its executor's host has",
 }
 
 
-_ATTRIBUTES: Final = {f"SparkContext.{name}" for name in ("sparkHome", "environment", "pythonExec", "serializer")}
+_ATTRIBUTES: Final = {
+    f"SparkContext.{name}"
+    for name in ("sparkHome", "environment", "pythonExec", "serializer", "_jsc", "_jvm", "_gateway")
+}
 
 
 class JvmAttributeError(NotImplementedError, AttributeError):

@@ -39,6 +39,10 @@ class TaskContext:
         cpuAmount: Decimal | None = None,
         localProperties: Mapping[str, str] | None = None,
     ) -> None:
+        task = current_task() if stageId is None else None
+        if task is not None:  # made by hand inside a task, it is that task's
+            stageId, partitionId, attemptNumber, taskAttemptId = task.stage, task.partition, task.attempt, task.task
+            cpus, cpuAmount, localProperties = 1, Decimal(1), task.properties
         self._stage_id = stageId
         self._partition_id = partitionId
         self._attempt_number = attemptNumber
@@ -46,7 +50,7 @@ class TaskContext:
         self._cpus = cpus
         self._cpu_amount = cpuAmount
         self._local_properties = localProperties or {}
-        self._gang: Gang | None = None
+        self._gang: Gang | None = task.gang if task is not None else None
 
     @classmethod
     def get(cls) -> TaskContext | None:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import pickle
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -228,7 +229,11 @@ class LocalBackend:
             case ExecutorExited():
                 by_user = (event.number, event.epoch) in self._by_user
                 self._by_user.discard((event.number, event.epoch))
-                how = f"signal {-event.status}" if event.status < 0 else f"exit status {event.status}"
+                how = (
+                    f"signal {-event.status}, {signal.strsignal(-event.status)}"
+                    if event.status < 0
+                    else f"exit status {event.status}"
+                )
                 reason = "killed by hand" if by_user else f"its process ended ({how})"
                 if (event.number, event.epoch) in self._removed:
                     reason = "removed; its blocks were moved"

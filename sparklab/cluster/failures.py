@@ -11,6 +11,7 @@ import cloudpickle
 
 from sparklab.errors import SparklabError
 from sparklab.events.facts import bounded
+from sparklab.rdd.results import STOPPED
 from sparklab.rdd.task import TaskContext
 from sparklab.rdd.usererror import describe_failure
 
@@ -36,10 +37,15 @@ def wire_error(error: BaseException, task: TaskContext | None) -> WireError:
     except BaseException:  # whatever the user's class does in __reduce__ or __init__
         pickled = None
     where, record_index, record = ("", -1, None) if task is None else describe_failure(error, task)
+    text = str(error) if isinstance(error, SparklabError) else bounded(_text(error))
+    if isinstance(error, StopIteration) or (
+        isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration)
+    ):
+        text = STOPPED  # rather than "generator raised StopIteration", which says nothing to whoever wrote no generator
     return WireError(
         pickled=pickled,
         kind=type(error).__name__,
-        text=str(error) if isinstance(error, SparklabError) else bounded(_text(error)),
+        text=text,
         user_traceback=_user_traceback(error),
         where=where,
         record_index=record_index,

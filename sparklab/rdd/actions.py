@@ -5,12 +5,14 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from math import ceil
 from typing import Any
 
 from sparklab.rdd import operators as op
 from sparklab.rdd import results
-from sparklab.rdd.callsite import call_site
+from sparklab.rdd.callsite import at_call_site, call_site
 from sparklab.rdd.pairs import PairTransformations
 from sparklab.rdd.partitioner import portable_hash
 from sparklab.shuffle.combine import identity
@@ -67,15 +69,37 @@ class Actions(PairTransformations):
     def toLocalIterator(self, prefetchPartitions: bool = False) -> Iterator[Any]:
         """An iterator over all records that holds one partition at a time: one job each, run when it is reached.
 
-        `prefetchPartitions` is accepted and changes nothing: the next partition is computed when it is asked for.
+        Parameters
+        ----------
+        prefetchPartitions : bool
+            The next partition is computed while this one is being read, and two are held.
 
         Examples
         --------
         >>> next(sc.parallelize([1, 2, 3], 3).toLocalIterator())
         1
+        >>> list(sc.parallelize([1, 2, 3], 3).toLocalIterator(prefetchPartitions=True))
+        [1, 2, 3]
         """
-        for index in range(self.getNumPartitions()):
-            yield from self._run(results.to_list, "toLocalIterator", [index])[0]
+        count = self.getNumPartitions()
+        if not prefetchPartitions:
+            for index in range(count):
+                yield from self._run(results.to_list, "toLocalIterator", [index])[0]
+            return
+        properties, where, scope = dict(self.context.local_properties()), call_site(), copy_context()
+
+        def part(index: int) -> list[Any]:
+            with self.context.labelled(properties), at_call_site(where):
+                found: list[Any] = self._run(results.to_list, "toLocalIterator", [index])[0]
+                return found
+
+        with ThreadPoolExecutor(1, "sparklab-prefetch") as ahead:
+            following = ahead.submit(scope.run, part, 0) if count else None
+            for index in range(count):
+                assert following is not None
+                records = following.result()
+                following = ahead.submit(scope.run, part, index + 1) if index + 1 < count else None
+                yield from records
 
     def count(self) -> int:
         """The number of records. Blocks.

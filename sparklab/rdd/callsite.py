@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import CodeType
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -13,8 +15,23 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 cell_names: list[Callable[[str], str | None]] = []
 
 
+_given: ContextVar[str] = ContextVar("sparklab_call_site", default="")
+
+
+@contextmanager
+def at_call_site(where: str) -> Iterator[None]:
+    """Inside, :func:`call_site` is `where`: for threads of ours, in which no user's code stands."""
+    token = _given.set(where)
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
 def call_site() -> str:
     """The innermost line of code outside sparklab, as people name it."""
+    if given := _given.get():
+        return given
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back

@@ -62,6 +62,10 @@ class Driver(Protocol):
         """``func(index, records)`` of each asked partition (all by default), in that order. Blocks."""
         ...
 
+    def local_properties(self) -> dict[str, str]:
+        """The calling thread's properties, which its jobs carry."""
+        ...
+
     def labelled(self, properties: Mapping[str, str | None]) -> AbstractContextManager[None]:
         """Jobs of this thread carry `properties` inside."""
         ...

@@ -9,7 +9,9 @@ from sparklab.rdd.actions import Actions
 from sparklab.rdd.approximate import Approximate
 from sparklab.rdd.barrier import RDDBarrier
 from sparklab.rdd.checkpoint import Checkpointing
+from sparklab.rdd.core import RDDCore
 from sparklab.rdd.debug import debug_string
+from sparklab.rdd.dependency import Shuffle
 from sparklab.rdd.files import FileActions
 from sparklab.rdd.frames import Frames
 from sparklab.rdd.sampling import Sampling
@@ -116,6 +118,19 @@ class RDD(Statistics, Sampling, FileActions, Frames, Checkpointing, Approximate,
         """
         self._indeterminate = True
         return self
+
+    def _is_barrier(self) -> bool:
+        """Whether the stage that computes this RDD is a barrier stage."""
+        stack: list[RDDCore] = [self]
+        seen: set[int] = set()
+        while stack:
+            rdd = stack.pop()
+            if rdd.is_barrier:
+                return True
+            parents = [d.rdd for d in rdd.dependencies if not isinstance(d, Shuffle) and d.rdd._id not in seen]
+            seen.update(parent._id for parent in parents)
+            stack.extend(parents)
+        return False
 
     # --- persistence ---------------------------------------------------------------------------------
 

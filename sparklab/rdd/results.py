@@ -9,7 +9,7 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count, islice
-from typing import Any
+from typing import Any, Final
 
 from sparklab.rdd.operators import Operator, Records, fresh
 
@@ -20,6 +20,9 @@ class NothingToReduce(Exception):
 
 def to_list(index: int, records: Records) -> list[Any]:
     return list(records)
+
+
+STOPPED: Final = "Caught StopIteration thrown from user's code; failing the task"
 
 
 def length(index: int, records: Records) -> int:
@@ -34,7 +37,7 @@ def reduced(f: Callable[[Any, Any], Any], first: Any, rest: Iterable[Any]) -> An
         try:
             first = f(first, x)
         except StopIteration as error:
-            raise RuntimeError("the function given to an action raised StopIteration") from error
+            raise RuntimeError(STOPPED) from error
     return first
 
 

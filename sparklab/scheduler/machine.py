@@ -171,7 +171,8 @@ class Scheduler:
         if task is None:
             return  # answered twice, or given up when its executor was lost
         current = self._is_current(s.executor, s.epoch)
-        outcome = s.outcome if current else m.Lost("its executor was replaced")
+        known = current or isinstance(s.outcome, m.Lost)
+        outcome = s.outcome if known else m.Lost("its executor was replaced")
         if current:
             self.executors[s.executor].running.discard(s.task)
             self.executors[s.executor].in_gang = False  # nothing runs beside a gang's task
@@ -209,7 +210,7 @@ class Scheduler:
                         failed = outcome.error
             case m.Lost():
                 status, error = "lost", outcome.found
-                failed = self._count_loss(run, task) if run is not None and task.partition in run.todo else None
+                failed = self._count_loss(run, task, error) if run is not None and task.partition in run.todo else None
             case m.Cancelled():
                 status = "cancelled"
                 error = "" if run is None or task.partition in run.todo else NOT_WANTED
@@ -277,13 +278,13 @@ class Scheduler:
             if run.stage.writes is None:
                 self._work.finish(jobs[0], "succeeded", None)
 
-    def _count_loss(self, run: StageRun, task: Task) -> JobFailed | None:
+    def _count_loss(self, run: StageRun, task: Task, found: str) -> JobFailed | None:
         run.losses[task.partition] = losses = run.losses.get(task.partition, 0) + 1
         if losses < self.state.limits.max_executor_losses:
             return None
         return JobFailed(
             f"running partition {task.partition} of stage {task.stage} ({run.stage.rdd.operator})",
-            f"{losses} executors died while they worked on it",
+            f"{losses} executors died while they worked on it; the last: {found}",
             "look for what ends or exhausts the process: os._exit, a crash in C code, memory",
         )
 

@@ -10,45 +10,48 @@ from typing import Any, Final
 from xxhash import xxh3_64_intdigest
 
 from sparklab.errors import IdentityHashError
+from sparklab.shuffle.ownhash import without_seed
 
 _HASH_BY_VALUE: Final = frozenset({int, bool})  # built-in hash: neither seeded nor by address
 
 
-def stable_hash(key: Any) -> int:
-    """A hash of `key` that driver and executors agree on, equal for keys that compare equal.
+def stable_hash(x: Any) -> int:
+    """A hash of `x` that driver and executors agree on, equal for keys that compare equal.
 
     PySpark's recursive formula: None is 0, tuples are recursed into; str and bytes go through xxh3, which no seed
     changes; numbers keep the built-in hash, so that ``1``, ``1.0`` and ``True`` fall together as they do in a dict.
-    Dates, enums, paths, UUIDs, named tuples and dataclasses are reduced to those. Thread-safe.
+    Dates, enums, paths, UUIDs, named tuples and dataclasses are reduced to those; a class that defines ``__hash__`` and
+    ``__eq__`` in Python is asked, with this function in the place of ``hash``. Thread-safe.
 
     Raises
     ------
     IdentityHashError
-        The key is hashed by its address, or by a ``__hash__`` of its own that cannot be known to be seedless.
+        The key is hashed by its address, or by a ``__hash__`` of its own of which it cannot be seen that no hash
+        seed has a part in it.
     TypeError
         The key is not hashable at all.
     """
-    kind = type(key)
+    kind = type(x)
     if kind is str:
         try:
-            return xxh3_64_intdigest(key.encode())
+            return xxh3_64_intdigest(x.encode())
         except UnicodeEncodeError:  # a lone surrogate
-            return _of_str(key)
+            return _of_str(x)
     if kind is bytes:
-        return xxh3_64_intdigest(key)
+        return xxh3_64_intdigest(x)
     if kind in _HASH_BY_VALUE:
-        return hash(key)
+        return hash(x)
     if kind is tuple:
         h = 0x345678
-        for item in key:
+        for item in x:
             h ^= stable_hash(item)
             h *= 1000003
             h &= sys.maxsize
-        h ^= len(key)
+        h ^= len(x)
         return -2 if h == -1 else h
-    if key is None:
+    if x is None:
         return 0
-    return _by_owner(key, kind)
+    return _by_owner(x, kind)
 
 
 def stable_hashes(keys: list[Any]) -> Iterable[int]:
@@ -104,6 +107,8 @@ def _by_owner(key: Any, kind: type) -> int:
     for owner in kind.__mro__:
         if "__hash__" in owner.__dict__:
             break
+    if isinstance(key, type):
+        return _of_str(_name(key))
     rule = _RULES.get(_name(owner))
     if rule is not None:
         return rule(key)
@@ -122,10 +127,14 @@ def _by_owner(key: Any, kind: type) -> int:
         )
     if owner.__module__ == "numpy":
         return _of_numpy(key, kind)
+    own = without_seed(owner, stable_hash)
+    if own is not None:
+        return own(key)
     raise IdentityHashError(
         f"placing a key of type {_name(kind)}",
-        f"{_name(owner)} has a __hash__ of its own, which may differ from process to process",
-        "key by its value instead (a str, a number, a tuple, or a frozen dataclass), or pass a partitionFunc",
+        f"{_name(owner)} has a __hash__ of its own, which may differ from process to process as far as can be seen",
+        "write it as hash((self.a, self.b)) beside an __eq__, key by a value (a str, a number, a tuple, or a frozen "
+        "dataclass), or pass a partitionFunc",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sparklab import InheritableThread, SparkContext, TaskContext, inheritable_thread_target
-from sparklab.errors import JobCancelled, UserCodeError
+from sparklab.errors import JobCancelled, SparklabError, UserCodeError
 from tests.waiting import wait_until
 
 
@@ -188,3 +188,34 @@ def test_jobs_without_a_group_are_found_by_none(sc: SparkContext) -> None:
     before = sc.statusTracker().getJobIdsForGroup()
     sc.parallelize([1], 1).count()
     assert len(sc.statusTracker().getJobIdsForGroup(None)) == len(before) + 1
+
+
+def test_a_prefetched_partition_is_computed_while_the_first_is_read_under_the_same_labels(sc: SparkContext) -> None:
+    sc.setJobGroup("ahead", "prefetching")
+    records = sc.parallelize(range(6), 3).toLocalIterator(prefetchPartitions=True)
+    assert next(records) == 0
+    wait_until(lambda: len(sc.statusTracker().getJobIdsForGroup("ahead")) == 2)
+    assert list(records) == [1, 2, 3, 4, 5]
+    jobs = sc.bus.views.jobs
+    assert len({jobs[job].plan.call_site for job in sc.statusTracker().getJobIdsForGroup("ahead")}) == 1
+
+
+def test_without_prefetching_a_partition_is_computed_when_it_is_reached(sc: SparkContext) -> None:
+    sc.setJobGroup("reached", "one by one")
+    records = sc.parallelize(range(6), 3).toLocalIterator()
+    assert next(records) == 0
+    assert len(sc.statusTracker().getJobIdsForGroup("reached")) == 1
+
+
+def test_a_task_context_made_by_hand_inside_a_task_is_that_tasks(sc: SparkContext) -> None:
+    assert sc.parallelize(range(2), 2).map(lambda _: TaskContext().partitionId()).collect() == [0, 1]
+    assert TaskContext().partitionId() is None
+
+
+def test_a_context_is_refused_inside_a_task(sc: SparkContext) -> None:
+    with pytest.raises(SparklabError, match=r"should only be created and accessed on the driver\."):
+        sc.parallelize([0], 1).foreach(lambda _: SparkContext("threads[1]"))
+
+
+def test_the_active_context_is_found_by_the_name_that_libraries_know(sc: SparkContext) -> None:
+    assert SparkContext._active_spark_context is sc

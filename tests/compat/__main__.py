@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.compat import docs, programs  # noqa: F401 - importing the programs registers them
+from tests.compat import docs, programs, sparktests  # noqa: F401 - importing the programs registers them
 from tests.compat.explained import EXPLAINED
 from tests.compat.names import NAMES
 from tests.compat.registry import PROGRAMS
@@ -116,4 +116,7 @@ if __name__ == "__main__":
     if "--docs" in arguments:
         arguments.remove("--docs")
         sys.exit(docs.main(arguments))
+    if "--tests" in arguments:
+        arguments.remove("--tests")
+        sys.exit(sparktests.main(arguments[0], arguments[1:]))
     sys.exit(main(arguments))

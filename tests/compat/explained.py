@@ -19,6 +19,11 @@ EXPLAINED: Final[dict[str, Difference]] = {
         "`parallelize(c, 0)` raises ValueError",
         "PySpark stumbles over a division by zero; the message here says what is wrong",
     ),
+    "keys_hashed_by_address": Difference(
+        ("result",),
+        "keys hashed by their address, or by a `__hash__` that may depend on the process, raise `IdentityHashError`",
+        "no two processes would place them alike; a `__hash__` written in Python over the key's values works",
+    ),
     "sorting_in_partitions": Difference(
         ("jobs",),
         "`sortByKey` and `sortBy` start no job when they are called",

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tests.compat.registry import program
+from tests.compat.registry import alone, program
 
 add = operator.add
 
@@ -681,6 +681,143 @@ def threads_of_their_own(sc: Any, place: str) -> Any:
     thread.join()
     package.inheritable_thread_target(lambda: seen.append(sc.getLocalProperty("lesson")))()
     return seen
+
+
+@program()
+def keys_of_classes(sc: Any, place: str) -> Any:
+    class Word:
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Word) and self.text == other.text
+
+        def __hash__(self) -> int:
+            return hash((self.text, 1))
+
+    words = sc.parallelize(["to", "be", "or", "not", "to", "be"], 3).map(lambda text: (Word(text), 1))
+    return sorted(words.reduceByKey(add).map(lambda pair: (pair[0].text, pair[1])).collect())
+
+
+@program()
+def keys_hashed_by_address(sc: Any, place: str) -> Any:
+    class Thing:
+        pass
+
+    return sc.parallelize([1, 2], 2).map(lambda n: (Thing(), n)).reduceByKey(add).values().collect()
+
+
+# --- barrier stages, broadcasts and archives by hand ----------------------------------------------
+
+
+@program("RDD", "RDDBarrier", "BarrierTaskContext", "BarrierTaskInfo", "SparkContext")
+def together(sc: Any, place: str) -> Any:
+    import importlib
+
+    package = type(sc).__module__.partition(".")[0]
+
+    def meet(index: int, records: Any) -> Any:
+        task = importlib.import_module(package).BarrierTaskContext.get()
+        task.barrier()
+        infos = task.getTaskInfos()
+        numbers = [task.partitionId(), task.attemptNumber(), task.cpus(), str(task.cpuAmount()), len(infos)]
+        kinds = [type(task.stageId()).__name__, type(task.taskAttemptId()).__name__]
+        told = [all(info.address.rpartition(":")[2].isdigit() for info in infos), task.getLocalProperty("lesson")]
+        return [[numbers, kinds, told, task.allGather(str(index * 10)), sum(records)]]
+
+    sc.setLocalProperty("lesson", "six")
+    barrier = sc.range(4, numSlices=2).barrier()
+    return [barrier.mapPartitionsWithIndex(meet).collect(), barrier.mapPartitions(lambda part: [sum(part)]).collect()]
+
+
+@program("RDD", "RDDBarrier", "SparkContext")
+def a_part_of_a_gang(sc: Any, place: str) -> Any:
+    return sc.range(4, numSlices=2).barrier().mapPartitions(lambda records: records).first()
+
+
+@program("Broadcast", "SparkContext")
+def broadcasts_by_hand(sc: Any, place: str) -> Any:
+    words = sc.broadcast(["to", "be"])
+    with open(f"{place}/words", "wb") as file:
+        words.dump(["or", "not"], file)
+    with open(f"{place}/words", "rb") as file:
+        return [words.load(file), words.load_from_path(f"{place}/words"), words.value]
+
+
+@program("SparkContext", "RDD", "SparkFiles")
+def added_archives(sc: Any, place: str) -> Any:
+    import importlib
+    import zipfile
+
+    package = type(sc).__module__.partition(".")[0]
+    with zipfile.ZipFile(f"{place}/archive.zip", "w") as archive:
+        archive.writestr("inside.txt", "eight")
+    sc.addArchive(f"{place}/archive.zip#unpacked")
+
+    def read(_: Any) -> str:
+        files = importlib.import_module(package).SparkFiles
+        return Path(files.get("unpacked"), "inside.txt").read_text()
+
+    return [sc.parallelize([0], 1).map(read).collect(), len(sc.listArchives)]
+
+
+# --- contexts of their own ------------------------------------------------------------------------
+
+
+@alone("SparkContext", "RDD")
+def stopping(make: Any, place: str) -> Any:
+    with make() as sc:
+        counted = sc.range(4).count()
+        web = sc.uiWebUrl
+    sc.stop()
+    return [counted, web, make().stop()]
+
+
+@alone("BasicProfiler", "SparkContext", "RDD")
+def profiling(make: Any, place: str) -> Any:
+    import contextlib
+    import io
+
+    def laborious(x: int) -> int:
+        return x + 1
+
+    sc = make({"spark.python.profile": "true"})
+    counted = sc.parallelize(range(10), 2).map(laborious).count()
+    ((number, profiler, shown),) = sc.profiler_collector.profilers
+    calls = [row[1] for (_, _, name), row in profiler.stats().stats.items() if name == "laborious"]
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        sc.show_profiles()
+        profiler.show(7)
+    profiler.dump(8, f"{place}/one")
+    sc.dump_profiles(f"{place}/all")
+    again = profiler.profile(sorted, [2, 1])
+    sc.stop()
+    titles = [line for line in out.getvalue().splitlines() if line.startswith("Profile of")]
+    files = [sorted(os.listdir(f"{place}/{folder}")) for folder in ("one", "all")]
+    return [counted, number, shown, calls, titles, files, again, sc.profiler_collector.profilers]
+
+
+@alone("TaskContext", "BarrierTaskContext", "SparkContext")
+def contexts_from_plain_data(make: Any, place: str) -> Any:
+    import importlib
+
+    sc = make()
+    sc.stop()
+    package = importlib.import_module(type(sc).__module__.partition(".")[0])
+    told = {"stageId": 1, "partitionId": 2, "attemptNumber": 3, "taskAttemptId": 4, "cpus": 1}
+    told |= {"cpuAmount": "1", "resources": {}, "localProperties": {"lesson": "seven"}, "connInfo": 5, "secret": "six"}
+    contexts = [kind.from_json(dict(told)) for kind in (package.TaskContext, package.BarrierTaskContext)]
+    return [
+        [
+            each.stageId(),
+            each.partitionId(),
+            each.attemptNumber(),
+            each.taskAttemptId(),
+            each.getLocalProperty("lesson"),
+        ]
+        for each in contexts
+    ]
 
 
 # --- user errors ----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ class Program(NamedTuple):
     name: str
     run: Function
     owners: tuple[str, ...]
+    alone: bool = False  # makes its own contexts: gets what makes one, in the place of a context
 
     def covers(self) -> set[str]:
         """``Class.name`` of each listed name in the source."""
@@ -26,6 +27,8 @@ class Program(NamedTuple):
         operators = {ast.Add: "__add__", ast.Eq: "__eq__"}
         used |= {operators[type(n.op)] for n in ast.walk(tree) if isinstance(n, ast.BinOp) and type(n.op) in operators}
         used |= {name for node in ast.walk(tree) for name in _spoken(node)}
+        if self.alone and any(isinstance(node, ast.With) for node in ast.walk(tree)):
+            used |= {"__enter__", "__exit__"}
         return {f"{owner}.{name}" for owner in self.owners for name in NAMES[owner] if name in used}
 
 
@@ -58,6 +61,16 @@ def program(*owners: str) -> Callable[[Function], Function]:
 
     def entered(function: Function) -> Function:
         PROGRAMS[function.__name__] = Program(function.__name__, function, owners or ("RDD", "SparkContext"))
+        return function
+
+    return entered
+
+
+def alone(*owners: str) -> Callable[[Function], Function]:
+    """The function is a program that makes its own contexts, when no other is active."""
+
+    def entered(function: Function) -> Function:
+        PROGRAMS[function.__name__] = Program(function.__name__, function, owners, True)
         return function
 
     return entered

@@ -142,6 +142,22 @@ def test_a_key_hashed_by_identity_is_refused(sc: SparkContext) -> None:
         sc.parallelize([Key()], 1).map(lambda k: (k, 1)).reduceByKey(lambda a, b: a + b).collect()
 
 
+def test_keys_of_a_class_with_a_hash_of_its_own_meet_whatever_process_they_come_from(sc: SparkContext) -> None:
+    class Word:
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Word) and self.text == other.text
+
+        def __hash__(self) -> int:
+            return hash(self.text)
+
+    words = sc.parallelize(["to", "be", "or", "not", "to", "be"] * 50, 6).map(lambda w: (Word(w), 1))
+    counts = words.reduceByKey(lambda a, b: a + b, 4).map(lambda pair: (pair[0].text, pair[1])).collect()
+    assert sorted(counts) == [("be", 100), ("not", 50), ("or", 50), ("to", 100)]
+
+
 def test_an_executor_killed_while_idle(sc: SparkContext) -> None:
     all_alive(sc)
     cached = sc.parallelize(range(240), 24).map(lambda x: x + 1).cache()

@@ -69,7 +69,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "executors": LEAVES | {"events", "rdd", "scheduler", "cluster"},
     "context": LEAVES
     | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "files"}
-    | {"sources", "bridges", "scopes", "executors", "labels", "sharing", "checkpoints", "profiler"},
+    | {"sources", "bridges", "scopes", "executors", "labels", "sharing", "checkpoints", "profiler"}
+    | {"serializers"},
     "doctor": LEAVES | {"cluster", "context"},
     "datasets": LEAVES | {"rdd"},
     "train": LEAVES | {"events", "storage", "rdd", "ps", "broadcast", "context"},

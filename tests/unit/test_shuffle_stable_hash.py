@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections import namedtuple
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,19 +126,88 @@ def test_a_key_hashed_by_its_address_is_refused_by_name() -> None:
     assert caught.value.do
 
 
-def test_a_hash_of_the_users_own_is_refused_because_it_may_be_seeded() -> None:
-    class Name:
-        def __init__(self, text: str) -> None:
-            self.text = text
+class Name:
+    """A class as people write them."""
+
+    def __init__(self, text: str, year: int) -> None:
+        self.text = text
+        self.year = year
+
+    def _key(self) -> tuple[str, int]:
+        return self.text.lower(), self.year
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Name) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._key()))
+
+
+def test_a_hash_of_the_users_own_is_called_without_a_seed() -> None:
+    assert stable_hash(Name("Ada", 1815)) == stable_hash(Name("ADA", 1815)) != stable_hash(Name("Ada", 1816))
+    program = (
+        "from tests.unit.test_shuffle_stable_hash import Name\n"
+        "from sparklab.shuffle.stable_hash import stable_hash\n"
+        "print(stable_hash(Name('Ada', 1815)), hash(Name('Ada', 1815)))"
+    )
+    found = []
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.append(done.stdout.split())
+    assert found[0][0] == found[1][0]
+    assert found[0][1] != found[1][1]
+
+
+def test_a_hash_that_may_be_seeded_all_the_same_is_refused() -> None:
+    def helper(text: str) -> int:
+        return hash(text)
+
+    class Text:
+        def __init__(self) -> None:
+            self.text = "a"
+            self._hash = hash(self.text)
 
         def __eq__(self, other: object) -> bool:
-            return isinstance(other, Name) and self.text == other.text
+            return isinstance(other, Text)
 
+    class Stored(Text):
         def __hash__(self) -> int:
+            return self._hash
+
+        __eq__ = Text.__eq__
+
+    class Helped(Text):
+        def __hash__(self) -> int:
+            return helper(self.text)
+
+        __eq__ = Text.__eq__
+
+    class Method(Text):
+        def digest(self) -> int:
             return hash(self.text)
 
-    with pytest.raises(IdentityHashError, match="Name"):
-        stable_hash(Name("a"))
+        def __hash__(self) -> int:
+            return self.digest()
+
+        __eq__ = Text.__eq__
+
+    class Inside(Text):
+        def __hash__(self) -> int:
+            return sum(map(lambda c: hash(c), self.text))
+
+        __eq__ = Text.__eq__
+
+    for kind in (Stored, Helped, Method, Inside):
+        with pytest.raises(IdentityHashError, match=kind.__name__) as caught:
+            stable_hash(kind())
+        assert "partitionFunc" in caught.value.do
 
 
 def test_a_dataclass_is_hashed_by_the_fields_it_compares() -> None:
@@ -158,8 +228,7 @@ def test_a_dataclass_is_hashed_by_the_fields_it_compares() -> None:
         def __hash__(self) -> int:
             return hash(self.name.lower())
 
-    with pytest.raises(IdentityHashError, match="Caseless"):
-        stable_hash(Caseless("a"))
+    assert stable_hash(Caseless("a")) == stable_hash(Caseless("A")) != stable_hash(Caseless("b"))
 
 
 def test_an_unhashable_key_raises_what_a_dict_would() -> None:
