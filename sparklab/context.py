@@ -38,6 +38,7 @@ from sparklab.events.facts import (
     bounded,
 )
 from sparklab.events.journal import Journal
+from sparklab.events.said import Hearing
 from sparklab.executors import Executors
 from sparklab.files import SparkFiles
 from sparklab.jvmonly import refuses_jvm_names
@@ -180,6 +181,7 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
         self._properties = threading.local()
         self._last_scope = ""
         self._last_job = -1
+        self.hearing = Hearing()
         self._journal = self._open_journal()
         self.bus = Bus(self._journal)
         self.bus.publish(ContextStarted(self.applicationId, bounded(self.appName), self.master, __version__))
@@ -231,6 +233,7 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
                 self._shelf,
                 profiler_of=self.profiler_of if self.profiler_collector is not None else None,
             )
+            book.say = self.hearing.hear
             self.parts_sent = book.parts_sent
             self.line_samples = book.line_samples
             runner = self._backend.start(book, self._dispatcher.feed)

@@ -10,13 +10,15 @@ import threading
 import types
 from typing import Final
 
+from sparklab.cluster import voices
+
 _STACK_BYTES: Final = (256 * 2**20, 64 * 2**20, 16 * 2**20)
 _RECURSION_LIMIT: Final = 100_000
 _PR_SET_PDEATHSIG: Final = 1
 
 
 def settle(launcher_pid: int, life_fd: int) -> None:
-    """This process dies with its launcher, has deep stacks, a random state of its own and an empty ``__main__``.
+    """This process dies with its launcher; it has deep stacks, a random state of its own and an empty ``__main__``.
 
     `life_fd` is a pipe that ends when the launcher does.
     """
@@ -24,6 +26,7 @@ def settle(launcher_pid: int, life_fd: int) -> None:
     faulthandler.enable()
     _large_stacks()
     _fresh_random_state()
+    voices.install()
     # What the user's functions find as __main__ is not the launcher.
     sys.modules["__main__"] = types.ModuleType("__main__")
 

@@ -26,6 +26,7 @@ from sparklab.cluster.parts import Parts
 from sparklab.cluster.peers import AskPeer, AskPiece, Missing, PeerBlocks
 from sparklab.cluster.resources import resident_bytes
 from sparklab.cluster.stageshuffle import StageShuffle
+from sparklab.cluster.voices import Voice, heard
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import FetchFailedError
 from sparklab.faults import PROPERTY, AnswerDropped, ExecutorStruck, Place, Striker
@@ -232,8 +233,9 @@ class Executor:
         updates = b""
         check = Check.of(order.properties, task)
         differs = ""
+        voice = Voice()
         try:
-            with self._interruptible(task_order.task), running(task), self._faults(order, task):
+            with self._interruptible(task_order.task), running(task), self._faults(order, task), heard(voice):
                 try:
                     if stage.profiler is None:
                         value = self._compute(stage, task, check)
@@ -264,6 +266,8 @@ class Executor:
         counted = updates if status == "succeeded" else b""
         duration_s = time.perf_counter() - started
         report = self._report(task_order.task, status, value, duration_s, task.metrics, counted, peers.missing)
+        if voice.pieces:
+            report = replace(report, said=voice.said(order.job, order.stage, task.partition, task.attempt))
         return report if check is None else replace(report, digests=check.digests, differs=differs)
 
     def _faults(self, order: StageOrder, task: TaskContext) -> contextlib.AbstractContextManager[None]:

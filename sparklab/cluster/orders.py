@@ -17,6 +17,7 @@ from sparklab.cluster.seeding import Seeding
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import ClosureError, SparklabError, UserCodeError
 from sparklab.events.facts import BroadcastSent, Fact
+from sparklab.events.said import Said
 from sparklab.files import AddedFiles, key_of
 from sparklab.profiler import Profiler
 from sparklab.rdd.core import RDDCore, SourcePartition
@@ -122,6 +123,7 @@ class OrderBook:
         self._executors = executors
         self._named: dict[int, Holder] = {}  # executors as orders name them, by number
         self.warn = warn
+        self.say: Callable[[Said], None] = lambda said: None  # told of what tasks print
         self._publish = publish
         self._seeding = Seeding(executors, self.holder)
         self._max_bytes = max_bytes

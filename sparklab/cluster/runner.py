@@ -237,6 +237,8 @@ class DaskRunner:
             self._book.line_samples.add(stage.job, report.lines)
             for subject, message in report.warnings:
                 self._book.warn(subject, f"executor {seat.executor}: {message}")
+            for said in report.said:
+                self._book.say(said)
         # They ran one after the other, and travelled together when the last had ended.
         ago_s = list(accumulate((report.duration_s for report in reports[:0:-1]), initial=0.0))[::-1]
         self._feed(

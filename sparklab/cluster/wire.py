@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparklab.cluster.peers import Missing
+from sparklab.events.said import Said
 from sparklab.files import AddedFiles
 from sparklab.pieces import BroadcastRef
 from sparklab.rdd.task import TaskMetrics
@@ -72,3 +73,4 @@ class TaskReport:
     digests: Mapping[tuple[int, int], int] = field(default_factory=dict)  # of what it made, where that is checked
     lines: Mapping[Line, int] = field(default_factory=dict)  # where it was found, how often, and what ran with it
     differs: str = ""  # how its partition differed when it was computed a second time
+    said: Sequence[Said] = ()  # what it printed, warned of and logged

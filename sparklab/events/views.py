@@ -122,7 +122,7 @@ class Views(Holdings):
         if len(self.scopes) > KEPT_SCOPES:
             del self.scopes[next(iter(self.scopes))]
 
-    def _scopes_around(self, scope: str) -> Iterator[ScopeView]:
+    def scopes_around(self, scope: str) -> Iterator[ScopeView]:
         """The scope and those it was opened in, innermost first; ends whatever the facts say."""
         seen: set[str] = set()
         while scope in self.scopes and scope not in seen:
@@ -152,7 +152,7 @@ class Views(Holdings):
         for stage in fact.stages:
             self._drawn["stage", stage.stage] += 1
             self._stage_planned(stage, fact.job)
-        for scope in self._scopes_around(fact.scope):
+        for scope in self.scopes_around(fact.scope):
             scope.jobs.append(fact.job)
 
     def _stage_planned(self, node: f.StageNode, job: int) -> None:
@@ -183,7 +183,7 @@ class Views(Holdings):
     def _forget_job(self, number: int) -> None:
         """The details of a job go; its scope keeps the sums."""
         job = self.jobs.pop(number)
-        for scope in self._scopes_around(job.scope):
+        for scope in self.scopes_around(job.scope):
             if number in scope.jobs:
                 scope.jobs.remove(number)
                 scope.earlier.add(job)

@@ -41,6 +41,9 @@ _COUNTED_BEFORE: Final = IPython.version_info >= (9, 8)
 LINE_FILE: Final = "<%sparklab>"
 _INSIDE: Final = {"<timed exec>": "%%time", "<timed eval>": "%%time", LINE_FILE: "%sparklab"}
 
+#: Told of each cell whose jobs have a scope from now on.
+entered: list[Callable[[Cell], None]] = []
+
 _LABEL: Final = re.compile(r"In ?\[(\d+)\]")
 
 
@@ -99,6 +102,8 @@ class Cell:
             if getattr(self.options, "check_determinism", False):
                 sc.setLocalProperty(CHECK_DETERMINISM, "1.0")
             self.context = contextvars.copy_context()
+        for told in entered:
+            told(self)
 
     def leave(self, status: str) -> Run | None:
         """The scope is closed with `status`; its Run, or None where there was no context."""

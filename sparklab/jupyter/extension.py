@@ -13,6 +13,7 @@ from sparklab.jupyter.cells import Cells
 from sparklab.jupyter.completion import Matcher
 from sparklab.jupyter.magics import Magics
 from sparklab.jupyter.outputs import Outputs
+from sparklab.jupyter.speech import Speech
 from sparklab.jupyter.surfaces import prepare_panels, surface_for
 from sparklab.jupyter.threads import ScopedThreads
 from sparklab.scopes import current_scope
@@ -44,6 +45,7 @@ class Extension:
             tracebacks.Rendering(),
             Beside(shell),
             Outputs(shell),
+            Speech(),
         ]
 
     def install(self) -> None:
