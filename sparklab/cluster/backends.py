@@ -237,9 +237,9 @@ class LocalBackend:
                 reason = "killed by hand" if by_user else f"its process ended ({how})"
                 if (event.number, event.epoch) in self._removed:
                     reason = "removed; its blocks were moved"
-                    # No successor removes what it left.
-                    shutil.rmtree(self.scratch / f"executor-{event.number}.{event.epoch}", ignore_errors=True)
                 self._runner.leave(event.number, event.epoch, reason, by_user)
+                if (event.number, event.epoch) in self._removed:  # no successor removes what it left
+                    shutil.rmtree(self.scratch / f"executor-{event.number}.{event.epoch}", ignore_errors=True)
             case ExecutorFailed():
                 logger.error("executor %d does not start:\n%s", event.number, event.log)
             case ClusterLost():

@@ -114,8 +114,9 @@ class ThreadsRunner:
         if running is not None:
             seat.executor.cancel([running])
         seat.orders.put(None)
-        seat.executor.close()
+        # Before its files go: tasks that miss them would each be told of one, and give up after a few.
         self._feed(m.ExecutorGone(number, seat.executor.epoch, reason, by_user))
+        seat.executor.close()
         if not stay_dead and not self._closed:
             self._join(number, seat.executor.epoch + 1)
 

@@ -12,21 +12,23 @@ from typing import Any
 import pytest
 from distributed import LocalCluster
 
-from sparklab import RDD, SparkContext, StorageLevel
+from sparklab import RDD, SparkConf, SparkContext, StorageLevel
 from tests.waiting import wait_until
 
 
-@pytest.fixture(scope="module", params=["threads[2]", "local[2]", "attached"])
+@pytest.fixture(scope="module", params=["threads[2]", "local[2]", "attached", "apart"])
 def sc(request: pytest.FixtureRequest) -> Iterator[SparkContext]:
-    if request.param != "attached":
+    if request.param not in ("attached", "apart"):
         with SparkContext(request.param, "peers") as context:
             yield context
         return
+    # Apart: as if on different hosts, no executor opens another's files.
+    conf = SparkConf().set("sparklab.cluster.shareFiles", "false" if request.param == "apart" else "true")
     with (
         LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=":0", worker_dashboard_address=":0"
         ) as cluster,
-        SparkContext(cluster, "peers") as context,
+        SparkContext(cluster, "peers", conf=conf) as context,
     ):
         yield context
 
