@@ -1,0 +1,99 @@
+"""Training around server processes from partitions on executors: slots stay free, losses cost no result."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparklab import RDD, SparkContext
+from sparklab.datasets import AdClick
+from sparklab.events import training as f
+from sparklab.ps import ASP, BSP, SSP
+from sparklab.train import SparseLogisticRegression
+
+D = 1 << 12
+CLICKS = AdClick(rows=24_000, dimension=D, seed=4)
+
+
+@pytest.fixture(scope="module")
+def rows(sc_local: SparkContext) -> RDD:
+    return CLICKS.rdd(sc_local, 4, block_rows=2_000)
+
+
+def model(consistency: Any, **arguments: Any) -> SparseLogisticRegression:
+    chosen = {"epochs": 4, "batch_size": 500, "optimizer": "sgd", "lr": 0.5, "n_features": D} | arguments
+    return SparseLogisticRegression("ps", consistency=consistency, **chosen)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + 40
+    while not condition():
+        assert time.monotonic() < end_s
+        threading.Event().wait(0.01)
+
+
+@pytest.mark.parametrize("consistency", [BSP(), SSP(4), ASP()])
+def test_it_learns_around_server_processes(consistency: Any, rows: RDD) -> None:
+    fitted = model(consistency, servers=2).fit(rows)
+    assert fitted.status_ == "finished"
+    assert fitted.loss_curve_[-1].updates == 4 * 24_000
+    assert CLICKS.score(fitted.predict_proba(CLICKS.csr()[0])[:, 1]) < 1.0
+
+
+def test_a_lost_executor_costs_a_bsp_run_nothing_of_its_result(rows: RDD, sc_local: SparkContext) -> None:
+    """Its workers' rows are taken over through lineage, their clocks are known to the servers.
+
+    Source: Li et al. 2014, section 4.6 (a lost worker's data is taken over); Zaharia et al., NSDI'12, section 3.
+    """
+    undisturbed = model(BSP(), epochs=20).fit(rows)
+    seen: list[Any] = []
+    watch = sc_local.bus.observe("test", lambda records: seen.extend(record.fact for record in records))
+    run = model(BSP(), epochs=20).start(rows)
+    until(lambda: run.clock > 5)
+    sc_local.kill_executor(1)
+    fitted = run.result(60)
+    watch.close()
+    assert np.array_equal(fitted.coef_, undisturbed.coef_)
+    taken = [fact for fact in seen if isinstance(fact, f.ShardTakenOver) and fact.run == run.number]
+    assert taken
+    assert all(fact.executor in (0, 1) for fact in taken)
+
+
+def test_an_interactive_count_takes_at_most_twice_its_usual_time_while_a_fit_runs(
+    rows: RDD, sc_local: SparkContext
+) -> None:
+    asked = sc_local.parallelize(range(1_500_000), 8).map(lambda n: n * n).filter(lambda n: n % 3)
+
+    def count_s() -> float:
+        began_s = time.monotonic()
+        assert asked.count() == 1_000_000
+        return time.monotonic() - began_s
+
+    count_s()
+    usual = [count_s() for _ in range(5)]
+    run = model(SSP(4), epochs=1_000_000, lr=1e-3).start(rows)
+    until(lambda: run.clock > 5)
+    before = run.history[-1].updates
+    busy = [count_s() for _ in range(5)]
+    after = run.history[-1].updates
+    run.stop()
+    assert run.result(30).status_ == "stopped"
+    assert after > before  # and training went on
+    assert median(busy) <= 2 * median(usual)
+
+
+def test_tau_moved_by_hand_acts_on_server_processes(rows: RDD) -> None:
+    run = model(BSP(), epochs=1_000_000, lr=1e-3).start(rows)
+    until(lambda: run.clock > 3)
+    for tau in (8, 0, 3):
+        run.tau = tau
+        at = run.clock
+        until(lambda at=at: run.clock > at + 10)  # type: ignore[misc]
+    run.stop()
+    assert run.result(30).status_ == "stopped"
