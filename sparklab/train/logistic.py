@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 import math
 import os
@@ -243,8 +244,13 @@ class SparseLogisticRegression:
             label, self.lr, getattr(strategy, "tau", None), bus, getattr(strategy, "aggregates", False)
         )
         self.handle_ = handle
+        # Jobs of the run belong to the cell that began it.
+        scope = contextvars.copy_context()
         thread = threading.Thread(
-            target=self._run, args=(X, y, strategy, handle), name=f"sparklab-training-{handle.number}", daemon=True
+            target=scope.run,
+            args=(self._run, X, y, strategy, handle),
+            name=f"sparklab-training-{handle.number}",
+            daemon=True,
         )
         thread.start()
         return handle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -129,6 +130,8 @@ class _Team:
         self._changed = threading.Condition()
         self._clocks = [0] * count
         self._waiting = [False] * count
+        self._waited_s = [0.0] * count
+        self._began_s = time.monotonic()
         self._turns = 0
         self._busy: dict[int, int] = {}  # worker -> the number of the turn that it has
         self._bound = session.tau
@@ -199,7 +202,10 @@ class _Team:
                     self._busy[worker] = self._turns
                     return upto
                 self._waiting[worker] = not self._session.paused
+                began_s = time.monotonic()
                 self._changed.wait()
+                if self._waiting[worker]:
+                    self._waited_s[worker] += time.monotonic() - began_s
 
     def _account(self, worker: int, done: Done) -> None:
         with self._changed:
@@ -245,7 +251,9 @@ class _Team:
             loss, rows, total = self._loss, self._loss_rows, self._rows
             self._loss, self._loss_rows = 0.0, 0
             clocks, waiting = list(self._clocks), list(self._waiting)
-        self._session.clocks(clocks, waiting)
+            span_s = max(time.monotonic() - self._began_s, 1e-9)
+            waited = [waited_s / span_s for waited_s in self._waited_s]
+        self._session.clocks(clocks, waiting, waited)
         if rows:
             self._session.report(loss / rows, total, min(clocks), self._weights, last)
 
