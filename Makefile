@@ -8,7 +8,7 @@ ARGS :=
 SEEDS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help lab demo test lint compat chaos bench bench-quick bench-memory bench-faults bench-train binder-check labextension clean
+.PHONY: help lab demo test lint compat chaos bench bench-quick bench-memory bench-faults bench-train binder-check lectures labextension clean
 
 help:
 	@echo "make lab            JupyterLab on the start notebook        (ARGS=\"--no-browser\" goes to JupyterLab)"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench-faults   what a death costs beyond the recomputation; memory over 2,000 jobs"
 	@echo "make bench-train    trainers against Vowpal Wabbit and scikit-learn: CPU seconds at equal held-out loss"
 	@echo "make binder-check   binder/'s steps in a fresh environment, on one core and 2 GB"
+	@echo "make lectures       the lectures without a browser, their recorded runs written anew"
 	@echo "make labextension   the JupyterLab extension's bundle from its source (needs node and npm)"
 	@echo "make chaos          random programs under random faults       (SEEDS=500 says how many)"
 	@echo "make clean          removes what the targets above have made, .venv too"
@@ -70,6 +71,11 @@ chaos: $(VENV)/.stamp-test
 
 binder-check: $(VENV)/.stamp-run
 	$(PY) binder/check.py $(ARGS)
+
+# Each lecture without a browser; what its run was, as a journal and as a page, stands in notebooks/recorded.
+lectures: $(VENV)/.stamp-run
+	@set -e; for lecture in notebooks/0[1-9]-*.ipynb; do \
+	  $(PY) -m sparklab demo --notebook $$lecture --record notebooks/recorded $(ARGS); done
 
 # The bundle is committed, so that nobody else needs node; a test builds it again and compares.
 labextension: $(VENV)/.stamp-run

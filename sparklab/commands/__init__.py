@@ -35,7 +35,7 @@ def _run(asked: argparse.Namespace, rest: list[str]) -> int:
     if asked.command == "demo":
         from sparklab.commands.demo import run_demo
 
-        return run_demo(asked.notebook, asked.out, asked.timeout)
+        return run_demo(asked.notebook, asked.out, asked.timeout, asked.record)
     if asked.command == "install-kernel":
         from sparklab.commands.kernelspec import install_kernel
 
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--user", action="store_true", default=True, help="for this user, any environment (default)")
     where.add_argument("--sys-prefix", action="store_true", help="for this environment alone")
     where.add_argument("--prefix", help="under PREFIX/share/jupyter")
+    demo.add_argument("--record", metavar="FOLDER", help="keep the run's journal and a report of it in this folder")
     commands.add_parser("doctor", help="check this installation, with what to do about each finding")
     commands.add_parser("test", help="run the tests of this checkout; further arguments go to pytest")
     return parser

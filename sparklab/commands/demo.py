@@ -27,7 +27,7 @@ _REMOTE_SCRIPT: Final = re.compile(
 )
 
 
-def run_demo(notebook: str | None, out: str, timeout_s: float) -> int:
+def run_demo(notebook: str | None, out: str, timeout_s: float, record: str | None = None) -> int:
     """0 if every claim of `notebook` held, else 1; each claim was printed as it was checked. Blocks.
 
     The executed notebook and its page stand in the folder `out` either way.
@@ -40,6 +40,8 @@ def run_demo(notebook: str | None, out: str, timeout_s: float) -> int:
         Folder to write to, made where it is missing.
     timeout_s : float
         Seconds for the whole notebook.
+    record : str, optional
+        Folder that gets the run's journal and a report of it, named as the notebook; made where it is missing.
 
     Raises
     ------
@@ -57,7 +59,7 @@ def run_demo(notebook: str | None, out: str, timeout_s: float) -> int:
     print(f"Running {path.name}, {_count_code(book)} cells, without a browser.", flush=True)
     started_s = time.monotonic()
     try:
-        failure = _execute(book, path, timeout_s)
+        failure = _execute(book, path, timeout_s, record)
     finally:
         nbformat.write(book, folder / path.name)
         page = folder / f"{path.stem}.html"
@@ -73,7 +75,7 @@ def run_demo(notebook: str | None, out: str, timeout_s: float) -> int:
     return 0 if failure is None and claims and held == claims else 1
 
 
-def _execute(book: Any, path: Path, timeout_s: float) -> SparklabError | None:
+def _execute(book: Any, path: Path, timeout_s: float, record: str | None) -> SparklabError | None:
     """What stopped `book`, or None; its cells have their outputs."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
@@ -98,6 +100,8 @@ def _execute(book: Any, path: Path, timeout_s: float) -> SparklabError | None:
         resources={"metadata": {"path": str(path.resolve().parent)}},
         on_cell_executed=show_claims,
     )
+    if record is not None:
+        book.cells.append(_recording_cell(path, Path(record).resolve()))
     started_s = time.monotonic()
     try:
         with warnings.catch_warnings():
@@ -117,7 +121,24 @@ def _execute(book: Any, path: Path, timeout_s: float) -> SparklabError | None:
             f"not done after {timeout_s:g} s (or one cell after {_CELL_TIMEOUT_S} s)",
             "give it longer with --timeout S, or see in the page which cell was the last",
         )
+    finally:
+        if record is not None:
+            book.cells.pop()
     return None
+
+
+def _recording_cell(path: Path, folder: Path) -> Any:
+    """A cell behind the last: the context's journal and a report of it stand in `folder`."""
+    from nbformat.v4 import new_code_cell
+
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = str(folder / path.stem)
+    return new_code_cell(
+        "from sparklab.jupyter import playback\n"
+        "from sparklab import SparkContext\n"
+        f"playback.keep(SparkContext._active.records(), {stem + '.jsonl'!r})\n"
+        f"playback.report({stem + '.html'!r}, {stem + '.jsonl'!r}, title={path.stem!r})"
+    )
 
 
 def _told(book: Any, path: Path) -> SparklabError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparklab.errors import SparklabError
-from sparklab.events.facts import Record, ScopeOpened
+from sparklab.events.facts import Record, ScopeOpened, to_json
 from sparklab.events.schema import trusted_records
 from sparklab.jupyter.recording import recording
 from sparklab.jupyter.report import write_report
@@ -60,6 +61,14 @@ def report(page: str, journal: str | None, cell: str = "", title: str = "") -> s
     path = Path(page).expanduser()
     size = write_report(_recorded(records, _scopes(records, cell), title or named), path)
     return f"Wrote {path} ({mib(size)}): it plays in any browser, offline; home folders are shortened to ~."
+
+
+def keep(records: Iterable[Record], file: str) -> int:
+    """The journal `file` has `records`, home folders written as ``~``, in the place of what was there; how many."""
+    home = str(Path.home())
+    lines = [json.dumps(to_json(record), separators=(",", ":")).replace(home, "~") for record in records]
+    Path(file).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return len(lines)
 
 
 def _recorded(records: Iterable[Record], scopes: Sequence[str] | None, title: str) -> dict[str, Any]:

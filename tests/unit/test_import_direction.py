@@ -71,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "files"}
     | {"sources", "bridges", "scopes", "executors", "labels", "sharing", "checkpoints", "profiler"}
     | {"serializers"},
+    "teach": set(),
     "doctor": LEAVES | {"cluster", "context"},
     "datasets": LEAVES | {"rdd"},
     "train": LEAVES | {"events", "storage", "rdd", "ps", "broadcast", "context"},
