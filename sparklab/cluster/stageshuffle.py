@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sparklab.errors import FetchFailedError
 from sparklab.rdd.task import TaskContext
 from sparklab.shuffle.reader import group_records, read_cogrouped, read_reduce_input
+from sparklab.shuffle.runs import sort_records
 from sparklab.shuffle.spec import OpenMapOutput, ShuffleInput, ShuffleSpec
 
 
@@ -52,6 +53,11 @@ class StageShuffle:
 
     def group(self, records: Iterator[Any], task: TaskContext) -> Iterator[Any]:
         return group_records(records, self._directory, self._budget_bytes, task)
+
+    def sort(
+        self, records: Iterator[Any], key: Callable[[Any], Any], ascending: bool, task: TaskContext
+    ) -> Iterator[Any]:
+        return sort_records(records, key, ascending, self._directory, self._budget_bytes, task)
 
     def _input(self, spec: ShuffleSpec) -> ShuffleInput:
         found = self._inputs.get(spec.shuffle_id)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, count, islice
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sparklab.rdd.running import current_task
 from sparklab.rdd.xorshift import first_int
-from sparklab.shuffle.combine import GROUPING
+from sparklab.shuffle.combine import GROUPING, identity
 from sparklab.shuffle.spec import Aggregator
 
 Records = Iterator[Any]
@@ -178,7 +179,12 @@ class SortPartition(Operator):
 
     def __call__(self, index: int, records: Records) -> Records:
         keyfunc, ascending = self.f
-        yield from sorted(records, key=lambda pair: keyfunc(pair[0]), reverse=not ascending)
+        key = itemgetter(0) if keyfunc is identity else lambda pair: keyfunc(pair[0])
+        task = current_task()
+        if task is not None:
+            yield from task.shuffle.sort(records, key, ascending, task)
+        else:
+            yield from sorted(records, key=key, reverse=not ascending)
 
 
 class CombinePartition(Operator):

@@ -90,6 +90,12 @@ class ShuffleService(Protocol):
         """``(key, its values)`` of the pairs of one partition."""
         ...
 
+    def sort(
+        self, records: Iterator[Any], key: Callable[[Any], Any], ascending: bool, task: TaskContext
+    ) -> Iterator[Any]:
+        """The records of one partition in the order of `key`, equal ones as they came."""
+        ...
+
 
 class Gang(Protocol):
     """The other tasks of a barrier stage, as one of them sees them."""

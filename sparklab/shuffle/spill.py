@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO
 
 from sparklab.errors import FetchFailedError, SparklabError, StorageError
-from sparklab.storage.codec import Buffer, Frame, read_frames
+from sparklab.storage.codec import FRAME_LIMIT_BYTES, Buffer, Frame, read_frames
 
 
 class SpillFile:
@@ -49,15 +49,15 @@ class SpillFile:
                 "free some space, set spark.local.dir to a larger disk, or give the executors more memory",
             ) from error
 
-    def frames(self, start: int = 0, end: int | None = None) -> Iterator[Frame]:
-        """Yields the frames at offsets [start, end), to the end by default.
+    def frames(self, start: int = 0, end: int | None = None, chunk_bytes: int = FRAME_LIMIT_BYTES) -> Iterator[Frame]:
+        """Yields the frames at offsets [start, end), to the end by default, reading about `chunk_bytes` at a time.
 
         Raises
         ------
         FetchFailedError
             While iterating: what was written is damaged, and the task has to be run again.
         """
-        frames = read_frames(self._read, start, self.bytes if end is None else end)
+        frames = read_frames(self._read, start, self.bytes if end is None else end, chunk_bytes)
         while True:
             try:
                 frame = next(frames, None)

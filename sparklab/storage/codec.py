@@ -287,10 +287,12 @@ def load_batches(buffer: Buffer) -> Iterator[list[Any]]:
     return map(Frame.rows, iter_frames(buffer))
 
 
-def read_frames(read: Callable[[int, int], Buffer], start: int, end: int) -> Iterator[Frame]:
+def read_frames(
+    read: Callable[[int, int], Buffer], start: int, end: int, chunk_bytes: int = FRAME_LIMIT_BYTES
+) -> Iterator[Frame]:
     """Yields the frames at offsets [start, end) of a file, digests checked.
 
-    Reads in chunks of up to 4 MiB, so that small frames cost no call each and memory stays bounded by one frame.
+    Reads in chunks of `chunk_bytes`, so that small frames cost no call each and memory stays bounded by one frame.
 
     Raises
     ------
@@ -301,11 +303,11 @@ def read_frames(read: Callable[[int, int], Buffer], start: int, end: int) -> Ite
     chunk: memoryview = memoryview(b"")
     while at < end:
         if len(chunk) < HEADER_BYTES:
-            chunk = memoryview(_exactly(read, at, min(FRAME_LIMIT_BYTES, end - at)))
+            chunk = memoryview(_exactly(read, at, min(chunk_bytes, end - at)))
         kind, records, body_bytes, digest = _parse_header(chunk[:HEADER_BYTES], end - at)
         total = HEADER_BYTES + body_bytes
         if len(chunk) < total:
-            chunk = memoryview(_exactly(read, at, min(max(FRAME_LIMIT_BYTES, total), end - at)))
+            chunk = memoryview(_exactly(read, at, min(max(chunk_bytes, total), end - at)))
         yield _checked(kind, records, chunk[HEADER_BYTES:total], digest)
         at += total
         chunk = chunk[total:]

@@ -67,6 +67,10 @@ def sorted_(data: Any, sc: SparkContext) -> int:
     return int(data.sortByKey(numPartitions=PARTITIONS).count())
 
 
+def sorted_where_it_is(data: Any, sc: SparkContext) -> int:
+    return int(data.repartitionAndSortWithinPartitions(PARTITIONS).count())
+
+
 def joined(data: Any, sc: SparkContext) -> int:
     few = sc.parallelize(range(KEYS), 2).map(lambda key: (key, key))
     return int(data.join(few, PARTITIONS).count())
@@ -76,6 +80,7 @@ WORKLOADS: Final[dict[str, Callable[[Any, SparkContext], int]]] = {
     "groupByKey": grouped,
     "groupByKey, placed before": grouped_where_it_is,
     "sortByKey": sorted_,
+    "repartitionAndSort...": sorted_where_it_is,
     "join": joined,
 }
 

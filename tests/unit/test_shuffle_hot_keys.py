@@ -8,6 +8,7 @@ import os
 import pickle
 import tracemalloc
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sparklab.shuffle.bounds import Cut, heavy_keys, with_heavy
 from sparklab.shuffle.combine import GROUPING, append_value, extend_list, identity, new_list
 from sparklab.shuffle.groups import Groups, SpilledValues
 from sparklab.shuffle.reader import group_records, read_cogrouped
+from sparklab.shuffle.runs import sort_records
 from sparklab.shuffle.spec import Aggregator, Ordering, ShuffleSpec
 from sparklab.shuffle.spill import SpillFile
 from sparklab.shuffle.stable_hash import HashPlacement
@@ -186,6 +188,30 @@ def test_a_sort_hands_out_the_records_of_a_hot_key_frame_by_frame(tmp_path: Path
         assert tracemalloc.get_traced_memory()[1] < 24_000_000 < 12_000 * 4_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("budget_bytes", [AMPLE, 400_000, 1])
+@pytest.mark.parametrize("ascending", [True, False])
+def test_a_partition_is_sorted_within_the_budget_and_stable(tmp_path: Path, ascending: bool, budget_bytes: int) -> None:
+    records = [(n * 7919 % 50, (n, value_of(n, 40))) for n in range(6_000 if budget_bytes > 1 else 300)]
+    task = a_task()
+    found = list(sort_records(iter(records), itemgetter(0), ascending, str(tmp_path), budget_bytes, task))
+    assert found == sorted(records, key=itemgetter(0), reverse=not ascending)
+    assert (task.metrics.spilled_bytes > 0) == (budget_bytes < AMPLE)
+    assert os.listdir(tmp_path) == []
+
+
+def test_merging_runs_takes_the_memory_of_one(tmp_path: Path) -> None:
+    def drawn() -> Iterator[Any]:
+        return ((n * 7919 % 10_007, value_of(n, 2_000)) for n in range(20_000))
+
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in sort_records(drawn(), itemgetter(0), True, str(tmp_path), 16_000_000, a_task()))
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000 < 20_000 * 2_000
+    finally:
+        tracemalloc.stop()
+    assert count == 20_000
 
 
 def test_heavy_keys_are_found_and_cut_out() -> None:
