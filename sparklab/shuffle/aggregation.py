@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ LIVE_BYTES_PER_READ: Final = 10  # records in dicts and lists against their fram
 
 _MOST_PARTS: Final = 64
 _DEEPEST_SPLIT: Final = 3
+_HOT_SHARE: Final = 8  # a key that has more than one in this many of the pairs looked at goes to disk by itself
 _WAITING_RECORDS: Final = 1_000  # for each temporary file, before they are written
 
 
@@ -136,6 +138,14 @@ class Aggregation:
         if depth >= _DEEPEST_SPLIT:
             yield from self._undivided(sides)
             return
+        if self._groupings is not None:
+            hot, sides = _hot_keys(sides)
+            if hot:
+                # these go to disk by themselves, once, on the way to the parts
+                groups = self._groups(len(sides), self.budget_bytes // 4)  # the parts need memory at the same time
+                sides = [_apart(frames, hot, groups, side) for side, frames in enumerate(sides)]
+        else:
+            hot = set()
         # one more than needed, since parts are never exactly even
         with ExitStack() as files:
             split = [self._split(frames, parts + 1, depth, files) for frames in sides]
@@ -151,6 +161,12 @@ class Aggregation:
                 yield from self.batches([file.frames() for file in part], bytes_, deeper)
                 for file in part:
                     file.close()
+            if hot and self._groupings is not None:
+                for key, lists in groups.items():
+                    yield [(key, self._groupings(lists))]
+
+    def _groups(self, sides: int, budget_bytes: int) -> Groups:
+        return Groups(sides, self._directory, budget_bytes, LIVE_BYTES_PER_READ, self._metrics)
 
     def _undivided(self, sides: Sequence[Iterator[PairFrame]]) -> Iterator[list[Any]]:
         """The gathered pairs of what a hash of the key does not divide."""
@@ -158,8 +174,7 @@ class Aggregation:
         if self._groupings is None:
             yield from batches(self._gather([_pairs_of(frames) for frames in sides]).items())
             return
-        groups = Groups(len(sides), self._directory, self.budget_bytes, LIVE_BYTES_PER_READ, self._metrics)
-        for key, lists in grouped(sides, groups):
+        for key, lists in grouped(sides, self._groups(len(sides), self.budget_bytes)):
             yield [(key, self._groupings(lists))]
 
     def _split(self, frames: Iterator[PairFrame], parts: int, depth: int, files: ExitStack) -> list[_WaitingPairs]:
@@ -187,6 +202,35 @@ class Aggregation:
             self._metrics.spilled_bytes += file.bytes
         steps.at("spill")
         return split
+
+
+def _hot_keys(sides: Sequence[Iterator[PairFrame]]) -> tuple[set[Any], list[Iterator[PairFrame]]]:
+    """Keys that have a large share of the first pairs of a side, and the sides as they were."""
+    hot: set[Any] = set()
+    again: list[Iterator[PairFrame]] = []
+    for frames in sides:
+        first = next(frames, None)
+        if first is None:
+            again.append(iter(()))
+            continue
+        keys, values = first.columns()
+        hot.update(key for key, count in Counter(keys).items() if count * _HOT_SHARE > len(keys) > _HOT_SHARE)
+        again.append(chain((LoosePairs(list(keys), list(values), first.size_bytes),), frames))
+    return hot, again
+
+
+def _apart(frames: Iterator[PairFrame], hot: set[Any], groups: Groups, side: int) -> Iterator[PairFrame]:
+    """Yields the pairs of other keys than the `hot` ones, which go into `groups`."""
+    for frame in frames:
+        keys, values = frame.columns()
+        of_hot, others = LoosePairs([], []), LoosePairs([], [])
+        for k, v in zip(keys, values, strict=True):
+            pairs = of_hot if k in hot else others
+            pairs.keys.append(k)
+            pairs.values.append(v)
+        share = frame.size_bytes // max(1, len(keys))
+        groups.add(side, of_hot.keys, of_hot.values, share * len(of_hot.keys))
+        yield LoosePairs(others.keys, others.values, share * len(others.keys))
 
 
 def _pairs_of(frames: Iterator[PairFrame]) -> Iterator[Any]:
