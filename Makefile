@@ -8,7 +8,7 @@ ARGS :=
 SEEDS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help lab demo test lint compat chaos bench bench-quick bench-memory bench-faults bench-train binder-check lectures labextension clean
+.PHONY: help lab demo test lint compat chaos bench bench-quick bench-memory bench-faults bench-train bench-ps binder-check lectures labextension clean
 
 help:
 	@echo "make lab            JupyterLab on the start notebook        (ARGS=\"--no-browser\" goes to JupyterLab)"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-memory   shuffles of four times the executors' memory, and what the executors took"
 	@echo "make bench-faults   what a death costs beyond the recomputation; memory over 2,000 jobs"
 	@echo "make bench-train    trainers against Vowpal Wabbit and scikit-learn: CPU seconds at equal held-out loss"
+	@echo "make bench-ps       the parameter server against a Ray actor and raw sockets"
 	@echo "make binder-check   binder/'s steps in a fresh environment, on one core and 2 GB"
 	@echo "make lectures       the lectures without a browser, their recorded runs written anew"
 	@echo "make labextension   the JupyterLab extension's bundle from its source (needs node and npm)"
@@ -47,6 +48,10 @@ compat: $(VENV)/.stamp-bench
 
 bench-train: $(VENV)/.stamp-bench
 	$(PY) -m tests.benchmarks.train $(ARGS)
+
+# the parameter server against a Ray actor and raw sockets
+bench-ps: $(VENV)/.stamp-bench
+	$(PY) -m tests.benchmarks.ps $(ARGS)
 
 # bench-quick, and bench-NAME for each other benchmark of tests/benchmarks
 bench-%: $(VENV)/.stamp-bench

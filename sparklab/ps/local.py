@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sparklab.errors import ParameterServerError
+from sparklab.errors import ParameterServerError, ServerLost
+from sparklab.ps import transfer
 from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox, Peer
 from sparklab.ps.layout import Layout
 from sparklab.ps.link import Link
@@ -17,6 +18,7 @@ from sparklab.ps.manager import Manager
 from sparklab.ps.plain import layout_to_plain
 from sparklab.ps.session import Session
 from sparklab.ps.shard import Shard
+from sparklab.ps.snapshot import Part
 from sparklab.ps.spec import TableSpec
 
 _T = TypeVar("_T")
@@ -110,6 +112,21 @@ class LocalGroup(Session):
             tables = [shard.tables[spec.table] for shard in self._shards.values()]
             return [part(*table.rows_in(table.headed, low, end), **arguments) for table in tables]
 
+    def export_range(self, spec: TableSpec, range_id: int) -> dict[str, Any]:
+        """A copy of a range."""
+        with self._lock:
+            layout = self._manager.layout.tables[spec.table]
+            chain = layout.chains[layout.position(range_id)]
+            if not chain:
+                raise lost(spec)
+            return transfer.export(self._shards[chain[0]].tables[spec.table], range_id)
+
+    def load_part(self, spec: TableSpec, part: Part) -> None:
+        """`part` stands in the table, on every replica."""
+        with self._lock:
+            for shard in self._shards.values():
+                transfer.load(shard.tables[spec.table], shard.server, part.keys, part.weights, part.states)
+
     def close(self) -> None:
         """Nothing is held any more."""
         with self._lock:
@@ -194,3 +211,10 @@ def check_counts(num_servers: int, replicas: int) -> None:
         raise ParameterServerError(
             attempted, f"{replicas} further copies on {num_servers} servers", "ask for fewer replicas than servers"
         )
+
+
+def lost(spec: TableSpec) -> ServerLost:
+    """The error for a table with ranges that no server has."""
+    return ServerLost(
+        f"copying table {spec.name!r}", "every server of some of its key ranges is dead", "restore the last snapshot"
+    )

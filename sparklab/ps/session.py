@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
+import numpy as np
+
 from sparklab.errors import ParameterServerError
-from sparklab.ps.consistency import BSP, Consistency
+from sparklab.ps import snapshot
+from sparklab.ps import updates as known_updates
+from sparklab.ps.consistency import BSP, Consistency, of_bound
 from sparklab.ps.filters import Filter
 from sparklab.ps.link import Link
 from sparklab.ps.manager import Manager
@@ -174,6 +179,75 @@ class Session(ABC):
         for table in self._tables.values():
             table.tau = bound
 
+    # --- snapshots --------------------------------------------------------------------------------
+
+    def save(self, path: str) -> None:
+        """A snapshot of all tables is complete at `path`: all that was acknowledged before the call is in it. Blocks.
+
+        Parameters
+        ----------
+        path : str
+            A folder, local or of any file system that fsspec knows; a snapshot that is there already is replaced when
+            the new one is complete.
+
+        Notes
+        -----
+        Ranges are copied one after the other while training goes on: between ranges the clocks may differ. Pushes that
+        wait for their clock are not weights yet, and are not in it.
+        """
+        snapshot.write(path, [(_description(table), self._parts(table)) for table in self._tables.values()])
+
+    def _parts(self, table: Table) -> Iterator[snapshot.Part]:
+        for range_id in self.manage(lambda manager: manager.layout.tables[table.spec.table].ids):
+            data = self.export_range(table.spec, range_id)
+            keys = data["keys"]
+            if keys is None:
+                keys = np.arange(data["low"], data["high"], dtype=np.uint64)
+            yield snapshot.Part(keys, data["values"], tuple(data["states"]))
+
+    def restore(self, path: str, updates: Mapping[str, Update] | None = None) -> dict[str, Table]:
+        """The tables of the snapshot at `path` are here, weights and the states of their updates, by name. Blocks.
+
+        The number of servers may be another than when it was saved. Workers begin at clock 0.
+
+        Parameters
+        ----------
+        updates : mapping of str to Update, optional
+            For tables with a function of a user's own, and where another update shall go on.
+
+        Raises
+        ------
+        ParameterServerError
+            There is no complete snapshot, it is damaged, or a table of that name exists.
+        """
+        made = {}
+        for description, parts in snapshot.read(path):
+            name = description["name"]
+            update = (updates or {}).get(name) or _update_of(description)
+            table = self.table(
+                name,
+                num_keys=description["limit"], sparse=description["sparse"], width=description["width"],
+                dtype=description["dtype"], update=update, consistency=of_bound(description["tau"]),
+                apply="aggregate" if description["aggregate"] else "arrival", workers=description["workers"],
+            )  # fmt: skip
+            if description["states"] != update.state_count:
+                raise ParameterServerError(
+                    f"restoring table {name!r}", f"{description['states']} states, the update has {update.state_count}",
+                    "give the update that it was saved with",
+                )  # fmt: skip
+            for part in parts:
+                self.load_part(table.spec, part)
+            made[name] = table
+        return made
+
+    @abstractmethod
+    def export_range(self, spec: TableSpec, range_id: int) -> dict[str, Any]:
+        """A copy of a range, from the server that serves it. Blocks."""
+
+    @abstractmethod
+    def load_part(self, spec: TableSpec, part: snapshot.Part) -> None:
+        """`part` stands in the table, on every replica. Blocks; nobody may be training."""
+
     # --- servers ----------------------------------------------------------------------------------
 
     @property
@@ -207,3 +281,34 @@ class Session(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _description(table: Table) -> dict[str, Any]:
+    spec, update = table.spec, table.spec.updates[-1]
+    parameters = None
+    if isinstance(update, known_updates.Rule):
+        parameters = {field.name: getattr(update, field.name) for field in fields(update)}
+    return {
+        "name": spec.name,
+        "limit": spec.limit,
+        "sparse": spec.num_keys is None,
+        "width": spec.width,
+        "dtype": spec.dtype,
+        "aggregate": spec.aggregate,
+        "workers": spec.workers,
+        "tau": table.tau,
+        "states": update.state_count,
+        "update": type(update).__name__,
+        "parameters": parameters,
+    }
+
+
+def _update_of(description: dict[str, Any]) -> Update:
+    if description["parameters"] is None:
+        raise ParameterServerError(
+            f"restoring table {description['name']!r}",
+            "its update is a function, which no file holds",
+            f"restore(path, updates={{{description['name']!r}: the_function}})",
+        )
+    made: Update = getattr(known_updates, description["update"])(**description["parameters"])
+    return made

@@ -8,12 +8,14 @@ Source: Li et al. 2014, section 4.4 (server management: the node fetches the ran
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparklab.ps.frames import MANAGER, Frame, Kind, Peer
+from sparklab.ps.keys import Array, Keys
 from sparklab.ps.shardtable import HeldPush, ShardTable
 
 if TYPE_CHECKING:
@@ -51,10 +53,8 @@ def receive(shard: Shard, source: Peer, frame: Frame) -> None:
             data = export(table, meta["range"]) if table.headed >> meta["range"] & 1 else None
             shard.out.append((source, frame.answer(Kind.EXPORTED, meta={**meta, "data": data})))
         case Kind.RESTORE:
-            table = shard.tables[frame.table]
-            if table.headed >> meta["range"] & 1:
-                accept(table, meta["data"])
-            shard.out.append((source, frame.answer(Kind.RESTORED, meta={"range": meta["range"]})))
+            load(shard.tables[frame.table], shard.server, *meta["part"])
+            shard.out.append((source, frame.answer(Kind.RESTORED)))
 
 
 def _begin(shard: Shard, number: int, range_id: int, move: int, to: int) -> None:
@@ -189,6 +189,15 @@ def accept(table: ShardTable, data: dict[str, Any]) -> None:
         table.hold(clock, HeldPush(client, incarnation, seq, mask, keys, values, safe=False))
     for worker, bound in data["bounds"].items():
         table.bounds.setdefault(worker, bound)
+
+
+def load(table: ShardTable, server: int, keys: Keys, weights: Array, states: Sequence[Array]) -> None:
+    """Of these rows, those in ranges that `server` holds stand in the table."""
+    chosen = table.layout.chosen(keys, table.layout.held(server))
+    rows = table.store.rows_made(np.ascontiguousarray(keys[chosen]))
+    table.store.weights[rows] = weights[chosen]
+    for state, values in zip(table.store.states, states, strict=True):
+        state[rows] = values[chosen]
 
 
 def _install(shard: Shard, source: Peer, frame: Frame) -> None:

@@ -32,7 +32,7 @@ class Update(Protocol):
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
     """An update with numbers for parameters, compiled: see :mod:`sparklab.ps.rules`."""
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class _Rule:
 
 
 @dataclass(frozen=True)
-class Add(_Rule):
+class Add(Rule):
     """Weights grow by what is pushed: counters, sums of models."""
 
     state_count = 0
@@ -72,7 +72,7 @@ class Add(_Rule):
 
 
 @dataclass(frozen=True)
-class Assign(_Rule):
+class Assign(Rule):
     """Weights become what is pushed: the last one wins."""
 
     state_count = 0
@@ -83,7 +83,7 @@ class Assign(_Rule):
 
 
 @dataclass(frozen=True)
-class SGD(_Rule):
+class SGD(Rule):
     """``w -= lr * (g + l2 * w)`` for the keys that are pushed.
 
     Parameters
@@ -106,7 +106,7 @@ class SGD(_Rule):
 
 
 @dataclass(frozen=True)
-class AdaGrad(_Rule):
+class AdaGrad(Rule):
     """``n += g*g; w -= lr * g / (sqrt(n) + eps)``, with g including ``l2 * w``; one learning rate per weight.
 
     On a gradient summed over a batch this is not AdaGrad per example: the squares are of sums.
@@ -125,7 +125,7 @@ class AdaGrad(_Rule):
 
 
 @dataclass(frozen=True)
-class FTRLProximal(_Rule):
+class FTRLProximal(Rule):
     """Follow the regularised leader, per coordinate: exact zeros under `l1`.
 
     Source: McMahan et al. 2013, algorithm 1.
@@ -143,7 +143,7 @@ class FTRLProximal(_Rule):
 
 
 @dataclass(frozen=True)
-class ProximalGradient(_Rule):
+class ProximalGradient(Rule):
     """A gradient step, then the proximal operator of ``l1 * |w| + l2 / 2 * w * w``: soft thresholding.
 
     Parameters
@@ -165,7 +165,7 @@ class ProximalGradient(_Rule):
 
 
 @dataclass(frozen=True)
-class Adam(_Rule):
+class Adam(Rule):
     """Adam with a step count per weight, so that keys that come rarely are corrected for bias all the same.
 
     Source: Kingma and Ba 2015, algorithm 1.

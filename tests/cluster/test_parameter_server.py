@@ -108,6 +108,16 @@ def test_without_replicas_a_death_is_said_in_bounded_time() -> None:
         assert time.monotonic() - began_s < 5
 
 
+def test_a_snapshot_goes_to_another_number_of_server_processes(server: ps.ParameterServer, tmp_path: Path) -> None:
+    with ps.ParameterServer(num_servers=1) as small:
+        table = small.table("saved", num_keys=1000, update=ps.AdaGrad(lr=0.5))
+        table.put(np.arange(1000), np.linspace(-1, 1, 1000))
+        small.save(str(tmp_path / "snap"))
+        weights = table.weights()
+    restored = server.restore(str(tmp_path / "snap"))["saved"]
+    assert (restored.weights() == weights).all()
+
+
 def test_a_table_is_used_from_executors(server: ps.ParameterServer, sc_local: SparkContext) -> None:
     table = server.table("shared", num_keys=10, update=ps.Add(), workers=4, apply="arrival", consistency=ps.ASP())
 

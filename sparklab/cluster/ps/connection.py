@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import selectors
 import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -19,6 +21,8 @@ from sparklab.ps.frames import Frame
 _READ_BYTES: Final = 1 << 18
 _MOST_WAITING_BYTES: Final = 1 << 31  # a peer that reads so much slower than it asks is cut off
 _BUFFERS_AT_ONCE: Final = 64
+_WORTH_WAITING_BYTES: Final = 1 << 17
+_WAIT_S: Final = 0.05
 
 
 class Owner(Protocol):
@@ -215,11 +219,16 @@ class Connection:
     def _write_now(self, buffers: list[Any]) -> list[Any]:
         if isinstance(self._socket, ssl.SSLSocket):
             return self._write_tls(buffers)
+        deadline = time.monotonic() + _WAIT_S
         while buffers:
             try:
                 sent = self._socket.sendmsg(buffers[:_BUFFERS_AT_ONCE])
             except BlockingIOError:
-                break
+                # A large answer is not copied while its reader keeps up: waiting here costs less than copying it.
+                if sum(map(len, buffers)) < _WORTH_WAITING_BYTES or time.monotonic() > deadline:
+                    break
+                select.select([], [self._socket], [], _WAIT_S)
+                continue
             while buffers and sent >= len(buffers[0]):
                 sent -= len(buffers[0])
                 buffers = buffers[1:]

@@ -21,9 +21,10 @@ from sparklab.cluster.ps.starting import OnWorkers, Processes, Starter
 from sparklab.errors import ParameterServerError
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.link import Link
-from sparklab.ps.local import check_counts
+from sparklab.ps.local import check_counts, lost
 from sparklab.ps.manager import Manager
 from sparklab.ps.session import Session
+from sparklab.ps.snapshot import Part
 from sparklab.ps.spec import TableSpec
 from sparklab.ps.table import Table
 
@@ -295,6 +296,29 @@ class ParameterServer(Session):
                     f"calling a function on table {spec.name!r}", answer.meta["found"], answer.meta["do"]
                 )
         return [answer.meta["part"] for answer in answers]
+
+    def export_range(self, spec: TableSpec, range_id: int) -> dict[str, Any]:
+        """A copy of a range, from the server that serves it."""
+        deadline = time.monotonic() + ASK_S
+        while True:
+            layout = self.manage(lambda manager: manager.layout.tables[spec.table])
+            chain = layout.chains[layout.position(range_id)]
+            if not chain:
+                raise lost(spec)
+            with contextlib.suppress(ParameterServerError):
+                answer = self.ask(chain[0], Frame(Kind.EXPORT, spec.table, meta={"range": range_id}))
+                if answer.meta["data"] is not None:
+                    data: dict[str, Any] = answer.meta["data"]
+                    return data
+            if time.monotonic() > deadline:  # it moves again and again
+                raise ParameterServerError(f"copying table {spec.name!r}", "its ranges do not rest", "try again later")
+
+    def load_part(self, spec: TableSpec, part: Part) -> None:
+        """`part` stands in the table, on every replica."""
+        self.settle()
+        meta = {"part": (part.keys, part.weights, part.states)}
+        for server in self.servers:
+            self.ask(server, Frame(Kind.RESTORE, spec.table, meta=meta))
 
     def ask(self, server: int, frame: Frame) -> Frame:
         """The answer of `server` to `frame`. Blocks.

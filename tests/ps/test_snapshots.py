@@ -1,0 +1,71 @@
+"""Snapshots: complete or absent, checked, restored to another number of servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparklab import ps
+from sparklab.errors import ParameterServerError
+
+
+def filled(group: ps.LocalGroup) -> tuple[ps.Table, ps.Table]:
+    rng = np.random.default_rng(0)
+    dense = group.table("dense", num_keys=500, width=2, update=ps.AdaGrad(lr=0.3), consistency=ps.SSP(3))
+    sparse = group.table("sparse", sparse=True, dtype="float64", update=ps.Add())
+    dense.put(np.arange(500), rng.normal(size=(500, 2)))
+    sparse.put(np.unique(rng.integers(0, 2**64, 300, np.uint64)), np.ones(300))
+    return dense, sparse
+
+
+@pytest.mark.parametrize("scheme", ["file", "memory"])
+def test_a_snapshot_restored_to_more_servers_goes_on_as_the_one_that_was_saved(scheme: str, tmp_path: Path) -> None:
+    path = f"{tmp_path}/snap" if scheme == "file" else "memory://snapshots/one"
+    with ps.LocalGroup(num_servers=2) as before, ps.LocalGroup(num_servers=3, replicas=1) as after:
+        dense, sparse = filled(before)
+        before.save(path)
+        before.save(path)  # takes the place of the first
+        tables = after.restore(path)
+        assert (tables["dense"].weights() == dense.weights()).all()
+        assert tables["dense"].tau == 3
+        for old, new in zip(sparse.weights(), tables["sparse"].weights(), strict=True):
+            assert (old == new).all()
+        after.kill_server(0)
+        for table in (dense, tables["dense"]):
+            table.put(np.arange(100), np.ones((100, 2)))
+        assert (tables["dense"].weights() == dense.weights()).all(), "AdaGrad's sums of squares came along"
+    if scheme == "file":
+        assert len(list((tmp_path / "snap").iterdir())) == 2, "the manifest and one folder"
+
+
+def test_a_damaged_file_and_a_missing_manifest_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "snap"
+    with ps.LocalGroup(num_servers=1) as group:
+        filled(group)
+        group.save(str(path))
+        victim = sorted(path.glob("*/*.parquet"))[3]
+        data = bytearray(victim.read_bytes())
+        data[len(data) // 2] ^= 1
+        victim.write_bytes(bytes(data))
+        with ps.LocalGroup(num_servers=1) as other, pytest.raises(ParameterServerError, match="damaged"):
+            other.restore(str(path))
+        (path / "manifest.json").unlink()
+        with ps.LocalGroup(num_servers=1) as other, pytest.raises(ParameterServerError, match="no complete snapshot"):
+            other.restore(str(path))
+
+
+def test_a_function_of_the_users_own_has_to_be_given_again(tmp_path: Path) -> None:
+    @ps.udf(lr=0.5)
+    def step(weights: np.ndarray, gradients: np.ndarray, lr: float) -> np.ndarray:
+        return weights - lr * gradients
+
+    path = str(tmp_path / "snap")
+    with ps.LocalGroup(num_servers=1) as group:
+        group.table("w", num_keys=4, update=step).put([1], [2.0])
+        group.save(path)
+    with ps.LocalGroup(num_servers=2) as group:
+        with pytest.raises(ParameterServerError, match="updates="):
+            group.restore(path)
+        assert group.restore(path, updates={"w": step})["w"].weights().tolist() == [0, -1, 0, 0]
