@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from sparklab.scheduler import messages as m
@@ -16,6 +17,7 @@ from sparklab.scheduler.books import apply_changes, forget_missing
 from sparklab.scheduler.moves import Moves
 from sparklab.scheduler.state import State
 
+LOOKED_AT: Final = 256  # blocks at a time: a long line of them must not cost as much at every event
 AT_ONCE: Final = 2  # copies that one executor takes in at the same time
 
 
@@ -96,10 +98,14 @@ class Copies:
         if not lacking and not retiring:
             return
         load = Counter(copy.executor for copy in self._under_way.values())
-        held: dict[int, int] = {}
-        for block in list(lacking):
-            if block not in self._under_way and not self._order(block, load, held):
-                del lacking[block]
+        staying = [e.executor for e in self._state.executors.values() if not e.retiring]
+        for block in list(islice(lacking, LOOKED_AT)):
+            if all(load[e] >= AT_ONCE for e in staying):
+                break
+            del lacking[block]
+            if block in self._under_way or self._order(block, load):
+                lacking[block] = None  # behind the others, which may have had to wait for other executors
+            else:
                 self._refused.pop(block, None)
         for executor in retiring:
             key = (executor.executor, executor.epoch)
@@ -110,7 +116,7 @@ class Copies:
             self._released.add(key)
             self._state.out.instructions.append(m.ReleaseExecutor(*key))
 
-    def _order(self, block: tuple[int, int], load: Counter[int], held: dict[int, int]) -> bool:
+    def _order(self, block: tuple[int, int], load: Counter[int]) -> bool:
         """Whether the block still lacks a copy that some executor can take, be it later."""
         executors = self._state.executors
         holders = [e for e in self._state.blocks.executors(*block) if e in executors]
@@ -127,11 +133,8 @@ class Copies:
             return False
         free = [e for e in able if load[e] < AT_ONCE]
         if free:
-            for e in free:
-                held.setdefault(e, self._state.blocks.count_on(e))
-            target = executors[min(free, key=lambda e: (held[e] + load[e], e))]
+            target = executors[min(free, key=lambda e: (self._state.blocks.count_on(e) + load[e], e))]
             load[target.executor] += 1
-            held[target.executor] += 1
             self._under_way[block] = _UnderWay(target.executor, target.epoch, self._state.next_task)
             self._state.out.instructions.append(
                 m.CopyBlock(*block, target.executor, target.epoch, tuple(sorted(holders)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ class BlockRegistry:
     _lost: dict[int, set[int]] = field(default_factory=dict)
     _doubted: dict[int, set[int]] = field(default_factory=dict)  # RDD -> executors that may hold more than is known
     _copies: dict[int, int] = field(default_factory=dict)  # RDD -> on how many executors its blocks are to be
+    _counts: Counter[int] = field(default_factory=Counter)  # executor -> blocks
     lacking: dict[tuple[int, int], None] = field(default_factory=dict)  # blocks that may have too few copies, in order
 
     def is_cached(self, rdd: int, partition: int) -> bool:
@@ -64,7 +66,7 @@ class BlockRegistry:
                     self.lacking[rdd, partition] = None
 
     def count_on(self, executor: int) -> int:
-        return sum(executor in holders for parts in self._where.values() for holders in parts.values())
+        return self._counts[executor]
 
     def held_by(self, executor: int, rdd: int) -> int:
         return sum(executor in holders for holders in self._where.get(rdd, {}).values())
@@ -74,7 +76,9 @@ class BlockRegistry:
 
         Tasks numbered `since` or above were sent after it was known.
         """
-        self._where.setdefault(rdd, {}).setdefault(partition, {})[executor] = (tier, size_bytes, since)
+        holders = self._where.setdefault(rdd, {}).setdefault(partition, {})
+        self._counts[executor] += executor not in holders
+        holders[executor] = (tier, size_bytes, since)
         lost = self._lost.get(rdd)
         if lost and partition in lost:
             lost.discard(partition)
@@ -87,6 +91,7 @@ class BlockRegistry:
         if holders is None or executor not in holders:
             return 0
         _, size_bytes, _ = holders.pop(executor)
+        self._counts[executor] -= 1
         if not holders:
             del self._where[rdd][partition]
             self._lost.setdefault(rdd, set()).add(partition)
@@ -116,7 +121,9 @@ class BlockRegistry:
             del self.lacking[block]
         parts = self._where.pop(rdd, {})
         doubted = self._doubted.pop(rdd, set())
-        return doubted.union(executor for holders in parts.values() for executor in holders)
+        held = Counter(executor for holders in parts.values() for executor in holders)
+        self._counts.subtract(held)
+        return doubted.union(held)
 
 
 @dataclass(slots=True)

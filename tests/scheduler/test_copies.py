@@ -287,3 +287,24 @@ def test_a_move_to_an_executor_that_dies_is_ordered_again_and_one_of_a_forgotten
     before = len(world.forgotten)
     world.move()
     assert world.forgotten[before:] == [3 - first.executor]
+
+
+def test_a_long_line_of_blocks_to_copy_costs_little_at_each_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = w.World(2)
+    copies = world.scheduler._copies
+    order, looked_at = copies._order, 0
+
+    def counted(*arguments: Any) -> bool:
+        nonlocal looked_at
+        looked_at += 1
+        return order(*arguments)
+
+    monkeypatch.setattr(copies, "_order", counted)
+    cached(world, 1_000)
+    at_the_end = looked_at
+    assert at_the_end <= 5_000
+    assert copy_all(world) == 1_000
+    assert not world.scheduler.blocks.lacking
+    assert [world.scheduler.blocks.count_on(e) for e in (0, 1)] == [1_000, 1_000]
+    world.send(m.RddForgotten(next(iter(world.scheduler.blocks.rdds()))))
+    assert [world.scheduler.blocks.count_on(e) for e in (0, 1)] == [0, 0]
