@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks quick|full``: measure, compare, and print the table."""
+"""``python -m tests.benchmarks quick|medium|full``: measure, compare, and print the table."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import time
 from pathlib import Path
 
 from tests.benchmarks import harness, report, systems, workloads
-from tests.benchmarks.inputs import FULL, QUICK
+from tests.benchmarks.inputs import FULL, MEDIUM, QUICK
+
+# medium: a quarter of the full sizes, for a machine that is busy or small
+_SIZES = {"quick": QUICK, "medium": MEDIUM, "full": FULL}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line asks for; 0 where every answer was right and every goal that counts was reached."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("mode", choices=["quick", "full"], help="quick: about two minutes; full: all workloads")
+    parser.add_argument("mode", choices=list(_SIZES), help="quick: about two minutes; full: all workloads")
     parser.add_argument("--rounds", type=int, default=3, help="how often each system has its turn (default 3)")
     parser.add_argument("--systems", default=",".join(systems.NAMES), help="comma-separated (default: all)")
     parser.add_argument("--workloads", help="comma-separated (default: those of the mode)")
@@ -24,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="for each step (default 600)")
     asked = parser.parse_args(arguments)
 
-    sizes, names = (QUICK, workloads.QUICK) if asked.mode == "quick" else (FULL, workloads.NAMES)
+    sizes, names = _SIZES[asked.mode], workloads.QUICK if asked.mode == "quick" else workloads.NAMES
     if asked.workloads:
         names = tuple(asked.workloads.split(","))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of the harness, which ends what it started

@@ -72,6 +72,24 @@ FULL = Sizes(
     partitions=16,
 )
 
+MEDIUM = Sizes(
+    log_bytes=62_500_000,
+    word_bytes=25_000_000,
+    sort_records=1_250_000,
+    join_records=250_000,
+    group_records=1_250_000,
+    group_keys=25_000,
+    pages=12_500,
+    links=85_500,
+    rank_iterations=10,
+    points=50_000,
+    gradient_steps=5,
+    later_queries=10,
+    tiny_jobs=50,
+    empty_partitions=1_000,
+    partitions=8,
+)
+
 TINY = Sizes(
     log_bytes=40_000,
     word_bytes=30_000,

@@ -79,7 +79,7 @@ def verdict(results: Results, mode: str) -> tuple[str, int]:
     reached = sum(not missed(results.rows[key], goal) for key, goal in goals) if "sparklab" in measured else 0
     return (
         f"{mode}: {compared} answers compared and equal on {', '.join(measured)}; "
-        f"{reached} of {len(goals)} goals{' of the full sizes' if mode == 'quick' else ''} reached{gone}",
+        f"{reached} of {len(goals)} goals{' of the full sizes' if mode != 'full' else ''} reached{gone}",
         0,
     )
 
