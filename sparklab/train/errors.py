@@ -9,6 +9,10 @@ class TrainingInputError(SparklabError, ValueError):
     """The data cannot be learnt from as it is: one class only, an index beyond D, a value that is no number, ..."""
 
 
+class TrainingTypeError(TrainingInputError, TypeError):
+    """Values that are not numbers and cannot be made numbers."""
+
+
 class NotFittedError(SparklabError, ValueError, AttributeError):
     """A model was asked for something before it had learnt anything."""
 

@@ -12,25 +12,25 @@ import warnings
 from typing import Any, Final, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from sparklab.errors import SparklabError
 from sparklab.events.facts import bounded
 from sparklab.events.training import TrainingEnded, TrainingStarted
-from sparklab.train import batch
-from sparklab.train.blocks import Policy, Rows
-from sparklab.train.errors import DivergedWarning, NotFittedError, TrainingInputError
+from sparklab.train.blocks import Policy
+from sparklab.train.errors import DivergedWarning, TrainingInputError
 from sparklab.train.files import Format
+from sparklab.train.linear import LinearClassifier
+from sparklab.train.matrices import check_columns
 from sparklab.train.optimizers import Penalty, make_optimizer
 from sparklab.train.problem import Problem
 from sparklab.train.session import Divergence, Session, TrainingHandle, Weights
-from sparklab.train.sources import MatrixSource, Reading, Survey, active_context, features_of, source_of, two_classes
+from sparklab.train.sources import MatrixSource, Reading, Survey, active_context, source_of, two_classes
 from sparklab.train.strategies import make_strategy
 
 WAIT_STEP_S: Final = 0.1  # a wait without a limit cannot be interrupted on every platform
 
 
-class SparseLogisticRegression:
+class SparseLogisticRegression(LinearClassifier):
     """Two-class logistic regression for sparse rows, up to 2**32 features, trained in one of many ways.
 
     It minimises ``mean log loss + l1 |w| + l2/2 |w|**2``; the intercept is not penalised. Works in scikit-learn's
@@ -98,9 +98,6 @@ class SparseLogisticRegression:
     """
 
     _estimator_type = "classifier"
-    coef_: npt.NDArray[np.float64]
-    intercept_: npt.NDArray[np.float64]
-    classes_: npt.NDArray[Any]
 
     def __init__(
         self,
@@ -348,12 +345,13 @@ class SparseLogisticRegression:
             source = MatrixSource(X, y, reading)
             found = np.unique(np.asarray(y)) if classes is None else np.unique(np.asarray(classes))
             self.classes_ = np.array(two_classes(found, "reading the classes of the first partial_fit"))
-            self.n_features_in_ = reading.dimension or int(X.shape[1])
+            self.n_features_in_ = source.dimension
             penalty = Penalty(self.l1, self.l2)
             self._online = make_optimizer(self.optimizer, self.n_features_in_, self.fit_intercept, penalty)
             self._online_rows = 0
         else:
-            source = MatrixSource(X, y, Reading(self.n_features_in_, self.nonfinite))
+            source = MatrixSource(X, y, self._reading())
+            check_columns(source.dimension, self.n_features_in_, type(self).__name__)
         strange = np.setdiff1d(np.asarray(y), self.classes_)
         if len(strange):
             raise TrainingInputError(
@@ -389,51 +387,3 @@ class SparseLogisticRegression:
         ]
         for name, value, wanted in wrong:
             raise TrainingInputError("training a SparseLogisticRegression", f"{name}={value!r}", f"give {wanted}")
-
-    # --- predicting -------------------------------------------------------------------------------
-
-    def decision_function(self, X: Any) -> npt.NDArray[np.float64]:
-        """``x . w + intercept`` of each row of a matrix: float64[n]; blocks.
-
-        Raises
-        ------
-        NotFittedError
-            Nothing has been learnt yet.
-        """
-        if not hasattr(self, "coef_"):
-            raise NotFittedError("predicting", "this SparseLogisticRegression is not fitted yet", "call fit first")
-        columns = getattr(X, "shape", (0, self.n_features_in_))
-        if len(columns) == 2 and columns[1] != self.n_features_in_:
-            raise TrainingInputError(
-                "predicting",
-                f"X has {columns[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} features",
-                "give as many columns as it was fitted with",
-            )
-        rows: Rows = features_of(X, self.nonfinite, self.n_features_in_)
-        out = np.empty(len(rows), np.float64)
-        weights = np.append(self.coef_[0], self.intercept_)
-        batch.margins(rows.indptr, rows.indices, rows.values, weights, True, out)
-        return out
-
-    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
-        """Probabilities of both classes, row by row: float64[n, 2]; blocks."""
-        margin = self.decision_function(X)
-        small = np.exp(-np.abs(margin))
-        likely = 1 / (1 + small)
-        positive = np.where(margin >= 0, likely, small * likely)
-        return np.column_stack([np.where(margin >= 0, small * likely, likely), positive])
-
-    def predict_log_proba(self, X: Any) -> npt.NDArray[np.float64]:
-        """Logarithms of :meth:`predict_proba`."""
-        margin = self.decision_function(X)
-        return -np.column_stack([np.logaddexp(0, margin), np.logaddexp(0, -margin)])
-
-    def predict(self, X: Any) -> npt.NDArray[Any]:
-        """The likelier class of each row; blocks."""
-        above = self.decision_function(X) > 0
-        chosen: npt.NDArray[Any] = self.classes_[above.astype(int)]
-        return chosen
-
-    def score(self, X: Any, y: Any) -> float:
-        """The share of rows whose class is predicted right."""
-        return float(np.mean(self.predict(X) == np.asarray(y)))

@@ -12,9 +12,10 @@ from sparklab.context import SparkContext
 from sparklab.errors import UserCodeError
 from sparklab.rdd.rdd import RDD
 from sparklab.storage.level import StorageLevel
-from sparklab.train.blocks import Block, Policy, Rows, blocks_of, checked, rows_of
+from sparklab.train.blocks import Block, Policy, Rows, blocks_of, rows_of
 from sparklab.train.errors import TrainingInputError
 from sparklab.train.files import Format, format_of, parsed
+from sparklab.train.matrices import block_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,12 @@ class MatrixSource:
     def __init__(self, X: Any, y: Any, reading: Reading) -> None:
         self._sliced: RDD | None = None
         self._reading = reading
-        self._block = _block_of(X, y, reading)
-        self._dimension = reading.dimension if reading.dimension is not None else int(X.shape[1])
+        self._block, self._dimension = block_of(X, y, reading.policy, reading.dimension)
+
+    @property
+    def dimension(self) -> int:
+        """Features of the matrix."""
+        return self._dimension
 
     @classmethod
     def of_blocks(cls, blocks: list[Block], reading: Reading) -> MatrixSource:
@@ -234,60 +239,20 @@ def two_classes(labels: Sequence[Any] | Any, attempted: str) -> tuple[Any, Any]:
     if len(labels) == 2:
         return labels[0], labels[1]
     shown = ", ".join(repr(getattr(label, "item", lambda value=label: value)()) for label in labels[:3])
+    if len(labels) < 2:
+        raise TrainingInputError(attempted, f"one class only ({shown})", "give rows of both classes")
+    numbers = np.asarray(labels)
+    if numbers.dtype.kind == "f" and np.any(numbers != np.round(numbers)):
+        raise TrainingInputError(
+            attempted, f"numbers of many values ({shown}, ...). Unknown label type: continuous", "give two classes"
+        )
     raise TrainingInputError(
         attempted,
-        f"one class only ({shown})" if len(labels) == 1 else f"more than two classes ({shown}, ...)",
-        "give rows of both classes" if len(labels) == 1 else "train one model a class: y == that class",
+        f"more than two classes ({shown}, ...). Only binary classification is supported. "
+        "The type of the target is multiclass",
+        "train one model a class: y == that class",
     )
 
 
 def _no_rows(attempted: str) -> TrainingInputError:
     return TrainingInputError(attempted, "no rows", "check the path or the filters before it: rdd.count()")
-
-
-def features_of(X: Any, policy: Policy, dimension: int | None) -> Rows:
-    """Rows without labels, for predicting."""
-    return rows_of([_block_of(X, None, Reading(dimension, policy))], None)
-
-
-def _block_of(X: Any, y: Any, reading: Reading) -> Block:
-    from scipy.sparse import csr_matrix, issparse
-
-    if not issparse(X) and not hasattr(X, "shape"):
-        X = np.asarray(X)
-    if not hasattr(X, "shape") or len(X.shape) != 2:
-        shape = getattr(X, "shape", None)
-        raise TrainingInputError(
-            "reading X",
-            f"a {type(X).__name__}" + ("" if shape is None else f" of shape {tuple(shape)}. Reshape your data"),
-            "give a matrix of rows and features, an RDD of (label, features), or the path of a libsvm or CSV file",
-        )
-    if not issparse(X):
-        X = np.asarray(X)
-    if X.dtype.kind not in "biuf":
-        try:
-            X = X.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise TrainingInputError(
-                "reading X", f"values of type {X.dtype} ({error})", "encode them as numbers, e.g. with FeatureHasher"
-            ) from error
-    matrix = csr_matrix(X)
-    rows = matrix.shape[0]
-    if rows == 0:
-        raise _no_rows("reading X: found 0 sample(s), a minimum of 1 is required")
-    labels = np.zeros(rows, np.float32) if y is None else np.asarray(y)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.dtype.kind == "O":
-        labels = np.array(labels.tolist())
-    if len(labels) != rows:
-        raise TrainingInputError("reading X and y", f"{rows} rows and {len(labels)} labels", "give a label a row")
-    dimension = matrix.shape[1] if reading.dimension is None else reading.dimension
-    block = (labels, matrix.indptr.astype(np.int64), matrix.indices, matrix.data)
-    return _ones_left_out(checked(block, reading.policy, dimension, "reading X"))
-
-
-def _ones_left_out(block: Block) -> Block:
-    """Where all values are 1 they need not be read again and again."""
-    labels, indptr, indices, values = block
-    return labels, indptr, indices, None if values is not None and len(values) and np.all(values == 1) else values

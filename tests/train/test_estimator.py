@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
+from sklearn.utils.estimator_checks import check_estimator
 
 from sparklab.datasets import AdClick, bundled
 from sparklab.train import NotFittedError, SparseLogisticRegression, TrainingInputError
@@ -142,3 +144,12 @@ def test_the_constructor_only_stores() -> None:
     model = SparseLogisticRegression(strategy="no such", lr=-1)
     assert model.get_params()["lr"] == -1
     assert repr(model) == "SparseLogisticRegression(strategy='no such', lr=-1)"
+
+
+def test_scikit_learns_own_checks_of_a_classifier_pass() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of scikit-learn's about its own checks
+        model = SparseLogisticRegression(workers=1, epochs=20, lr=0.3, random_state=0)
+        results = check_estimator(model, on_fail=None, on_skip=None)
+    assert not [(r["check_name"], r["exception"]) for r in results if r["status"] not in ("passed", "skipped")]
+    assert sum(r["status"] == "passed" for r in results) >= 50
