@@ -9,7 +9,7 @@ import inspect
 import logging
 import ssl
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -295,6 +295,11 @@ async def call(
         return await send_recv(comm, op=name, **arguments)
     finally:
         pool.reuse(address, comm)
+
+
+async def cancel(client: Client, futures: Sequence[Any]) -> None:
+    """Nobody waits for `futures` any more, done or not; waiting for one of them raises. Runs on the client's loop."""
+    await client._cancel(list(futures), force=True)  # type: ignore[no-untyped-call]
 
 
 def forget(owner: Client | Worker, address: str) -> None:

@@ -117,13 +117,12 @@ class DaskRunner:
                 return
             del self._seats[number]
         self._feed(m.ExecutorGone(number, epoch, reason, by_user))
-        for where, future in list(self._futures.values()):
-            if where == seat:
-                future.cancel()
-        compat.on_loop(self._client, self._forget_address(seat.address))
+        compat.on_loop(self._client, self._forget_seat(seat))
 
-    async def _forget_address(self, address: str) -> None:
-        compat.forget(self._client, address)
+    async def _forget_seat(self, seat: Seat) -> None:
+        compat.forget(self._client, seat.address)
+        # Dask would wait for a worker of this address, also with answers that nobody has fetched.
+        await compat.cancel(self._client, [future for where, future in list(self._futures.values()) if where == seat])
 
     def watch(
         self,
@@ -221,13 +220,19 @@ class DaskRunner:
         )
 
     def _graph_done(self, seat: Seat, stage: StageOrder, task: int, future: Any) -> None:
-        self._futures.pop(task, None)
+        found = f"its Dask task is {future.status}"
+        answer: bytes | None = None
         if future.status == "finished":
-            # The handle is gathered and released at once: Dask holds nothing that it could bring back.
-            answer = future.result()
+            try:
+                # The handle is gathered and released at once: Dask holds nothing that it could bring back.
+                answer = future.result()
+            except (concurrent.futures.CancelledError, OSError) as error:  # its worker went before it was gathered
+                found = f"its answer was lost ({type(error).__name__})"
+        self._futures.pop(task, None)  # till now, so that the loss of the executor ends the wait
+        if answer is not None:
             self._report(seat, stage, answer)
         elif not self._closed and self.seat(seat.executor, seat.epoch) is not None:
-            self._feed(m.TaskEnded(task, seat.executor, seat.epoch, m.Lost(f"its Dask task is {future.status}")))
+            self._feed(m.TaskEnded(task, seat.executor, seat.epoch, m.Lost(found)))
 
     def _report(self, seat: Seat, stage: StageOrder, answer: bytes) -> int:
         """The scheduler is told; returns of how many tasks."""

@@ -90,11 +90,13 @@ class OutputFile:
 
     def abandon(self) -> None:
         """Nothing of it is left, unless it was committed."""
-        if not self._file.closed:
+        try:
+            self._file.close()
+        finally:
             try:
-                self._file.close()
-            finally:
                 os.unlink(self._temporary)
+            except FileNotFoundError:  # it has its name
+                pass
 
 
 def copy_output(source: ByteSource, output: MapOutput, directory: str) -> MapOutput:

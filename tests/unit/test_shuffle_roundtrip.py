@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
+from sparklab import steps
 from sparklab.errors import FetchFailedError, IdentityHashError, SparklabError
 from sparklab.rdd.task import TaskContext, TaskMetrics
 from sparklab.shuffle.bounds import range_bounds
 from sparklab.shuffle.buckets import sub_buckets
 from sparklab.shuffle.combine import GROUPING, append_value, extend_list, identity, new_list
 from sparklab.shuffle.fetch import Fetch
-from sparklab.shuffle.files import LocalFile, remove_shuffle
+from sparklab.shuffle.files import LocalFile, OutputFile, remove_shuffle
 from sparklab.shuffle.reader import read_cogrouped, read_reduce_input
 from sparklab.shuffle.spec import Aggregator, MapLocation, MapOutput, Ordering, ShuffleInput, ShuffleSpec
 from sparklab.shuffle.stable_hash import HashPlacement
@@ -506,3 +507,14 @@ def test_bounds_never_repeat_a_key_and_may_be_fewer() -> None:
 def test_bounds_do_not_depend_on_the_order_of_equal_keys() -> None:
     samples = [sample([1, 3, 5], 2), sample([1, 3, 4], 5)]
     assert range_bounds(samples, 3) == range_bounds(list(reversed(samples)), 3)
+
+
+def test_a_map_output_that_is_stopped_before_it_has_its_name_leaves_nothing(tmp_path: Path) -> None:
+    def stop(step: str, path: str) -> None:
+        raise KeyboardInterrupt
+
+    out = OutputFile(str(tmp_path / "shuffle_0_0"))
+    with steps.watched(stop), pytest.raises(KeyboardInterrupt):
+        out.commit(["hashed"])
+    out.abandon()
+    assert list(tmp_path.iterdir()) == []

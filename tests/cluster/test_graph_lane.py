@@ -1,0 +1,68 @@
+"""The graph lane when an executor dies at the worst moment: after its task, before the answer was fetched."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from typing import Any
+
+import pytest
+
+from sparklab.cluster import compat
+from sparklab.cluster.heartbeat import Seat
+from sparklab.cluster.runner import DaskRunner
+from sparklab.scheduler import messages as m
+
+
+class DoneFuture:
+    """A Dask future whose value is on a worker that is gone: waiting for it ends when it is cancelled."""
+
+    status = "finished"
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.cancelled = threading.Event()
+
+    def result(self) -> bytes:
+        self.asked.set()
+        assert self.cancelled.wait(10), "it waits for ever"
+        raise concurrent.futures.CancelledError
+
+
+def test_an_answer_that_went_with_its_executor_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[Any] = []
+    runner = DaskRunner(
+        client=None,  # type: ignore[arg-type]
+        book=None,  # type: ignore[arg-type]
+        feed=fed.append,
+        lane_of=lambda _: "graph",
+        on_unreachable=lambda *_: None,
+        on_released=lambda *_: None,
+    )
+
+    def at_once(_: Any, call: Any) -> None:
+        try:
+            call.send(None)
+        except StopIteration:
+            pass
+
+    async def cancel(_: Any, futures: list[DoneFuture]) -> None:
+        for each in futures:
+            each.cancelled.set()
+
+    monkeypatch.setattr(compat, "on_loop", at_once)
+    monkeypatch.setattr(compat, "forget", lambda *_: None)
+    monkeypatch.setattr(compat, "cancel", cancel)
+    seat, future = Seat(0, 0, "a"), DoneFuture()
+    runner._seats[0] = seat
+    runner._futures[7] = (seat, future)
+    callback = threading.Thread(target=runner._graph_done, args=(seat, 1, 7, future), daemon=True)
+    callback.start()
+    assert future.asked.wait(5)
+
+    runner.leave(0, 0, "it died")
+
+    callback.join(5)
+    assert not callback.is_alive()
+    assert fed == [m.ExecutorGone(0, 0, "it died", False)], "who was lost says it all"
+    assert runner._futures == {}
