@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from sparklab.context import SparkContext
+    from sparklab.events.run import Run
 
 Rows = list[dict[str, Any]]
 
@@ -120,6 +121,9 @@ class Magics:
         print(doctor.report(findings))
         return [dataclasses.asdict(finding) for finding in findings]
 
+    def _config(self, options: Namespace) -> Rows:
+        return _printed(reports.config(self._context("listing the settings")), "No setting has been made.")
+
     def _auto(self, options: Namespace) -> None:
         if options.mode is not None:
             self.cells.auto = options.mode
@@ -151,17 +155,14 @@ class Magics:
     def _show(self, options: Namespace) -> None:
         from IPython.display import display
 
-        from sparklab.events.run import Run
-
         if not options.run:
             sc = self._context("showing the last run")
             display(sc.lastRun)  # type: ignore[no-untyped-call]
             return
-        run = self.shell.user_ns.get(options.run)
-        if not isinstance(run, Run):
-            found = "no such variable" if run is None else f"it is a {type(run).__name__}"
-            raise CommandError(f"showing the run {options.run}", found, "`%%sparklab -o NAME` binds a cell's Run")
-        display(run)  # type: ignore[no-untyped-call]
+        display(self._run(options.run))  # type: ignore[no-untyped-call]
+
+    def _compare(self, options: Namespace) -> Rows:
+        return _printed(reports.compared(options.runs, [self._run(name) for name in options.runs]), "")
 
     def _timeline(self, options: Namespace) -> None:
         sc = self._context("showing a job in time")
@@ -239,6 +240,10 @@ class Magics:
         after = "it stays dead" if options.stay_dead else "a new process takes its place"
         print(f"Killed executor {options.executor}: {plural(held, 'cached partition')} went with it; {after}.")
 
+    def _reset(self, options: Namespace) -> None:
+        answer = surfaces.commands_of(self._context("resetting")).handle({"cmd": "reset"})
+        print(answer["text"])
+
     def _freeze(self, options: Namespace) -> None:
         count = surfaces.freeze_all(self.shell)
         if count:
@@ -294,6 +299,9 @@ class Magics:
         "drop-partition": _drop_partition,
         "cancel": _cancel,
         "kill-executor": _kill_executor,
+        "config": _config,
+        "compare": _compare,
+        "reset": _reset,
         "auto": _auto,
         "train": _train,
         "staleness": _staleness,
@@ -311,6 +319,15 @@ class Magics:
         if SparkContext._active is None:
             raise CommandError(attempted, "no context is running", "`%sparklab start`, or sc = SparkContext(...)")
         return SparkContext._active
+
+    def _run(self, name: str) -> Run:
+        from sparklab.events.run import Run
+
+        run = self.shell.user_ns.get(name)
+        if not isinstance(run, Run):
+            found = "no such variable" if run is None else f"it is a {type(run).__name__}"
+            raise CommandError(f"looking for the run {name}", found, "`%%sparklab -o NAME` binds a cell's Run")
+        return run
 
     def _rdd(self, text: str) -> RDD:
         if text.isdecimal():

@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 from IPython.utils._process_common import arg_split
 
 from sparklab.errors import SparklabError
+from sparklab.jupyter.chaos import death
 from sparklab.jupyter.steering import bound_of
 
 LEVELS: Final = ("MEMORY_ONLY", "MEMORY_AND_DISK")
@@ -105,6 +106,11 @@ def cell_parser() -> Parser:
         metavar="S",
         help="when the cell has ended, play its run in S seconds; never slows it",
     )
+    parser.add_argument("--timeout", type=seconds_of, metavar="S", help="cancel the cell's jobs after S seconds")
+    parser.add_argument(
+        "--chaos", type=death, metavar="kill=N@P", help="kill executor N (or any) after P percent of the first job"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="of what --chaos leaves open; of nothing else")
     parser.add_argument("-q", "--quiet", action="store_true", help="show nothing; the run is recorded all the same")
     return parser
 
@@ -165,6 +171,10 @@ def _show(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", nargs="?", default="", help="a Run's variable (default: the last run)")
 
 
+def _compare(parser: Parser) -> None:
+    parser.add_argument("runs", metavar="RUN", nargs=2, help="a Run's variable: -o NAME binds one")
+
+
 def _train(parser: Parser) -> None:
     parser.add_argument("act", nargs="?", choices=("pause", "resume", "stop"), help="default: print the runs")
     parser.add_argument("--lr", type=float, help="the learning rate from the next batch on")
@@ -221,6 +231,9 @@ SUBCOMMANDS: Final[dict[str, tuple[str, _Options]]] = {
     "drop-partition": ("One cached partition is gone; it is computed again when needed.", _drop),
     "cancel": ("A job, or every job, is cancelled.", _cancel),
     "kill-executor": ("An executor's process is killed, and replaced unless it is to stay dead.", _kill),
+    "config": ("Prints the context's settings, secrets hidden.", _out),
+    "compare": ("Prints two Runs side by side.", _compare),
+    "reset": ("Storage levels changed from a panel are as the program set them.", _nothing),
     "auto": ("The strip under plain cells comes at once, after 0.5 s, or never.", _auto),
     "train": ("Prints the runs of training; or pauses, resumes, stops one, or sets its learning rate.", _train),
     "staleness": ("The bound of a run of training is another, from each worker's next clock.", _staleness),
@@ -258,7 +271,7 @@ def overview() -> str:
         [
             "usage: %sparklab SUBCOMMAND ...      (%sparklab SUBCOMMAND --help)",
             "       %%sparklab [-o RUN] [--name N] [--view dag|timeline|cache|training|off]",
-            "                  [--explain] [--check-determinism] [--pace S] [-q]",
+            "                  [--explain] [--check-determinism] [--pace S] [--timeout S] [--chaos kill=N@P] [-q]",
             "",
             *lines,
         ]

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.jupyter.tables import mib, plural, seconds, table
 
 if TYPE_CHECKING:
     from sparklab.context import SparkContext
+    from sparklab.events.run import Run
     from sparklab.rdd.rdd import RDD
 
 Rows = list[dict[str, Any]]
+
+_SECRET: Final = re.compile("secret|password|token|credential|private", re.IGNORECASE)
+_COMPARED: Final = (
+    "status", "jobs", "stages", "stages_skipped", "tasks", "recomputed_partitions", "cache_hits", "cache_misses",
+    "bytes_read", "bytes_shuffled", "records_read", "wall_s",
+)  # fmt: skip
 
 # These are names, not counts: no separators between their thousands.
 _NUMBERS: Final = frozenset({"job", "rdd", "executor", "pid", "epoch"})
@@ -111,6 +120,29 @@ def cache(sc: SparkContext) -> Rows:
             for _, cached in sorted(sc.bus.views.cache.items())
             if cached.held or cached.lost or cached.evicted
         ]
+
+
+def config(sc: SparkContext) -> Rows:
+    """The settings that were made, by name; what looks like a secret is not shown."""
+    return [
+        {"setting": name, "value": "(hidden)" if _SECRET.search(name) else value}
+        for name, value in sorted(sc.getConf().getAll())
+    ]
+
+
+def compared(names: Sequence[str], runs: Sequence[Run]) -> Rows:
+    """Two runs, a row for each number, and how many times the second has of the first."""
+    rows = []
+    for field in _COMPARED:
+        first, second = (getattr(run, field) for run in runs)
+        first, second = (len(value) if isinstance(value, tuple) else value for value in (first, second))
+        ratio = "" if isinstance(first, str) or not first else f"{second / first:.2f}"
+        shown = [
+            _shown(field.replace("bytes_", "") + "_bytes" if "bytes" in field else field, v) for v in (first, second)
+        ]
+        label = field.removesuffix("_s").replace("_", " ")
+        rows.append({"number": label, names[0]: shown[0], f"{names[1]} ": shown[1], "ratio": ratio})
+    return rows
 
 
 def training(sc: SparkContext) -> Rows:

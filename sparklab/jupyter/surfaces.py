@@ -7,6 +7,7 @@ import logging
 import math
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from weakref import WeakKeyDictionary
@@ -15,6 +16,7 @@ from sparklab.context import SparkContext
 from sparklab.events.facts import JobStarted, Record
 from sparklab.events.run import Run
 from sparklab.jupyter import explain
+from sparklab.jupyter.chaos import ChaosSurface
 from sparklab.jupyter.commands import Commands
 from sparklab.jupyter.glances import glance
 from sparklab.jupyter.progress import ProgressLine
@@ -78,6 +80,32 @@ class PanelSurface:
         # The end is drawn at once, however new the last picture: a headless run may listen no longer.
         self._panel._twin_s = -math.inf
         self._panel.flush(force=True)
+
+
+class TimeoutSurface:
+    """The cell's jobs are cancelled when it has run for too long; jobs it starts later, too."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._begun_s = math.inf
+        self._cancelled: set[int] = set()
+
+    def open(self, cell: Cell) -> None:
+        self._begun_s = time.monotonic()
+
+    def tick(self, cell: Cell, now_s: float) -> None:
+        if cell.sc is None or now_s - self._begun_s < self._timeout_s:
+            return
+        with cell.sc.bus.lock:
+            views = cell.sc.bus.views
+            jobs = views.scopes[cell.scope].jobs if cell.scope in views.scopes else []
+            late = {job for job in jobs if job in views.jobs and views.jobs[job].status == "running"} - self._cancelled
+        for job in sorted(late):
+            self._cancelled.add(job)
+            cell.sc.cancelJob(job, f"cancelled by --timeout {self._timeout_s:g}: the cell took longer")
+
+    def finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
+        """Nothing is left to cancel."""
 
 
 class PacedSurface:
@@ -196,6 +224,10 @@ def surface_for(shell: InteractiveShell) -> Callable[[Cell, Cells], Surface]:
     def make(cell: Cell, cells: Cells) -> Surface:
         options = cell.options
         parts: list[Surface] = []
+        if options is not None and options.chaos:
+            parts.append(ChaosSurface(options.chaos, options.seed))
+        if options is not None and options.timeout:
+            parts.append(TimeoutSurface(options.timeout))
         if options is not None and options.explain:
             parts.append(PlanSurface())
         if options is None or not (options.quiet or options.view == "off"):
