@@ -46,11 +46,11 @@ class Rows:
 
 def columnar(column: Sequence[Any]) -> Sequence[Any] | Rows:
     """`column`, as Rows where it is nothing but small arrays that are alike."""
-    numpy = sys.modules.get("numpy")
+    ndarray = getattr(sys.modules.get("numpy"), "ndarray", None)  # not yet where another thread is importing it
     # the first tells: a look at it is all that other columns cost
-    if numpy is None or len(column) < 2 or type(column[0]) is not numpy.ndarray:
+    if ndarray is None or len(column) < 2 or type(column[0]) is not ndarray:
         return column
-    if set(map(type, column)) != {numpy.ndarray}:
+    if set(map(type, column)) != {ndarray}:
         return column
     flat = joined(column)
     return column if flat is None else Rows(flat.reshape((len(column), *column[0].shape)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy.random  # noqa: F401 - or Hypothesis imports it while an executor's thread is importing numpy
 import pytest
 
 from sparklab import SparkContext
