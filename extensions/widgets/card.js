@@ -6,7 +6,8 @@ import { HELD } from "./shapes.js";
 export class CardMethods {
   card(node, dag, near, data) {
     const card = this.ui.card, cut = [...new Set(dag.edges.filter((e) => e.sh >= 0 && near.has(e.a) && near.has(e.b)).map((e) => e.sh))];
-    const part = this.part, facts = [];
+    const counted = ([name]) => name === "Records" || name === "Bytes"; // first: they are what a cache is about
+    const part = this.part, facts = node.facts.filter(counted);
     const above = [...near.values()].filter((k) => k !== node.k).map((k) => dag.nodes.find((n) => n.k === k).n);
     const names = [...new Set(above)].map((name) => { const n = above.filter((one) => one === name).length; return n > 1 ? `${n} x ${name}` : name; });
     const shown = names.length > 5 ? [...names.slice(0, 5), `${names.length - 5} more`] : names;
@@ -15,7 +16,7 @@ export class CardMethods {
     if (!held) this.peeked = null;
     else if (this.peeked?.key !== key && !this.off) this.peeked = this.look("peek", { rdd: node.rdd, partition: part }, key);
     for (const [name, one] of [[`First of [${part}]`, this.peeked], ["Sample", this.sampled?.key === node.rdd && this.sampled]]) if (one) facts.push([name, one.lines.length ? one.lines : ["no records"], one.bad]);
-    facts.push(["Built from", `${shown.length ? shown.join(", ") : "its own data"}; ${cut.length ? `cut at shuffle ${cut.join(", ")}` : "no shuffle"}`], ...node.facts);
+    facts.push(["Built from", `${shown.length ? shown.join(", ") : "its own data"}; ${cut.length ? `cut at shuffle ${cut.join(", ")}` : "no shuffle"}`], ...node.facts.filter((one) => !counted(one)));
     const sig = JSON.stringify([node.k, node.title, facts, part, node.acts, node.p[part], this.off, this.busy("sample"), [...this.pending.values()].filter((one) => one.what).length]);
     card.hidden = false;
     if (sig === this.cardDrawn) return;

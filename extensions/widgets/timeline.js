@@ -69,7 +69,13 @@ export class TimelineMethods {
     art.append(this.pick2, this.pick1);
     art.addEventListener("pointermove", (event) => this.hoverBar(event.target.closest?.("[data-bar]")));
     art.addEventListener("pointerleave", () => this.hoverBar(null));
-    art.addEventListener("click", (event) => { const at = event.target.closest?.("[data-bar]"); if (at) { this.chooseBar(this.bars[at.dataset.bar]); this.show("dag"); } });
+    // Not a click: while a job runs the picture is drawn anew between a press and its release.
+    art.addEventListener("pointerdown", (event) => { this.pressed = event.target.closest?.("[data-bar]")?.dataset.part; });
+    art.addEventListener("pointerup", (event) => {
+      const at = event.target.closest?.("[data-bar]"), same = at && at.dataset.part === this.pressed;
+      this.pressed = null;
+      if (same) { this.chooseBar(this.bars[at.dataset.bar]); this.show("dag"); }
+    });
     return { art, high };
   }
 

@@ -114,6 +114,19 @@ def test_selecting_a_node_dims_the_rest_and_opens_its_card(show: Any) -> None:
     assert page.locator(".sl-card").is_hidden()
 
 
+def test_the_records_of_a_cached_rdd_are_seen_without_scrolling_the_card(show: Any) -> None:
+    page = show(model_of(facts.killed_executor()))
+    choose(page, "words", 3)
+    tell(page, type="answer", id=sent(page, "peek")[-1]["id"], ok=True, records=[f"('record', {i})" for i in range(5)])
+    page.locator(".sl-card dd", has_text="('record', 4)").wait_for(state="attached")
+    row, card = page.get_by_text("1,680,000 in 24 partitions"), page.locator(".sl-card dl")
+    assert (
+        row.bounding_box()["y"] + row.bounding_box()["height"]
+        <= card.bounding_box()["y"] + card.bounding_box()["height"]
+    )
+    assert page.locator(".sl-card dt").all_inner_texts()[:4] == ["Records", "Bytes", "[3]", "First of [3]"]
+
+
 def test_the_card_names_the_cut_above_a_node(show: Any) -> None:
     page = show(model_of(facts.word_count()))
     node(page, "join").focus()

@@ -116,6 +116,17 @@ def test_a_click_leads_to_the_partition_in_the_dag_and_the_partition_leads_back(
     assert page.locator(".sl-time .sl-pick:not([visibility])").count() >= 1
 
 
+def test_a_click_counts_though_the_picture_is_drawn_anew_under_it(show: Any) -> None:
+    records = timed.copied()
+    page = show(model_of(records))
+    bar(page, 1, 4).hover()
+    page.mouse.down()
+    page.evaluate("(next) => model.put('model', next)", model_of(records, now_s=4.0))
+    bar(page, 1, 4).hover()
+    page.mouse.up()
+    assert page.locator(".sl-card h3").inner_text().startswith("map")
+
+
 def test_the_keys_go_from_task_to_task_and_to_the_dag(show: Any) -> None:
     page = show(model_of(timed.killed_in_time()))
     page.locator(".sl-time").focus()

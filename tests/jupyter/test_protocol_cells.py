@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -292,3 +293,16 @@ def test_unloading_restores_the_shell(k: Kernel) -> None:
         assert fresh.ok("look() == before").value == "False"
         fresh.ok("%unload_ext sparklab")
         assert fresh.ok("look() == before").value == "True"
+
+
+def test_a_cell_opens_with_its_timeline_and_its_static_picture_shows_it(k: Kernel) -> None:
+    ran = k.ok("%%sparklab --view timeline\nsc.parallelize(range(6), 3).map(lambda x: time.sleep(0.05)).count()")
+    pictures = [
+        m["content"]["data"]["text/html"] for m in ran.of("update_display_data") if "text/html" in m["content"]["data"]
+    ]
+    twin = next(page for page in reversed(pictures) if "sparklab-twin" in page)
+    drawn = base64.b64decode(twin.split("base64,")[1].split('"')[0]).decode()
+    assert "3 tasks, median 0.1" in drawn
+    assert "executor 0" in drawn
+    shown = k.ok("%sparklab timeline")
+    assert len(panels(shown)) == 1
