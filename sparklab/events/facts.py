@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Final, TypeAlias
 
+from sparklab.events.servers import RangesMoved, ServerEnded, ServerStarted, TableSampled
 from sparklab.events.training import (
     LearningRateChanged,
     LossReported,
@@ -336,6 +337,7 @@ Fact: TypeAlias = (
     | RddPersisted | RddUnpersisted | BlockStored | BlockRemoved | MapOutputStored | MapOutputLost
     | TrainingStarted | TrainingEnded | LossReported | WorkerClocks | TauChanged | LearningRateChanged
     | TrainingPaused | TrainingResumed | ShardTakenOver
+    | ServerStarted | ServerEnded | RangesMoved | TableSampled
     | BroadcastSent | PartitionDiffered | Snapshot | Warned | FactsDropped
 )  # fmt: skip
 
@@ -348,6 +350,7 @@ KINDS: Final[dict[str, type[Any]]] = {
         RddPersisted, RddUnpersisted, BlockStored, BlockRemoved, MapOutputStored, MapOutputLost,
         TrainingStarted, TrainingEnded, LossReported, WorkerClocks, TauChanged, LearningRateChanged,
         TrainingPaused, TrainingResumed, ShardTakenOver,
+        ServerStarted, ServerEnded, RangesMoved, TableSampled,
         BroadcastSent, PartitionDiffered, Snapshot, Warned, FactsDropped,
     )
 }  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import secrets
 import threading
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from sparklab.ps.consistency import NO_BOUND, Consistency, of_bound
 from sparklab.ps.functions import RangeFunction, function_named
 from sparklab.ps.keys import Array
 from sparklab.ps.spec import TableSpec
+from sparklab.ps.tablefacts import table_facts
 from sparklab.ps.worker import Worker
 
 if TYPE_CHECKING:
@@ -161,29 +161,7 @@ class Table:
 
     def facts(self) -> dict[str, Any]:
         """Clocks, lags, parked pulls, waiting, duplicates, ranges per server: plain data, summed over the servers."""
-        answers = self._session.server_facts()
-        number = str(self.spec.table)
-        found = {server: answer["tables"][number] for server, answer in answers.items() if number in answer["tables"]}
-        clocks: dict[int, int] = {}
-        lags: Counter[int] = Counter()
-        for each in found.values():
-            for rank, clock in each["clocks"].items():
-                clocks[int(rank)] = min(clock, clocks.get(int(rank), clock))
-            for lag, count in each["lags"].items():
-                lags[int(lag)] += count
-        sums = {
-            name: sum(each[name] for each in found.values())
-            for name in ("parked", "parked_total", "waited_s", "duplicates", "applied_pushes", "used_bytes")
-        }
-        return {
-            "tau": self._bound,
-            "clocks": dict(sorted(clocks.items())),
-            "floor": min(clocks.values(), default=0),
-            "lags": dict(sorted(lags.items())),
-            **sums,
-            "ranges": {server: each["ranges"] for server, each in sorted(found.items())},
-            "vector_clocks": max((each["vector_clocks"] for each in found.values()), default=0),
-        }
+        return table_facts(self._session.server_facts(), self.spec.table, self._bound)
 
     def drop(self) -> None:
         """The table is gone from the servers."""

@@ -35,7 +35,7 @@ def server() -> Iterator[ps.ParameterServer]:
 
 
 def train(table: ps.Table, rank: int, clocks: int, at: dict[int, object] | None = None) -> None:
-    keys = np.arange(rank, 300, 2, dtype=np.uint64)
+    keys = np.arange(rank, table.spec.end, 2, dtype=np.uint64)
     with table.worker(rank) as w:
         for clock in range(clocks):
             if at is not None and clock in at:
@@ -180,6 +180,25 @@ def test_a_pickle_from_a_worker_is_refused() -> None:
     whole = b"".join(bytes(each) for each in buffers)
     with pytest.raises(wire.MalformedError, match="pickle"):
         wire.decode(whole[: wire.HEADER_BYTES], whole[wire.HEADER_BYTES :], trusted=False)
+
+
+def test_clocks_lags_promotions_and_moves_are_facts_of_the_context() -> None:
+    with SparkContext("threads[1]", "facts", conf=_several()) as sc, ps.ParameterServer(sc, 2, replicas=1) as server:
+        table = server.table("w", num_keys=100, workers=2, consistency=ps.SSP(2))
+        run_threads(table, 2, 5, {2: lambda: server.kill_server(0)})
+        server.add_server()
+        with table.worker(0) as w:
+            w.clock()
+            wait_until(lambda: "RangesMoved" in kinds(sc) and {"ServerEnded", "TableSampled"} <= kinds(sc))
+        ended = next(r.fact for r in sc.records() if type(r.fact).__name__ == "ServerEnded")
+        assert (ended.reason, ended.promoted > 0, ended.lost) == ("died", True, 0)
+        sampled = [r.fact for r in sc.records() if type(r.fact).__name__ == "TableSampled"]
+        assert sampled[0].tau == 2
+        assert max(len(fact.lags) for fact in sampled) <= 3
+
+
+def kinds(sc: SparkContext) -> set[str]:
+    return {type(record.fact).__name__ for record in sc.records()}
 
 
 def test_servers_end_with_their_context() -> None:

@@ -19,6 +19,8 @@ from sparklab.cluster.ps.channel import Channel
 from sparklab.cluster.ps.link import Handle, SocketLink
 from sparklab.cluster.ps.starting import OnWorkers, Processes, Starter
 from sparklab.errors import ParameterServerError
+from sparklab.events.facts import Fact, bounded
+from sparklab.events.servers import RangesMoved, ServerEnded, ServerStarted, TableSampled
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.link import Link
 from sparklab.ps.local import check_counts, lost
@@ -27,10 +29,13 @@ from sparklab.ps.session import Session
 from sparklab.ps.snapshot import Part
 from sparklab.ps.spec import TableSpec
 from sparklab.ps.table import Table
+from sparklab.ps.tablefacts import table_facts
 
 logger = logging.getLogger("sparklab.ps")
 
 TICK_S: Final = 0.1
+MOST_LAGS: Final = 64  # in a fact
+SAMPLE_S: Final = 0.5
 SILENCE_S: Final = 30.0  # a dead process is seen by its socket at once; this is for one that hangs
 ASK_S: Final = 30.0
 
@@ -85,6 +90,10 @@ class ParameterServer(Session):
         self._answers: dict[int, Frame | None] = {}
         self._beats: dict[int, int] = {}
         self._closed = False
+        self._group = next(_groups)
+        self._sampled: dict[str, Fact] = {}
+        self._moved = (0, 0)
+        self._next_sample_s = 0.0
         try:
             with ThreadPoolExecutor(num_servers) as pool:  # each takes about a second, most of it imports
                 started = list(pool.map(lambda _: self._start_process(), range(num_servers)))
@@ -127,6 +136,7 @@ class ParameterServer(Session):
             self._sending[server] = threading.Lock()
             self._tell_addresses()
             self.manage(lambda manager: manager.add_server(server, time.monotonic()))
+            self._publish(ServerStarted(self._group, server, self._starter.pid(server), self._manager.replicas))
         threading.Thread(
             target=_listen, args=(weakref.ref(self), server, channel), name=f"sparklab-ps-{server}", daemon=True
         ).start()
@@ -148,6 +158,7 @@ class ParameterServer(Session):
         self.manage(lambda manager: manager.remove_server(server))
         self.until(lambda manager: server not in manager.layout.servers, 120.0, f"removing server {server}")
         self._forget(server)
+        self._publish(ServerEnded(self._group, server, "removed", 0, 0))
 
     def kill_server(self, server: int) -> None:
         """The process of `server` was ended by SIGKILL: its replicas serve. For lectures and tests."""
@@ -214,8 +225,14 @@ class ParameterServer(Session):
             del self._channels[server]
             del self._addresses[server]
             self._tell_addresses()
-            self._manager.server_lost(server)
+            manager = self._manager
+            promoted, lost_ranges = manager.promotions, manager.lost_ranges
+            manager.server_lost(server)
             self._route()
+            fact = ServerEnded(
+                self._group, server, "died", manager.promotions - promoted, manager.lost_ranges - lost_ranges
+            )
+        self._publish(fact)
         last_words = self._starter.end(server)
         if last_words:
             logger.warning("parameter server %d died:\n%s", server, last_words)
@@ -230,7 +247,35 @@ class ParameterServer(Session):
                 return False
             self._manager.tick(time.monotonic())
             self._route()
+        self._sample()
         return True
+
+    # --- facts ------------------------------------------------------------------------------------
+
+    def _publish(self, *facts: Fact) -> None:
+        if self._bus is not None and facts:
+            self._bus.publish(*facts)
+
+    def _sample(self) -> None:
+        now_s = time.monotonic()
+        if self._bus is None or now_s < self._next_sample_s:
+            return
+        self._next_sample_s = now_s + SAMPLE_S
+        with self._lock:
+            manager = self._manager
+            answers = dict(manager.facts_of)
+            found: list[Fact] = []
+            moved = (manager.moved_ranges, manager.moved_bytes)
+            if moved != self._moved and manager.settled:
+                ranges, size = moved[0] - self._moved[0], moved[1] - self._moved[1]
+                found.append(RangesMoved(self._group, manager.layout.epoch, ranges, size))
+                self._moved = moved
+            for name, table in self._tables.items():
+                sampled = sample(self._group, name, table_facts(answers, table.spec.table, table.tau))
+                if self._sampled.get(name) != sampled:
+                    self._sampled[name] = sampled
+                    found.append(sampled)
+        self._publish(*found)
 
     def until(self, condition: Callable[[Manager], bool], timeout_s: float, attempted: str) -> None:
         """`condition` holds. Blocks."""
@@ -374,6 +419,7 @@ class ParameterServer(Session):
         return f"<ParameterServer servers={sorted(self._addresses)} tables={sorted(self._tables)}>"
 
 
+_groups = itertools.count()
 _open_servers: weakref.WeakSet[ParameterServer] = weakref.WeakSet()
 
 
@@ -382,6 +428,29 @@ def _close_all() -> None:
     for each in list(_open_servers):
         with contextlib.suppress(Exception):  # the interpreter is going; each gets its chance
             each.close()
+
+
+def sample(group: int, name: str, facts: dict[str, Any]) -> TableSampled:
+    """A table's facts as one that is published."""
+    lags = facts["lags"]
+    return TableSampled(
+        group,
+        bounded(name),
+        facts["tau"],
+        facts["floor"],
+        tuple(facts["clocks"]),
+        tuple(facts["clocks"].values()),
+        tuple(lags.get(lag, 0) for lag in range(min(max(lags, default=-1) + 1, MOST_LAGS))),
+        facts["parked"],
+        facts["parked_total"],
+        round(facts["waited_s"], 6),
+        facts["applied_pushes"],
+        facts["duplicates"],
+        facts["used_bytes"],
+        tuple(facts["ranges"]),
+        tuple(facts["ranges"].values()),
+        facts["vector_clocks"],
+    )
 
 
 def _listen(owner: weakref.ref[ParameterServer], server: int, channel: Channel) -> None:
