@@ -37,6 +37,7 @@ from sparklab.storage.peers import BlockPart, BlockRequest, Holder
 FETCH_TIMEOUT_S: Final = 30.0
 CONNECT_S: Final = 2.0  # Dask tries a dead address until then; computing the block is an answer as well
 PIECE_S: Final = 2.0  # how long a piece that the driver is sending is waited for
+IMPORTS_BYTES: Final = 256 << 20  # of libraries that user code imports
 PIECE_LOOK_S: Final = 0.02
 LOOK_S: Final = 0.1  # how often who waits for a peer looks whether it was cancelled
 DEAD_S: Final = 30.0  # how long an address that did not answer is not asked again
@@ -103,8 +104,10 @@ class ExecutorService:
         self._loop = asyncio.get_running_loop()
         cache_bytes, shuffle_bytes = int(options["cache_bytes"]), int(options["shuffle_bytes"])
         self._memory_bytes = int(options.get("memory_bytes", 0))
-        # Nobody ends a process of ours for its size: what it had at the start and its budgets are the measure.
-        process_bytes = options.get("process_bytes", resident_bytes() + cache_bytes + shuffle_bytes)
+        # Nobody ends a process of ours for its size, but all of them together must fit the machine: however small their
+        # memory was chosen, there is room for the budgets beside what Python and the user's imports take.
+        own_bytes = max(self._memory_bytes, resident_bytes() + cache_bytes + shuffle_bytes + IMPORTS_BYTES)
+        process_bytes = options.get("process_bytes", own_bytes)
         self._budgets = Budgets(cache_bytes, shuffle_bytes, process_bytes)
         self._host = host
         self._dead: dict[str, float] = {}

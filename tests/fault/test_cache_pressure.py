@@ -94,3 +94,21 @@ def test_a_worker_whose_memory_others_fill_is_not_ended_for_our_cache(small_clus
         assert (after.epoch, after.alive, after.pid) == (before.epoch, True, before.pid)
         assert peak < 0.8 * 400 * MIB
         assert 0 < after.cache_used_bytes < before.cache_budget_bytes // 2
+
+
+def test_an_executor_of_ours_with_little_memory_caches_all_of_its_budget_beside_the_users_libraries() -> None:
+    def library(i: int) -> bytes:
+        import builtins
+
+        builtins.__dict__.setdefault("_sparklab_test_library", os.urandom(80 * MIB))
+        return bytes([i]) * MIB
+
+    conf = SparkConf().set("spark.executor.memory", "64m")
+    with SparkContext("local[1]", "little", conf=conf) as sc:
+        (info,) = sc.executorInfos()
+        parts = info.cache_budget_bytes // MIB - 1
+        cached = sc.parallelize(range(parts), parts).map(library).cache()
+        cached.count()
+        with sc.scope("again") as scope:
+            cached.count()
+        assert sc.run_of(scope).cache_hits == parts
