@@ -61,6 +61,8 @@ class SparseLogisticRegression(LinearClassifier):
         Threads, or partitions; default: one a core, or the partitions that there are.
     servers, replicas : int
         Of strategy ``ps``.
+    filters : sequence of sparklab.ps.Filter, optional
+        Of strategy ``ps``, for what workers push; default: key caching alone.
     n_features : int, optional
         D; indices are below it. Default: the columns of a matrix, else the highest index + 1.
     fit_intercept : bool
@@ -113,6 +115,7 @@ class SparseLogisticRegression(LinearClassifier):
         workers: int | None = None,
         servers: int = 1,
         replicas: int = 0,
+        filters: Any = None,
         n_features: int | None = None,
         fit_intercept: bool = True,
         shuffle: bool = True,
@@ -132,6 +135,7 @@ class SparseLogisticRegression(LinearClassifier):
         self.workers = workers
         self.servers = servers
         self.replicas = replicas
+        self.filters = filters
         self.n_features = n_features
         self.fit_intercept = fit_intercept
         self.shuffle = shuffle

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
 
@@ -23,6 +23,7 @@ from sparklab.train.problem import Problem, Weights
 from sparklab.train.session import Session
 from sparklab.train.turns import Done, LocalTable, Plan, forget
 
+CACHED_LISTS: Final = 1024
 TURN_S: Final = 0.025  # a slot is free for others after so long
 LOOK_EVERY_S: Final = 0.02
 TURN_END_S: Final = 10.0  # a turn that takes longer is on an executor that has died
@@ -40,10 +41,17 @@ class Server:
 
     name = "ps"
 
-    def __init__(self, consistency: Consistency | None, servers: int, replicas: int) -> None:
+    def __init__(
+        self,
+        consistency: Consistency | None,
+        servers: int,
+        replicas: int,
+        filters: Sequence[ps.Filter] | None = None,
+    ) -> None:
         self._consistency: Consistency = ps.SSP(4) if consistency is None else consistency
         self._servers = servers
         self._replicas = replicas
+        self._filters = filters
 
     @property
     def tau(self) -> float:
@@ -65,6 +73,8 @@ class Server:
                 f"weights-{session.handle.number}", num_keys=problem.dimension + 1,
                 update=_update(problem, session.lr, batches), consistency=self._consistency,
                 apply="aggregate" if self.aggregates else "arrival", workers=workers,
+                # A worker comes back to the same batches, so a digest can stand for the keys of each.
+                filters=(ps.KeyCaching(min(batches, CACHED_LISTS)),) if self._filters is None else self._filters,
             )  # fmt: skip
             sent: Any = LocalTable(table) if isinstance(group, ps.LocalGroup) else table
             plan = Plan(

@@ -20,7 +20,7 @@ STRATEGIES: Final[dict[str, Callable[[Any], Strategy]]] = {
     "hogwild-locked": lambda model: Hogwild("locked"),
     "hogwild-round-robin": lambda model: Hogwild("round-robin"),
     "large-batch": lambda model: LargeBatch(),
-    "ps": lambda model: Server(model.consistency, model.servers, model.replicas),
+    "ps": lambda model: Server(model.consistency, model.servers, model.replicas, model.filters),
 }
 
 

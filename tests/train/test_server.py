@@ -14,7 +14,7 @@ from sparklab import SparkContext
 from sparklab.datasets import AdClick
 from sparklab.errors import SparklabError
 from sparklab.events import training as f
-from sparklab.ps import ASP, BSP, SSP
+from sparklab.ps import ASP, BSP, KKT, SSP
 from sparklab.train import SparseLogisticRegression, TrainingInputError
 
 D = 1 << 12
@@ -179,3 +179,13 @@ def test_a_diverging_run_keeps_the_last_good_weights(sc: SparkContext) -> None:
     assert fitted.status_ == "diverged"
     assert np.isfinite(fitted.coef_).all()
     assert fitted.score(X, Y) > 0.6
+
+
+def test_filters_of_the_users_own_are_those_of_the_table(sc: SparkContext) -> None:
+    """Source: Li et al. 2014, section 5.1: with the KKT filter the same weights are reached."""
+    plain = model(BSP(), optimizer="sgd", l1=1e-3, batch_size=4_000, epochs=30).fit(X, Y)
+    filtered = model(
+        BSP(), optimizer="sgd", l1=1e-3, batch_size=4_000, epochs=30, filters=[KKT(1e-3, 0.1, workers=3)]
+    ).fit(X, Y)
+    assert np.allclose(plain.coef_, filtered.coef_, atol=2e-2)
+    assert np.mean(filtered.coef_ == 0) > 0.5
