@@ -63,7 +63,15 @@ class Accumulator(Generic[T]):
 
     @property
     def value(self) -> T:
-        """The sum so far. On the driver only: RuntimeError inside a task."""
+        """The sum so far. On the driver only: RuntimeError inside a task.
+
+        Examples
+        --------
+        >>> total = sc.accumulator(1)
+        >>> total += 4
+        >>> total.value
+        5
+        """
         self._refuse_in_tasks()
         return self._value
 
@@ -73,7 +81,15 @@ class Accumulator(Generic[T]):
         self._value = value
 
     def add(self, term: T) -> None:
-        """The accumulator has grown by `term`: on the driver at once, inside a task when it has succeeded."""
+        """The accumulator has grown by `term`: on the driver at once, inside a task when it has succeeded.
+
+        Examples
+        --------
+        >>> total = sc.accumulator(1)
+        >>> total.add(2)
+        >>> total.value
+        3
+        """
         task = current_task()
         if task is None:
             with self._lock:
@@ -131,11 +147,25 @@ class AccumulatorParam(Generic[T]):
     """
 
     def zero(self, value: T) -> T:
-        """A new value that adds nothing, of the same shape as `value`."""
+        """A new value that adds nothing, of the same shape as `value`.
+
+        Examples
+        --------
+        >>> from sparklab.accumulators import FLOAT_ACCUMULATOR_PARAM
+        >>> FLOAT_ACCUMULATOR_PARAM.zero(7.5)
+        0.0
+        """
         raise NotImplementedError
 
     def addInPlace(self, value1: T, value2: T) -> T:
-        """Both together; `value1` may be changed and returned."""
+        """Both together; `value1` may be changed and returned.
+
+        Examples
+        --------
+        >>> from sparklab.accumulators import INT_ACCUMULATOR_PARAM
+        >>> INT_ACCUMULATOR_PARAM.addInPlace(1, 2)
+        3
+        """
         raise NotImplementedError
 
 

@@ -245,12 +245,31 @@ class Broadcast(Generic[T]):
                 raise pickle.PicklingError(text) from error
 
     def load_from_path(self, path: str) -> T:
-        """The value that was dumped to the file at `path`."""
+        """The value that was dumped to the file at `path`.
+
+        Examples
+        --------
+        >>> names = sc.broadcast(["one"])
+        >>> with open(directory + "/more", "wb") as file:
+        ...     names.dump(["two"], file)
+        >>> names.load_from_path(directory + "/more")
+        ['two']
+        """
         with open(path, "rb") as file:
             return self.load(file)
 
     def load(self, file: BinaryIO) -> T:
-        """The value that was dumped to `file`."""
+        """The value that was dumped to `file`.
+
+        Examples
+        --------
+        >>> names = sc.broadcast(["one"])
+        >>> with open(directory + "/names", "wb") as file:
+        ...     names.dump(["two"], file)
+        >>> with open(directory + "/names", "rb") as file:
+        ...     names.load(file)
+        ['two']
+        """
         return cast(T, pickle.load(file))
 
     @property
@@ -260,7 +279,13 @@ class Broadcast(Generic[T]):
 
     @property
     def value(self) -> T:
-        """The value. Loaded at first use, then kept; changing it changes the copy of this process alone."""
+        """The value. Loaded at first use, then kept; changing it changes the copy of this process alone.
+
+        Examples
+        --------
+        >>> sc.broadcast(["one"]).value
+        ['one']
+        """
         if self._destroyed:
             self._refuse("reading")
         if self._context is None and self._ref is not None:
@@ -282,6 +307,13 @@ class Broadcast(Generic[T]):
         ------
         RuntimeError
             Called inside a task.
+
+        Examples
+        --------
+        >>> names = sc.broadcast(["one"])
+        >>> names.unpersist()
+        >>> names.value
+        ['one']
         """
         context = self._on_driver("unpersisted")
         assert self._ref is not None
@@ -296,6 +328,14 @@ class Broadcast(Generic[T]):
         ------
         RuntimeError
             Called inside a task.
+
+        Examples
+        --------
+        >>> names = sc.broadcast(["one"])
+        >>> names.destroy()
+        >>> names.value  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        sparklab.errors.ClosureError: reading Broadcast(...)
         """
         context = self._on_driver("destroyed")
         self._destroyed = True

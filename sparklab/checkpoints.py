@@ -65,7 +65,14 @@ class Checkpoints:
         self._checkpoint_dir = path
 
     def getCheckpointDir(self) -> str | None:
-        """The folder that checkpoints go to, None where none was set."""
+        """The folder that checkpoints go to, None where none was set.
+
+        Examples
+        --------
+        >>> sc.setCheckpointDir(directory)
+        >>> directory in sc.getCheckpointDir()
+        True
+        """
         path = self._checkpoint_dir
         return path if path is None or is_url(path) else f"file:{path}"
 

@@ -57,26 +57,56 @@ class SparkConf:
         self._pairs: dict[str, str] = {}
 
     def set(self, key: str, value: Any) -> SparkConf:
-        """`key` has the value ``str(value)``."""
+        """`key` has the value ``str(value)``.
+
+        Examples
+        --------
+        >>> SparkConf().set("lesson", 1).get("lesson")
+        '1'
+        """
         self._pairs[key] = str(value)
         return self
 
     def setIfMissing(self, key: str, value: Any) -> SparkConf:
-        """`key` has a value: its old one if there was one, else ``str(value)``."""
+        """`key` has a value: its old one if there was one, else ``str(value)``.
+
+        Examples
+        --------
+        >>> SparkConf().set("lesson", "1").setIfMissing("lesson", "2").get("lesson")
+        '1'
+        """
         if key not in self._pairs:
             self.set(key, value)
         return self
 
     def setMaster(self, value: str) -> SparkConf:
-        """The application runs on master `value` (``local[2]``, ``threads[4]``, ``tls://host:port``)."""
+        """The application runs on master `value` (``local[2]``, ``threads[4]``, ``tls://host:port``).
+
+        Examples
+        --------
+        >>> SparkConf().setMaster("local[2]").get("spark.master")
+        'local[2]'
+        """
         return self.set("spark.master", value)
 
     def setAppName(self, value: str) -> SparkConf:
-        """The application is called `value`."""
+        """The application is called `value`.
+
+        Examples
+        --------
+        >>> SparkConf().setAppName("lesson").get("spark.app.name")
+        'lesson'
+        """
         return self.set("spark.app.name", value)
 
     def setSparkHome(self, value: str) -> SparkConf:
-        """Kept and otherwise without effect: there is no Spark installation."""
+        """Kept and otherwise without effect: there is no Spark installation.
+
+        Examples
+        --------
+        >>> SparkConf().setSparkHome("/opt/spark").get("spark.home")
+        '/opt/spark'
+        """
         return self.set("spark.home", value)
 
     def setExecutorEnv(
@@ -88,6 +118,11 @@ class SparkConf:
         ------
         ConfError
             Both or neither of `key` and `pairs` were given.
+
+        Examples
+        --------
+        >>> SparkConf().setExecutorEnv("LESSON", "1").get("spark.executorEnv.LESSON")
+        '1'
         """
         if (key is None) == (pairs is None):
             raise ConfError(
@@ -100,25 +135,56 @@ class SparkConf:
         return self
 
     def setAll(self, pairs: Iterable[tuple[str, str]]) -> SparkConf:
-        """Every pair of `pairs` is set."""
+        """Every pair of `pairs` is set.
+
+        Examples
+        --------
+        >>> SparkConf().setAll([("lesson", "1"), ("page", "2")]).get("page")
+        '2'
+        """
         for key, value in pairs:
             self.set(key, value)
         return self
 
     def get(self, key: str, defaultValue: str | None = None) -> str | None:
-        """The value of `key`, or `defaultValue` where it has none."""
+        """The value of `key`, or `defaultValue` where it has none.
+
+        Examples
+        --------
+        >>> SparkConf().get("lesson", "none")
+        'none'
+        """
         return self._pairs.get(key, defaultValue)
 
     def getAll(self) -> list[tuple[str, str]]:
-        """All pairs, in the order in which their keys were first set."""
+        """All pairs, in the order in which their keys were first set.
+
+        Examples
+        --------
+        >>> SparkConf(False).set("lesson", "1").getAll()
+        [('lesson', '1')]
+        """
         return list(self._pairs.items())
 
     def contains(self, key: str) -> bool:
-        """Whether `key` has a value."""
+        """Whether `key` has a value.
+
+        Examples
+        --------
+        >>> SparkConf().set("lesson", "1").contains("lesson")
+        True
+        """
         return key in self._pairs
 
     def toDebugString(self) -> str:
-        """One ``key=value`` per line, sorted by key."""
+        """One ``key=value`` per line, sorted by key.
+
+        Examples
+        --------
+        >>> print(SparkConf(False).set("b", "2").set("a", "1").toDebugString())
+        a=1
+        b=2
+        """
         return "\n".join(f"{key}={value}" for key, value in sorted(self._pairs.items()))
 
 

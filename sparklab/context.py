@@ -72,6 +72,10 @@ LOG_LEVELS: Final = {
 }
 
 
+class SecondContextError(SparklabError, ValueError):
+    """A context was made while another one is active."""
+
+
 class _Kind(type):
     _active: SparkContext | None
 
@@ -206,10 +210,11 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
     def _refuse_second(self) -> None:
         active = SparkContext._active
         if active is not None and not self.settings.allow_multiple_contexts:
-            raise ValueError(
+            raise SecondContextError(
+                "making a SparkContext",
                 f"Cannot run multiple SparkContexts at once; existing SparkContext(app={active.appName}, "
-                f"master={active.master}) created at {active.call_site}. Stop it first (sc.stop()), use "
-                "SparkContext.getOrCreate(), or set sparklab.allowMultipleContexts to true."
+                f"master={active.master}) created at {active.call_site}",
+                "stop it first (sc.stop()), use SparkContext.getOrCreate(), or set sparklab.allowMultipleContexts",
             )
 
     def _open_journal(self) -> Journal:
@@ -275,13 +280,25 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
         return self
 
     def stop(self) -> None:
-        """Nothing of the context is left: no process, no file. Jobs still running end with an error. Idempotent."""
+        """Nothing of the context is left: no process, no file. Jobs still running end with an error. Idempotent.
+
+        Examples
+        --------
+        >>> from sparklab import SparkContext, SparkConf
+        >>> own = SparkContext("threads[1]", conf=SparkConf().set("sparklab.allowMultipleContexts", "true"))
+        >>> own.stop()
+        >>> own.state
+        'stopped'
+        """
         with SparkContext._lock:
             if self._stopped:
                 return
             self._stopped = True
             if SparkContext._active is self:
-                SparkContext._active = None
+                left = [context for context in _open_contexts if context is not self]
+                SparkContext._active = max(left, key=lambda context: context.startTime, default=None)
+                if SparkContext._active is not None:
+                    SparkFiles._driver = weakref.ref(SparkContext._active)
         self._leave_path()
         self._dispatcher.close()
         self._starter.join(self.settings.start_timeout_s)
@@ -292,7 +309,14 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
 
     @classmethod
     def getOrCreate(cls, conf: SparkConf | None = None) -> SparkContext:
-        """The active context, or a new one made from `conf`."""
+        """The active context, or a new one made from `conf`.
+
+        Examples
+        --------
+        >>> from sparklab import SparkContext
+        >>> SparkContext.getOrCreate() is sc
+        True
+        """
         with cls._lock:
             if SparkContext._active is None:
                 return cls(conf=conf)
@@ -325,12 +349,24 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
 
     @property
     def version(self) -> str:
-        """Version of sparklab."""
+        """Version of sparklab.
+
+        Examples
+        --------
+        >>> sc.version == sparklab.__version__
+        True
+        """
         return __version__
 
     @property
     def defaultParallelism(self) -> int:
-        """Partitions an RDD gets when nobody says how many: one per executor slot, unless configured."""
+        """Partitions an RDD gets when nobody says how many: one per executor slot, unless configured.
+
+        Examples
+        --------
+        >>> sc.defaultParallelism
+        2
+        """
         return self.settings.default_parallelism or self._backend.slots
 
     @property
@@ -340,21 +376,45 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
 
     @property
     def defaultMinPartitions(self) -> int:
-        """Partitions at least that a text file is cut into by default: at most 2, as in Spark."""
+        """Partitions at least that a text file is cut into by default: at most 2, as in Spark.
+
+        Examples
+        --------
+        >>> sc.defaultMinPartitions
+        2
+        """
         return min(self.defaultParallelism, 2)
 
     def getConf(self) -> SparkConf:
-        """A copy of the settings."""
+        """A copy of the settings.
+
+        Examples
+        --------
+        >>> sc.getConf().get("spark.master")
+        'threads[2]'
+        """
         return SparkConf().setAll(self._conf.getAll())
 
     @property
     def uiWebUrl(self) -> str | None:
-        """None: there is no web page; ``%sparklab panel`` shows in the notebook what it would."""
+        """None: there is no web page; ``%sparklab panel`` shows in the notebook what it would.
+
+        Examples
+        --------
+        >>> sc.uiWebUrl is None
+        True
+        """
         return None
 
     @property
     def resources(self) -> dict[str, Any]:
-        """Empty: there is no scheduling of GPUs and the like."""
+        """Empty: there is no scheduling of GPUs and the like.
+
+        Examples
+        --------
+        >>> sc.resources
+        {}
+        """
         return {}
 
     def setLogLevel(self, logLevel: str) -> None:
@@ -369,6 +429,10 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
         ------
         ValueError
             `logLevel` is none of these.
+
+        Examples
+        --------
+        >>> sc.setLogLevel("WARN")
         """
         level = LOG_LEVELS.get(logLevel.upper())
         if level is None:
@@ -376,7 +440,13 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
         logging.getLogger("sparklab").setLevel(level)
 
     def sparkUser(self) -> str:
-        """The name of the user who runs the context."""
+        """The name of the user who runs the context.
+
+        Examples
+        --------
+        >>> len(sc.sparkUser()) > 0
+        True
+        """
         return getpass.getuser()
 
     # --- jobs -------------------------------------------------------------------------------------
@@ -493,7 +563,12 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
                 raise
 
     def cancelAllJobs(self) -> None:
-        """Every job that runs or waits ends with JobCancelled."""
+        """Every job that runs or waits ends with JobCancelled.
+
+        Examples
+        --------
+        >>> sc.cancelAllJobs()  # nothing runs
+        """
         for job in self._dispatcher.call(lambda scheduler: sorted(scheduler.jobs)):
             self.cancelJob(job, "cancelled by sc.cancelAllJobs")
 

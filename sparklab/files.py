@@ -74,7 +74,14 @@ class SparkFiles:
 
     @classmethod
     def get(cls, filename: str) -> str:
-        """The absolute path of the file that was added under this name."""
+        """The absolute path of the file that was added under this name.
+
+        Examples
+        --------
+        >>> from sparklab import SparkFiles
+        >>> SparkFiles.get("table.txt").endswith("table.txt")
+        True
+        """
         return os.path.abspath(os.path.join(cls.getRootDirectory(), filename))
 
     @classmethod
@@ -85,6 +92,12 @@ class SparkFiles:
         ------
         RuntimeError
             There is no SparkContext.
+
+        Examples
+        --------
+        >>> from sparklab import SparkFiles
+        >>> SparkFiles.get("x").startswith(SparkFiles.getRootDirectory())
+        True
         """
         task = current_task()
         if task is not None:

@@ -50,7 +50,15 @@ class Labels:
             properties[key] = value
 
     def getLocalProperty(self, key: str) -> str | None:
-        """The property of this thread, None where it is not set."""
+        """The property of this thread, None where it is not set.
+
+        Examples
+        --------
+        >>> sc.setLocalProperty("lesson", "three")
+        >>> sc.getLocalProperty("lesson")
+        'three'
+        >>> sc.setLocalProperty("lesson", None)
+        """
         return self.local_properties().get(key)
 
     def local_properties(self) -> dict[str, str]:
@@ -75,17 +83,37 @@ class Labels:
         groupId, description : str
         interruptOnCancel : bool
             Kept as a property. Tasks of a cancelled job are interrupted in either case.
+
+        Examples
+        --------
+        >>> sc.setJobGroup("lesson", "jobs of the lesson")
+        >>> sc.getLocalProperty("spark.jobGroup.id")
+        'lesson'
+        >>> sc.setLocalProperty("spark.jobGroup.id", None)
         """
         self.setLocalProperty(GROUP, groupId)
         self.setLocalProperty(DESCRIPTION, description)
         self.setInterruptOnCancel(interruptOnCancel)
 
     def setJobDescription(self, value: str | None) -> None:
-        """Jobs that this thread submits from now on are described by `value`."""
+        """Jobs that this thread submits from now on are described by `value`.
+
+        Examples
+        --------
+        >>> sc.setJobDescription("the first lesson")
+        >>> sc.getLocalProperty("spark.job.description")
+        'the first lesson'
+        >>> sc.setLocalProperty("spark.job.description", None)
+        """
         self.setLocalProperty(DESCRIPTION, value)
 
     def setInterruptOnCancel(self, interruptOnCancel: bool) -> None:
-        """Kept as a property of this thread. Tasks of a cancelled job are interrupted in either case."""
+        """Kept as a property of this thread. Tasks of a cancelled job are interrupted in either case.
+
+        Examples
+        --------
+        >>> sc.setInterruptOnCancel(True)
+        """
         self.setLocalProperty(INTERRUPT, "true" if interruptOnCancel else "false")
 
     @contextmanager
@@ -123,16 +151,40 @@ class Labels:
         self._set_tags(self.getJobTags() | {tag})
 
     def removeJobTag(self, tag: str) -> None:
-        """Jobs of this thread no longer carry `tag`. Nothing happens where they did not."""
+        """Jobs of this thread no longer carry `tag`. Nothing happens where they did not.
+
+        Examples
+        --------
+        >>> sc.addJobTag("lesson")
+        >>> sc.removeJobTag("lesson")
+        >>> sc.getJobTags()
+        set()
+        """
         _check_tag(tag)
         self._set_tags(self.getJobTags() - {tag})
 
     def getJobTags(self) -> set[str]:
-        """The tags that jobs of this thread carry."""
+        """The tags that jobs of this thread carry.
+
+        Examples
+        --------
+        >>> sc.addJobTag("lesson")
+        >>> sc.getJobTags()
+        {'lesson'}
+        >>> sc.clearJobTags()
+        """
         return tags_of(self.local_properties())
 
     def clearJobTags(self) -> None:
-        """Jobs of this thread carry no tag."""
+        """Jobs of this thread carry no tag.
+
+        Examples
+        --------
+        >>> sc.addJobTag("lesson")
+        >>> sc.clearJobTags()
+        >>> sc.getJobTags()
+        set()
+        """
         self._set_tags(set())
 
     def _set_tags(self, tags: set[str]) -> None:
@@ -144,6 +196,10 @@ class Labels:
         """Every job of the group that runs or waits has ended with JobCancelled; takes about a second at most each.
 
         Jobs submitted to the group later run.
+
+        Examples
+        --------
+        >>> sc.cancelJobGroup("no such group")
         """
         self._cancel(lambda p: p.get(GROUP) == groupId, f"part of cancelled job group {groupId}")
 
@@ -154,6 +210,10 @@ class Labels:
         ------
         ValueError
             `tag` is empty or has a comma in it.
+
+        Examples
+        --------
+        >>> sc.cancelJobsWithTag("no-such-tag")
         """
         _check_tag(tag)
         self._cancel(lambda p: tag in tags_of(p), f"part of cancelled job tags {tag}")

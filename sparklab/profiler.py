@@ -118,7 +118,14 @@ class BasicProfiler(Profiler):
         self._accumulator = ctx.accumulator(None, _Merged())
 
     def profile(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """``func(*args, **kwargs)``; the time it took is added."""
+        """``func(*args, **kwargs)``; the time it took is added.
+
+        Examples
+        --------
+        >>> from sparklab import BasicProfiler
+        >>> BasicProfiler(sc).profile(max, [1, 2])
+        2
+        """
         profile = cProfile.Profile()
         try:
             profile.enable()
@@ -133,12 +140,25 @@ class BasicProfiler(Profiler):
             self._accumulator.add(stats.strip_dirs())
 
     def stats(self) -> pstats.Stats | None:
-        """The times of all tasks so far, None where none has ended."""
+        """The times of all tasks so far, None where none has ended.
+
+        Examples
+        --------
+        >>> from sparklab import BasicProfiler
+        >>> BasicProfiler(sc).stats() is None
+        True
+        """
         found: pstats.Stats | None = self._accumulator.value
         return found
 
     def show(self, id: int) -> None:
-        """The times are printed, the longest first; nothing where there are none."""
+        """The times are printed, the longest first; nothing where there are none.
+
+        Examples
+        --------
+        >>> from sparklab import BasicProfiler
+        >>> BasicProfiler(sc).show(1)
+        """
         stats: Any = self.stats()
         if stats is not None:
             print("=" * 60, self.title % id, "=" * 60, sep="\n")
@@ -148,7 +168,18 @@ class BasicProfiler(Profiler):
             stats.stream = None
 
     def dump(self, id: int, path: str) -> None:
-        """The file ``rdd_ID.pstats`` of folder `path` holds the times, for :mod:`pstats`."""
+        """The file ``rdd_ID.pstats`` of folder `path` holds the times, for :mod:`pstats`.
+
+        Examples
+        --------
+        >>> from sparklab import BasicProfiler
+        >>> profiler = BasicProfiler(sc)
+        >>> _ = profiler.profile(max, [1, 2])
+        >>> profiler.dump(1, directory)
+        >>> import os
+        >>> "rdd_1.pstats" in os.listdir(directory)
+        True
+        """
         stats = self.stats()
         if stats is not None:
             os.makedirs(path, exist_ok=True)

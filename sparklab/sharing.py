@@ -164,6 +164,16 @@ class Sharing:
         ------
         SparklabError
             It does not exist, is a folder though `recursive` is False, or another file of its name was added.
+
+        Examples
+        --------
+        >>> with open(directory + "/table.txt", "w") as file:
+        ...     _ = file.write("seven")
+        >>> sc.addFile(directory + "/table.txt")
+        >>> from sparklab import SparkFiles
+        >>> from pathlib import Path
+        >>> sc.parallelize([0], 1).map(lambda _: Path(SparkFiles.get("table.txt")).read_text()).collect()
+        ['seven']
         """
         self._add(path, recursive, python=False)
 
@@ -174,6 +184,17 @@ class Sharing:
         ----------
         path : str
             A ``.py`` file, or a ``.zip`` or ``.egg`` of modules.
+
+        Examples
+        --------
+        >>> with open(directory + "/lesson_module.py", "w") as file:
+        ...     _ = file.write("def double(x): return 2 * x")
+        >>> sc.addPyFile(directory + "/lesson_module.py")
+        >>> def doubled(x):
+        ...     import lesson_module
+        ...     return lesson_module.double(x)
+        >>> sc.parallelize([4], 1).map(doubled).collect()
+        [8]
         """
         self._add(path, False, python=True)
 
@@ -184,17 +205,39 @@ class Sharing:
         ----------
         path : str
             A ``.zip``, ``.tar``, ``.tar.gz`` ... file; ``#other`` at its end gives the folder another name.
+
+        Examples
+        --------
+        >>> import shutil, os
+        >>> os.mkdir(directory + "/inside")
+        >>> _ = shutil.copy(os.__file__, directory + "/inside")
+        >>> _ = shutil.make_archive(directory + "/lesson", "zip", directory + "/inside")
+        >>> sc.addArchive(directory + "/lesson.zip")
+        >>> any(name.endswith("lesson.zip") for name in sc.listArchives)
+        True
         """
         self._add(path, False, python=False, unpack=True)
 
     @property
     def listFiles(self) -> list[str]:
-        """Where the added files came from, as URLs."""
+        """Where the added files came from, as URLs.
+
+        Examples
+        --------
+        >>> isinstance(sc.listFiles, list)
+        True
+        """
         return self._shelf.listed(archives=False)
 
     @property
     def listArchives(self) -> list[str]:
-        """Where the added archives came from, as URLs."""
+        """Where the added archives came from, as URLs.
+
+        Examples
+        --------
+        >>> isinstance(sc.listArchives, list)
+        True
+        """
         return self._shelf.listed(archives=True)
 
     def files_root(self) -> str:

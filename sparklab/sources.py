@@ -49,7 +49,13 @@ class Sources:
         return range_rdd(self._driver(), start, end, step, numSlices)
 
     def emptyRDD(self) -> RDD:
-        """An RDD without partitions."""
+        """An RDD without partitions.
+
+        Examples
+        --------
+        >>> sc.emptyRDD().isEmpty(), sc.emptyRDD().getNumPartitions()
+        (True, 0)
+        """
         return empty_rdd(self._driver())
 
     def textFile(self, name: str, minPartitions: int | None = None, use_unicode: bool = True) -> RDD:
@@ -61,6 +67,13 @@ class Sources:
             A path, glob, directory, or several of them with commas between. ``file://``, ``http(s)://``, ``s3://``,
             ``gs://``, ``hdfs://`` and whatever else fsspec has a driver for; ``.gz .bz2 .xz .zst .lz4`` are read
             decompressed, one partition each.
+
+        Examples
+        --------
+        >>> with open(directory + "/poem.txt", "w") as file:
+        ...     _ = file.write("to be\\nor not\\n")
+        >>> sc.textFile(directory + "/poem.txt").collect()
+        ['to be', 'or not']
         """
         return text_file(self._driver(), name, minPartitions, use_unicode)
 
@@ -119,5 +132,11 @@ class Sources:
         return pickle_file(self._driver(), name)
 
     def union(self, rdds: Sequence[RDD]) -> RDD:
-        """The records of all `rdds`, one after the other; duplicates stay."""
+        """The records of all `rdds`, one after the other; duplicates stay.
+
+        Examples
+        --------
+        >>> sc.union([sc.parallelize([1], 1), sc.parallelize([2, 3], 2)]).collect()
+        [1, 2, 3]
+        """
         return union(self._driver(), rdds)

@@ -63,24 +63,51 @@ class StatusTracker:
         self._context: HasBus = context
 
     def getJobIdsForGroup(self, jobGroup: str | None = None) -> list[int]:
-        """Ids of the known jobs of the group, running or ended; of the jobs without a group where it is None."""
+        """Ids of the known jobs of the group, running or ended; of the jobs without a group where it is None.
+
+        Examples
+        --------
+        >>> sc.setJobGroup("counted", "a job")
+        >>> _ = sc.parallelize([1]).count()
+        >>> len(sc.statusTracker().getJobIdsForGroup("counted"))
+        1
+        >>> sc.setLocalProperty("spark.jobGroup.id", None)
+        """
         with self._context.bus.lock:
             return sorted(
                 number for number, job in self._context.bus.views.jobs.items() if job.plan.group == (jobGroup or "")
             )
 
     def getActiveStageIds(self) -> list[int]:
-        """Ids of the stages that run."""
+        """Ids of the stages that run.
+
+        Examples
+        --------
+        >>> sc.statusTracker().getActiveStageIds()
+        []
+        """
         with self._context.bus.lock:
             return sorted(n for n, stage in self._context.bus.views.stages.items() if stage.status == "running")
 
     def getActiveJobsIds(self) -> list[int]:
-        """Ids of the jobs that run."""
+        """Ids of the jobs that run.
+
+        Examples
+        --------
+        >>> sc.statusTracker().getActiveJobsIds()
+        []
+        """
         with self._context.bus.lock:
             return sorted(n for n, job in self._context.bus.views.jobs.items() if job.status == "running")
 
     def getJobInfo(self, jobId: int) -> SparkJobInfo | None:
-        """The job, None where it is not known or was forgotten."""
+        """The job, None where it is not known or was forgotten.
+
+        Examples
+        --------
+        >>> sc.statusTracker().getJobInfo(1_000_000) is None
+        True
+        """
         with self._context.bus.lock:
             job = self._context.bus.views.jobs.get(jobId)
             if job is None:
@@ -88,7 +115,13 @@ class StatusTracker:
             return SparkJobInfo(jobId, [s.stage for s in job.plan.stages], _STATUS.get(job.status, "UNKNOWN"))
 
     def getStageInfo(self, stageId: int) -> SparkStageInfo | None:
-        """The stage, None where it has never run or was forgotten."""
+        """The stage, None where it has never run or was forgotten.
+
+        Examples
+        --------
+        >>> sc.statusTracker().getStageInfo(1_000_000) is None
+        True
+        """
         with self._context.bus.lock:
             stage = self._context.bus.views.stages.get(stageId)
             if stage is None or stage.attempt < 0:
@@ -99,7 +132,14 @@ class StatusTracker:
             )
 
     def getExecutorInfos(self) -> list[SparkExecutorInfo]:
-        """The executors that are alive, by number."""
+        """The executors that are alive, by number.
+
+        Examples
+        --------
+        >>> _ = sc.parallelize([1]).count()
+        >>> [executor.numRunningTasks for executor in sc.statusTracker().getExecutorInfos()]
+        [0, 0]
+        """
         with self._context.bus.lock:
             return [
                 SparkExecutorInfo(

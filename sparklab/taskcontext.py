@@ -57,6 +57,12 @@ class TaskContext:
         """The context of the task that runs in this thread; None on the driver.
 
         In a barrier stage it is a :class:`BarrierTaskContext`.
+
+        Examples
+        --------
+        >>> from sparklab import TaskContext
+        >>> TaskContext.get() is None
+        True
         """
         task = current_task()
         if task is None:
@@ -76,7 +82,16 @@ class TaskContext:
 
     @classmethod
     def from_json(cls, json: dict[str, Any]) -> TaskContext:
-        """The context that a dict describes (``stageId``, ``partitionId``, ``attemptNumber``, ...)."""
+        """The context that a dict describes (``stageId``, ``partitionId``, ``attemptNumber``, ...).
+
+        Examples
+        --------
+        >>> from sparklab import TaskContext
+        >>> told = {"stageId": 1, "partitionId": 2, "attemptNumber": 0, "taskAttemptId": 4, "cpus": 1}
+        >>> told["localProperties"] = {}
+        >>> TaskContext.from_json(told).partitionId()
+        2
+        """
         return cls(
             stageId=json["stageId"],
             partitionId=json["partitionId"],
@@ -88,31 +103,82 @@ class TaskContext:
         )
 
     def stageId(self) -> int | None:
-        """The number of the stage that the task belongs to."""
+        """The number of the stage that the task belongs to.
+
+        Examples
+        --------
+        >>> from sparklab import TaskContext
+        >>> numbers = sc.parallelize([5, 6], 2).map(lambda _: TaskContext.get().stageId()).collect()
+        >>> len(set(numbers))
+        1
+        """
         return self._stage_id
 
     def partitionId(self) -> int | None:
-        """The index of the partition that the task computes."""
+        """The index of the partition that the task computes.
+
+        Examples
+        --------
+        >>> from sparklab import TaskContext
+        >>> sc.parallelize([5, 6], 2).map(lambda _: TaskContext.get().partitionId()).collect()
+        [0, 1]
+        """
         return self._partition_id
 
     def attemptNumber(self) -> int | None:
-        """How often this partition had been tried before in this stage: 0 for the first attempt."""
+        """How often this partition had been tried before in this stage: 0 for the first attempt.
+
+        Examples
+        --------
+        >>> from sparklab import TaskContext
+        >>> sc.parallelize([5, 6], 2).map(lambda _: TaskContext.get().attemptNumber()).collect()
+        [0, 0]
+        """
         return self._attempt_number
 
     def taskAttemptId(self) -> int | None:
-        """A number that no other attempt of the SparkContext has."""
+        """A number that no other attempt of the SparkContext has.
+
+        Examples
+        --------
+        >>> from sparklab import TaskContext
+        >>> numbers = sc.parallelize([5, 6], 2).map(lambda _: TaskContext.get().taskAttemptId()).collect()
+        >>> len(set(numbers))
+        2
+        """
         return self._task_attempt_id
 
     def getLocalProperty(self, key: str) -> str | None:
-        """A property that the thread which started the job had set, None where it had not."""
+        """A property that the thread which started the job had set, None where it had not.
+
+        Examples
+        --------
+        >>> from sparklab import TaskContext
+        >>> sc.parallelize([5, 6], 2).map(lambda _: TaskContext.get().getLocalProperty("lesson")).collect()
+        [None, None]
+        """
         return self._local_properties.get(key)
 
     def cpus(self) -> int | None:
-        """How many CPUs the task may use."""
+        """How many CPUs the task may use.
+
+        Examples
+        --------
+        >>> from sparklab import TaskContext
+        >>> sc.parallelize([5, 6], 2).map(lambda _: TaskContext.get().cpus()).collect()
+        [1, 1]
+        """
         return self._cpus
 
     def cpuAmount(self) -> Decimal | None:
-        """The same, exactly."""
+        """The same, exactly.
+
+        Examples
+        --------
+        >>> from sparklab import TaskContext
+        >>> sc.parallelize([5, 6], 2).map(lambda _: TaskContext.get().cpuAmount()).collect()
+        [Decimal('1'), Decimal('1')]
+        """
         return self._cpu_amount
 
     def resources(self) -> dict[str, Any]:
@@ -165,6 +231,14 @@ class BarrierTaskContext(TaskContext):
         ------
         JobFailed
             It runs in no barrier stage, or this is the driver.
+
+        Examples
+        --------
+        >>> from sparklab import BarrierTaskContext
+        >>> def mine(records):
+        ...     return [BarrierTaskContext.get().partitionId()]
+        >>> sc.parallelize([1, 2], 2).barrier().mapPartitions(mine).collect()
+        [0, 1]
         """
         found = super().get()
         if not isinstance(found, BarrierTaskContext) or found._gang is None:

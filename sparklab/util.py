@@ -40,7 +40,17 @@ class InheritableThread(threading.Thread):
         super().__init__(*args, **kwargs)
 
     def start(self) -> None:
-        """The thread runs, with what this thread's properties are now."""
+        """The thread runs, with what this thread's properties are now.
+
+        Examples
+        --------
+        >>> from sparklab import InheritableThread
+        >>> seen = []
+        >>> thread = InheritableThread(target=seen.append, args=(1,))
+        >>> thread.start(); thread.join()
+        >>> seen
+        [1]
+        """
         self._inherit = _captured()
         super().start()
 

@@ -262,7 +262,7 @@ class Executor:
             status = "fetch_failed"
             value = (error.shuffle_id, error.map_index, error.executor, error.epoch, error.found, error.damaged)
         except BaseException as error:
-            status, value = "failed", wire_error(error, task)
+            status, value = "failed", wire_error(error, task, stage.rdd)
         counted = updates if status == "succeeded" else b""
         duration_s = time.perf_counter() - started
         report = self._report(task_order.task, status, value, duration_s, task.metrics, counted, peers.missing)

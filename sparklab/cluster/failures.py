@@ -11,6 +11,7 @@ import cloudpickle
 
 from sparklab.errors import SparklabError
 from sparklab.events.facts import bounded
+from sparklab.rdd.core import RDDCore
 from sparklab.rdd.results import STOPPED
 from sparklab.rdd.task import TaskContext
 from sparklab.rdd.usererror import describe_failure
@@ -29,14 +30,20 @@ class WireError:
     record: str | None
 
 
-def wire_error(error: BaseException, task: TaskContext | None) -> WireError:
+def wire_error(error: BaseException, task: TaskContext | None, rdd: RDDCore | None = None) -> WireError:
     """`error` as it travels: pickled if it can be, and always as text, user's frames first."""
+    where, record_index, record = ("", -1, None) if task is None else describe_failure(error, task)
+    if not where and task is not None and rdd is not None:
+        # The action's own function raised, or what it gave could not be sent: the RDD that it was reading.
+        where = f"{rdd.operator} at {rdd.call_site} (RDD {rdd._id}), partition {task.partition}"
+    if isinstance(error, SparklabError) and where and error.attempted.isprintable() and where not in str(error):
+        error.attempted = f"{error.attempted}, in {where}"
+        error.args = (error.attempted, *error.args[1:])
     try:
         pickled = cloudpickle.dumps(error)
         pickle.loads(pickled)
     except BaseException:  # whatever the user's class does in __reduce__ or __init__
         pickled = None
-    where, record_index, record = ("", -1, None) if task is None else describe_failure(error, task)
     text = str(error) if isinstance(error, SparklabError) else bounded(_text(error))
     if isinstance(error, StopIteration) or (
         isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration)

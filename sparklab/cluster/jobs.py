@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
+import types
 from collections.abc import Callable
 from typing import Any, Final
 
 from sparklab.cluster.dispatch import Dispatcher, JobHandle
-from sparklab.errors import JobCancelled, JobInterrupted
+from sparklab.errors import JobCancelled, JobInterrupted, UserCodeError
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.machine import Scheduler
 
@@ -110,7 +112,38 @@ def _still_running(scheduler: Scheduler, stages: set[int]) -> dict[int, int]:
 
 
 def raise_from(error: BaseException) -> Any:
-    """Raise the error a job ended with, its own cause kept."""
+    """Raise the error a job ended with, its own cause kept, of which the user's own lines are shown alone."""
     if isinstance(error, JobCancelled):
         raise error from None
+    cause = error.__cause__
+    if cause is not None:
+        cause.__traceback__ = _users_part(cause.__traceback__)
+        if cause.__traceback__ is None and cause.__cause__ is None and isinstance(error, UserCodeError):
+            cause.__cause__ = OnExecutor(error.remote_traceback)
     raise error
+
+
+class OnExecutor(Exception):
+    """Where an error was raised on an executor, as text: what a traceback shows first."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{super().__str__()}"""'
+
+
+_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def _users_part(traceback: types.TracebackType | None) -> types.TracebackType | None:
+    """`traceback` without sparklab's own frames; whole where there are no others."""
+    found = []
+    each = traceback
+    while each is not None:
+        if not each.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            found.append(each)
+        each = each.tb_next
+    if not found:
+        return traceback
+    shown: types.TracebackType | None = None
+    for each in reversed(found):
+        shown = types.TracebackType(shown, each.tb_frame, each.tb_lasti, each.tb_lineno)
+    return shown

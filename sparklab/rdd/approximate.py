@@ -21,6 +21,13 @@ class BoundedFloat(float):
     Attributes
     ----------
     confidence, low, high : float
+
+    Examples
+    --------
+    >>> from sparklab.rdd import BoundedFloat
+    >>> about = BoundedFloat(10.0, 0.95, 9.5, 10.5)
+    >>> about, about.low
+    (10.0, 9.5)
     """
 
     confidence: float

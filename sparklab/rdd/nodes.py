@@ -36,12 +36,18 @@ class ParallelCollection(RDD):
 
     def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
         assert isinstance(partition, SourcePartition)
-        return task.source.flatten(_unpickled(partition.payload))
+        return task.source.flatten(_counted(_unpickled(partition.payload), task))
 
 
 def _pickled(records: list[Any] | range) -> Any:
     """The payload of a slice: what :func:`_unpickled` reads back, batch by batch. A range is its own short form."""
     return records if isinstance(records, range) else dump_frames(records)
+
+
+def _counted(batches: Iterable[list[Any]], task: TaskContext) -> Iterator[list[Any]]:
+    for batch in batches:
+        task.metrics.records_read += len(batch)
+        yield batch
 
 
 def _unpickled(payload: Any) -> Iterable[list[Any]]:

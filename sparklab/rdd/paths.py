@@ -15,6 +15,12 @@ def input_files(name: str) -> list[InputFile]:
 
     Names that begin with ``_`` or ``.`` are no input (``_SUCCESS``), unless they are written out.
     """
+    if not isinstance(name, str):
+        raise InputPathError(
+            f"reading from {name!r}",
+            f"{type(name).__name__} is no path",
+            "give a str: a path, a URL, a glob, or several of them separated by commas (str(path) of a pathlib.Path)",
+        )
     files: list[InputFile] = []
     for pattern in _split_at_commas(name):
         if is_url(pattern):

@@ -29,7 +29,14 @@ class StatCounter:
             self.merge(x)
 
     def merge(self, value: Any) -> StatCounter:
-        """`value` is counted."""
+        """`value` is counted.
+
+        Examples
+        --------
+        >>> from sparklab.statcounter import StatCounter
+        >>> StatCounter([1.0]).merge(3.0).mean()
+        2.0
+        """
         delta = value - self.mu
         self.n += 1
         self.mu = self.mu + delta / self.n
@@ -39,7 +46,14 @@ class StatCounter:
         return self
 
     def mergeStats(self, other: StatCounter) -> StatCounter:
-        """All that `other` has counted is counted here."""
+        """All that `other` has counted is counted here.
+
+        Examples
+        --------
+        >>> from sparklab.statcounter import StatCounter
+        >>> StatCounter([1.0]).mergeStats(StatCounter([3.0])).mean()
+        2.0
+        """
         if not isinstance(other, StatCounter):
             raise TypeError(f"Can only merge Statcounter objects, not {type(other).__name__}")
         if other is self:
@@ -64,38 +78,115 @@ class StatCounter:
         return self
 
     def copy(self) -> StatCounter:
-        """A counter of its own with the same values."""
+        """A counter of its own with the same values.
+
+        Examples
+        --------
+        >>> from sparklab.statcounter import StatCounter
+        >>> StatCounter([1.0]).copy().count()
+        1
+        """
         twin = StatCounter()
         twin.__dict__.update(self.__dict__)
         return twin
 
     def count(self) -> int:
+        """How many numbers.
+
+        Examples
+        --------
+        >>> from sparklab.statcounter import StatCounter
+        >>> StatCounter([1.0, 3.0]).count()
+        2
+        """
         return int(self.n)
 
     def mean(self) -> Any:
+        """Their mean; 0.0 of none.
+
+        Examples
+        --------
+        >>> from sparklab.statcounter import StatCounter
+        >>> StatCounter([1.0, 3.0]).mean()
+        2.0
+        """
         return self.mu
 
     def sum(self) -> Any:
+        """Their sum.
+
+        Examples
+        --------
+        >>> from sparklab.statcounter import StatCounter
+        >>> StatCounter([1.0, 3.0]).sum()
+        4.0
+        """
         return self.n * self.mu
 
     def min(self) -> Any:
+        """The smallest; inf of none.
+
+        Examples
+        --------
+        >>> from sparklab.statcounter import StatCounter
+        >>> StatCounter([1.0, 3.0]).min()
+        1.0
+        """
         return self.minValue
 
     def max(self) -> Any:
+        """The largest; -inf of none.
+
+        Examples
+        --------
+        >>> from sparklab.statcounter import StatCounter
+        >>> StatCounter([1.0, 3.0]).max()
+        3.0
+        """
         return self.maxValue
 
     def variance(self) -> Any:
-        """Of the whole population (divided by n); nan where nothing was counted."""
+        """Of the whole population (divided by n); nan where nothing was counted.
+
+        Examples
+        --------
+        >>> from sparklab.statcounter import StatCounter
+        >>> StatCounter([1.0, 3.0]).variance()
+        1.0
+        """
         return float("nan") if self.n == 0 else self.m2 / self.n
 
     def sampleVariance(self) -> Any:
-        """Estimated from a sample (divided by n - 1); nan for fewer than two values."""
+        """Estimated from a sample (divided by n - 1); nan for fewer than two values.
+
+        Examples
+        --------
+        >>> from sparklab.statcounter import StatCounter
+        >>> StatCounter([1.0, 3.0]).sampleVariance()
+        2.0
+        """
         return float("nan") if self.n <= 1 else self.m2 / (self.n - 1)
 
     def stdev(self) -> Any:
+        """The standard deviation, of the numbers as a whole population.
+
+        Examples
+        --------
+        >>> from sparklab.statcounter import StatCounter
+        >>> StatCounter([1.0, 3.0]).stdev()
+        1.0
+        """
         return _root(self.variance())
 
     def sampleStdev(self) -> Any:
+        """The standard deviation, of the numbers as a sample.
+
+        Examples
+        --------
+        >>> from sparklab.statcounter import StatCounter
+        >>> StatCounter([1.0, 3.0]).sampleStdev()
+        1.4142135623730951
+        """
         return _root(self.sampleVariance())
 
     def asDict(self, sample: bool = False) -> dict[str, Any]:

@@ -30,6 +30,12 @@ def stable_hash(x: Any) -> int:
         seed has a part in it.
     TypeError
         The key is not hashable at all.
+
+    Examples
+    --------
+    >>> from sparklab.rdd import portable_hash
+    >>> portable_hash(None), portable_hash(7), portable_hash(1.0) == portable_hash(True)
+    (0, 7, True)
     """
     kind = type(x)
     if kind is str:

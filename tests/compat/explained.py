@@ -24,6 +24,11 @@ EXPLAINED: Final[dict[str, Difference]] = {
         "keys hashed by their address, or by a `__hash__` that may depend on the process, raise `IdentityHashError`",
         "no two processes would place them alike; a `__hash__` written in Python over the key's values works",
     ),
+    "a_part_of_a_gang": Difference(
+        ("jobs",),
+        "a barrier stage that cannot run fails its job, which is listed as failed",
+        "the scheduler refuses it, when the job has been submitted",
+    ),
     "sorting_in_partitions": Difference(
         ("jobs",),
         "`sortByKey` and `sortBy` start no job when they are called",

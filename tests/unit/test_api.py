@@ -109,3 +109,27 @@ def test_the_ways_into_the_jvm_raise_with_advice(sc_threads: SparkContext, name:
         NotImplementedError, match=f"SparkContext.{name} needs Spark's JVM, which sparklab does without; "
     ):
         getattr(sc_threads, name)
+
+
+NO_FUNCTIONS = {"RDD.context", "SparkContext.applicationId", "SparkContext.startTime"}
+"""Properties of PySpark's that are attributes here, set when the object is made."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        n
+        for n in LISTED
+        if n.mark != "JVM-only"
+        and n.signature.startswith(("(", "classmethod"))
+        and n.signature != "(attribute)"
+        and not n.name.startswith("__")
+        and IDS[n] not in NO_FUNCTIONS
+    ],
+    ids=IDS.get,
+)
+def test_a_public_function_shows_an_example(name: Name) -> None:
+    owner = owner_of(name, "sparklab")
+    found = inspect.getattr_static(owner, name.name, None) or getattr(owner, name.name)
+    function = getattr(found, "fget", None) or getattr(found, "__func__", None) or found
+    assert ">>> " in (function.__doc__ or ""), f"{IDS[name]} has no example in its docstring"

@@ -39,7 +39,8 @@ def test_a_program_that_makes_its_own_contexts_runs(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(SparkContext, "_active", None)
 
     def make(settings: dict[str, str] | None = None) -> SparkContext:
-        return SparkContext(conf=SparkConf().setMaster("threads[2]").setAll(list((settings or {}).items())))
+        conf = SparkConf().setMaster("threads[2]").set("sparklab.allowMultipleContexts", "true")
+        return SparkContext(conf=conf.setAll(list((settings or {}).items())))
 
     found = outcome(make, name, os.path.realpath(tmp_path))
     assert isinstance(found["result"], list)

@@ -27,8 +27,11 @@ MODULES += [
         "files",
         "labels",
         "profiler",
+        "serializers",
         "sharing",
+        "sources",
         "sql",
+        "status",
         "taskcontext",
         "util",
     )
