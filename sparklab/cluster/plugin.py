@@ -36,7 +36,7 @@ from sparklab.storage.peers import BlockPart, BlockRequest, Holder
 
 FETCH_TIMEOUT_S: Final = 30.0
 CONNECT_S: Final = 2.0  # Dask tries a dead address until then; computing the block is an answer as well
-PIECE_S: Final = 2.0  # how long a piece that the driver is sending is waited for
+PIECE_S: Final = 5.0  # how long a piece that the driver is sending is waited for, and a busy executor that has it
 IMPORTS_BYTES: Final = 256 << 20  # of libraries that user code imports
 PIECE_LOOK_S: Final = 0.02
 LOOK_S: Final = 0.1  # how often who waits for a peer looks whether it was cancelled
@@ -296,19 +296,23 @@ class ExecutorService:
         """What `holder` answers; runs in the task's thread. OSError in place of a second wait for a dead address."""
         asked = pickle.dumps(request, protocol=5)
         part: BlockPart | None = pickle.loads(
-            self._asked(holder, BLOCK, check_cancelled, epoch=holder.epoch, request=asked)
+            self._asked(holder, BLOCK, check_cancelled, CONNECT_S, epoch=holder.epoch, request=asked)
         )
         return part
 
     def _ask_piece(self, holder: Holder, token: str, index: int) -> bytes | str | None:
-        found: bytes | str | None = self._asked(holder, PIECE, lambda: None, token=token, index=index, host=self._host)
+        found: bytes | str | None = self._asked(
+            holder, PIECE, lambda: None, PIECE_S, token=token, index=index, host=self._host
+        )
         return found
 
-    def _asked(self, holder: Holder, handler: str, check_cancelled: Callable[[], None], **arguments: Any) -> Any:
+    def _asked(
+        self, holder: Holder, handler: str, check_cancelled: Callable[[], None], connect_s: float, **arguments: Any
+    ) -> Any:
         if time.monotonic() < self._dead.get(holder.address, 0.0):
             raise OSError(f"{holder.address} did not answer a moment ago")
         name = handler_of(handler, self._app)
-        call = compat.call(self._worker, holder.address, name, connect_timeout_s=CONNECT_S, **arguments)
+        call = compat.call(self._worker, holder.address, name, connect_timeout_s=connect_s, **arguments)
         future = asyncio.run_coroutine_threadsafe(call, self._loop)
         deadline = time.monotonic() + ANSWER_S
         try:

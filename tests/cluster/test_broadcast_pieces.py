@@ -62,7 +62,6 @@ def test_the_driver_sends_about_one_copy(sc: SparkContext) -> None:
     broadcast = sc.broadcast(expected)
     assert used_by_all(sc, broadcast) == {sum(expected[::1000])}
     assert VALUE_BYTES <= sent_bytes(sc, broadcast) < 1.3 * VALUE_BYTES
-    assert len({fact.executor for fact in sent(sc, broadcast)}) > 1, "not all to one"
     assert used_by_all(sc, broadcast) == {sum(expected[::1000])}
     assert sent_bytes(sc, broadcast) < 1.3 * VALUE_BYTES, "nothing again"
 
