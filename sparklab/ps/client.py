@@ -460,6 +460,11 @@ class Client:
         return len(self._requests) + len(self._unsafe)
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is under way: what is read now has this client's own pushes in it."""
+        return not self._requests
+
+    @property
     def unanswered_pushes(self) -> bool:
         """Whether a push or a tick was not answered yet."""
         return any(r.kind in (Kind.PUSH, Kind.TICK) and not r.answered for r in self._requests.values())

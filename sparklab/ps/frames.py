@@ -23,6 +23,7 @@ class Kind(IntEnum):
     TICK = 5  # the worker has completed `clock` clocks
     CALL = 6  # meta: {"function", "arguments"}: a function over a range that returns a value
     DETACH = 7  # the client goes; all it pushed shall be safe. `clock` < 0: it does not come back, the floor forgets it
+    SHARE = 8  # where is the memory of the table's weights?
     # a server answers
     ATTACHED = 20
     VALUES = 21
@@ -32,6 +33,7 @@ class Kind(IntEnum):
     STALE = 25  # meta: the layout; nothing was done
     REFUSED = 26  # meta: {"found", "do"}
     MISSED = 27  # meta: what a filter lacks; nothing was done
+    SHARED = 28  # meta: {"where"}
     # servers among themselves
     FORWARD = 40
     FORWARDED = 41

@@ -51,6 +51,28 @@ def gather_one(values: Any, keys: Any, out: Any, limit: int) -> bool:
 
 
 @compiled
+def read_shared(header: Any, weights: Any, keys: Any, places: Any, out: Any, epoch: int, floor: int) -> bool:
+    """``out[places[i]] = weights[keys[i]]`` as of one moment in which epoch and floor were right; False where not.
+
+    The header counts writes: odd while one is going on. Another process writes it.
+    """
+    width = weights.shape[1]
+    for _ in range(200):
+        before = header[0]
+        if before & 1:
+            continue
+        if header[1] != epoch or header[2] < floor:
+            return False
+        for i in range(len(keys)):
+            row = keys[i]
+            for j in range(width):
+                out[places[i], j] = weights[row, j]
+        if header[0] == before:
+            return True
+    return False
+
+
+@compiled
 def accumulate(rows: Any, gradients: Any, place: Any, out_rows: Any, out: Any, count: int) -> int:
     """`gradients` are added to the sums of their rows, in this order; returns how many rows have sums now.
 

@@ -174,9 +174,13 @@ class KeySet:
 
     def __init__(self, keys: Any) -> None:
         self.keys = as_keys(keys, END_OF_KEYS, "making a KeySet").copy()
+        self.plans: dict[tuple[int, int], Any] = {}  # how a transport reads them, by table and epoch
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return KeySet, (self.keys,)
 
     @cached_property
     def digest(self) -> bytes:

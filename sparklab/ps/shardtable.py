@@ -68,6 +68,7 @@ class ShardTable:
         self.clocks = RangeClocks()
         self.ledger = Ledger()
         self.filters = FilterChain(spec.filters)
+        self.guard: Array | None = None  # counts writes to the weights, where others read them in place
         self.held: dict[int, list[HeldPush]] = {}  # by clock
         self.parked: list[ParkedPull] = []
         self.tau = NO_BOUND
@@ -88,9 +89,17 @@ class ShardTable:
 
     def apply(self, keys: Keys, gradients: Array, version: int) -> None:
         """`gradients` (a row per key) have gone through the update."""
-        if len(keys):
+        if not len(keys):
+            return
+        guard = self.guard
+        if guard is not None:
+            guard[0] += 1
+        try:
             rows = self.store.rows_made(keys)
             self.spec.update(version).apply(self.store.weights, self.store.states, rows, gradients)
+        finally:
+            if guard is not None:
+                guard[0] += 1
 
     def read(self, keys: Keys) -> Array:
         """The weights of `keys`, a row each; 0 where a key was never pushed."""

@@ -87,6 +87,62 @@ def test_servers_die_come_and_go_under_bsp_and_every_bit_is_as_in_one_process(tr
         assert facts["servers"] == [2]
 
 
+def test_weights_read_in_place_are_never_torn_and_a_dead_servers_memory_is_left_at_once() -> None:
+    with ps.ParameterServer(num_servers=2, replicas=1) as server:
+        table = server.table("w", num_keys=20_000, update=ps.Assign(), workers=1, apply="arrival", consistency=ps.ASP())
+        keys = ps.KeySet(np.arange(20_000))
+        reading = threading.Event()
+        seen: list[float] = []
+
+        def write() -> None:
+            with table.worker(0) as w:
+                reading.wait(10)
+                for value in range(1, 150):
+                    if value == 75:
+                        server.kill_server(0)
+                    w.wait(w.push(keys, np.full(20_000, value, np.float32)))
+                    w.clock()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        table.get(keys)
+        observer = table._observer
+        assert observer is not None
+        while thread.is_alive():
+            weights = table.get(keys)
+            reading.set()
+            heads = server.manage(lambda m: m.layout.tables[0])
+            for head in set(heads.heads):
+                part = weights[heads.chosen(keys.keys, heads.heads[head])]
+                if server.manage(lambda m: m.layout.tables[0]) is heads and observer._client.layout.tables[0] == heads:
+                    assert len(set(part.tolist())) == 1, "a read saw half of a write"
+            seen.append(float(weights[0]))
+        thread.join()
+        assert (table.get(keys) == 149).all()
+        assert seen == sorted(seen)
+        assert observer.facts()["read_in_place"] > 10
+
+
+def test_a_pull_in_place_waits_for_the_floor_as_any_other(server: ps.ParameterServer) -> None:
+    table = server.table("held", num_keys=100, workers=2, consistency=ps.SSP(1), update=ps.Add())
+    keys = ps.KeySet(np.arange(100))
+    slow, fast = table.worker(0), table.worker(1)
+    fast.get(keys)
+    for _ in range(2):
+        fast.clock()
+    fast.flush()
+    with pytest.raises(ParameterServerError, match="floor"):
+        fast.wait(fast.pull(keys), timeout_s=0.05)
+    assert fast._read is not None
+    assert fast._read(table.spec, fast._client.layout, keys, 1) is None
+    slow.push(keys, np.ones(100))
+    slow.clock()
+    slow.flush()
+    assert (fast.get(keys) == 1).all()
+    slow.close()
+    fast.close()
+
+
 def test_a_server_told_to_leave_by_sigterm_drains_first() -> None:
     with ps.ParameterServer(num_servers=2) as server:
         table = server.table("w", num_keys=100, update=ps.Add())

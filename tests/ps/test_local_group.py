@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from sparklab import ps
@@ -260,3 +261,13 @@ def test_functions_over_a_range_give_what_the_weights_give(group: ps.LocalGroup)
     assert table.quantile(0.25) == pytest.approx(np.quantile(values, 0.25))
     order = np.argsort(-np.abs(values))[:5]
     assert table.top_k(5) == [(int(k), values[k]) for k in order]
+
+
+def test_a_dense_table_of_10_9_keys_takes_memory_for_what_is_touched(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=10**9, update=ps.Add())
+    before = psutil.Process().memory_info().rss
+    keys = np.array([0, 1, 499_999_999, 500_000_000, 10**9 - 1], np.uint64)
+    table.put(keys, np.ones(5))
+    assert table.get(keys).tolist() == [1] * 5
+    assert table.weights(10**9 - 3).tolist() == [0, 0, 1]
+    assert psutil.Process().memory_info().rss - before < 100 << 20

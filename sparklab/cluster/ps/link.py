@@ -10,11 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+import numpy as np
+
 from sparklab.cluster.ps import handshake
-from sparklab.cluster.ps.address import Address
+from sparklab.cluster.ps.address import Address, this_host
 from sparklab.cluster.ps.channel import Channel
+from sparklab.cluster.ps.sharing import SharedView
 from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps.frames import Frame, Kind, Peer
+from sparklab.ps.kernels import read_shared
+from sparklab.ps.keys import KeySet
 from sparklab.ps.layout import Layout
 from sparklab.ps.link import Link
 from sparklab.ps.manager import Manager
@@ -34,6 +39,7 @@ class Handle:
     addresses: dict[int, Address]
     known: handshake.Secrets = field(repr=False)
     how: str = "auto"
+    shared: bool = True
     pem: dict[str, str] | None = field(repr=False, default=None)
 
     def tls(self) -> ssl.SSLContext | None:
@@ -61,6 +67,7 @@ class SocketLink:
         self._tls = handle.tls()
         self._inbox: list[tuple[Peer, Frame]] = []
         self._alone_since_s: float | None = None
+        self._views: dict[tuple[int, int], SharedView | None] = {}
 
     def layout(self) -> Layout:
         """The layout in force, as the first server within reach knows it; blocks."""
@@ -100,6 +107,63 @@ class SocketLink:
             channel.send(frame)
         except OSError:
             self._drop(server)
+
+    # --- shared memory ----------------------------------------------------------------------------
+
+    def read(self, spec: TableSpec, layout: Layout, keys: KeySet, floor: int) -> Any:
+        """The weights of `keys` read in place, a row each; None where that is not possible now. Does not block.
+
+        Source: Li et al. 2014, section 3.4: the same floor is asked for as by a pull.
+        """
+        if not self._handle.shared:
+            return None
+        plan = keys.plans.get((spec.table, layout.epoch))
+        if plan is None:
+            plan = self._plan(spec, layout, keys)
+        out = np.empty((len(keys), spec.width), spec.dtype)
+        for server, own, places in plan:
+            view = self._views.get((server, spec.table))
+            if view is None or not read_shared(view.header, view.rows, own, places, out, layout.epoch, floor):
+                return None
+        return out
+
+    def _plan(self, spec: TableSpec, layout: Layout, keys: KeySet) -> list[Any]:
+        table = layout.tables[spec.table]
+        plan = []
+        for server, headed in table.heads.items():
+            chosen = np.nonzero(table.chosen(keys.keys, headed))[0]
+            if len(chosen):
+                self._map(server, spec)
+                plan.append((server, np.ascontiguousarray(keys.keys[chosen]), chosen))
+        keys.plans.clear()  # of one layout at a time
+        keys.plans[spec.table, layout.epoch] = plan
+        return plan
+
+    def _map(self, server: int, spec: TableSpec) -> None:
+        address = self._addresses.get(server)
+        if (server, spec.table) in self._views or address is None or address.host != this_host():
+            return
+        self._views[server, spec.table] = None
+        channel = self._open(server)
+        if channel is None:
+            return
+        with contextlib.suppress(OSError, ParameterServerError):
+            channel.send(Frame(Kind.SHARE, spec.table))
+            while True:
+                answered = False
+                for frame in channel.receive():
+                    if frame.kind != Kind.SHARED:
+                        self._take(server, [frame])
+                        continue
+                    answered = True
+                    if frame.meta["where"] is not None and spec.num_keys is not None:
+                        pid, fd = frame.meta["where"]
+                        dtype = np.dtype(spec.dtype)
+                        self._views[server, spec.table] = SharedView(pid, fd, spec.num_keys, spec.width, dtype)
+                if answered:
+                    return
+
+    # --- channels that break ----------------------------------------------------------------------
 
     def _drop(self, server: int) -> None:
         channel = self._channels.pop(server, None)

@@ -21,11 +21,14 @@ from typing import Any, Final
 from sparklab.cluster.ps import handshake
 from sparklab.cluster.ps.address import Address, connect, listen_tcp, listen_unix, remove_unix, this_host
 from sparklab.cluster.ps.connection import Connection, Listener
+from sparklab.cluster.ps.sharing import SharedMemory
 from sparklab.cluster.ps.warming import warm
 from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox
 from sparklab.ps.plain import layout_to_plain
 from sparklab.ps.shard import Shard
 
+_MOVES_FLOOR: Final = frozenset({Kind.TICK, Kind.ATTACH, Kind.DETACH})
+_CHANGES_RANGES: Final = frozenset({Kind.LAYOUT, Kind.INSTALL, Kind.RESTORE, Kind.RELEASE})
 BEAT_S: Final = 0.25
 MANAGER_S: Final = 30.0  # how long a server that nobody manages waits for its manager
 
@@ -37,7 +40,8 @@ class ServerProcess:
         self.number = int(settings["server"])
         self.selector: selectors.BaseSelector = selectors.DefaultSelector()
         self._known = handshake.Secrets(bytes.fromhex(settings["work"]), bytes.fromhex(settings["control"]))
-        self._shard = Shard(self.number, resend_s=1.0)
+        self._memory = SharedMemory()
+        self._shard = Shard(self.number, self._memory.allocate, resend_s=1.0)
         self._manager: Connection | None = None
         self._managed_by_s = time.monotonic() + MANAGER_S
         self._peers: dict[int, Connection] = {}
@@ -103,10 +107,15 @@ class ServerProcess:
     def heard(self, connection: Connection, frame: Frame) -> None:
         """A frame has come."""
         now_s = time.monotonic()
-        if connection.role == handshake.CLIENT:
-            self._send_all(self._shard.receive(connection, frame, now_s))
+        if connection.role == handshake.CLIENT and frame.kind == Kind.SHARE:
+            self._share(connection, frame)
+        elif connection.role == handshake.CLIENT:
+            outbox = self._shard.receive(connection, frame, now_s)
+            if frame.kind in _MOVES_FLOOR:
+                self._publish_floors()  # before anybody hears that it moved
+            self._send_all(outbox)
         elif connection.role == handshake.SERVER:
-            self._send_all(self._shard.receive(connection.number, frame, now_s))
+            self._send_all(self._exclusively(connection.number, frame, now_s))
         elif frame.kind == Kind.PEERS:
             self._addresses = {int(number): Address.of(data) for number, data in frame.meta.items()}
         elif frame.kind == Kind.BEAT:
@@ -114,9 +123,30 @@ class ServerProcess:
         elif frame.kind == Kind.STOP:
             self._running = False
         else:
-            self._send_all(self._shard.receive(MANAGER, frame, now_s))
+            self._send_all(self._exclusively(MANAGER, frame, now_s))
             if frame.kind == Kind.LAYOUT:
                 self._after_layout()
+
+    def _exclusively(self, source: Any, frame: Frame, now_s: float) -> Outbox:
+        """The same as the shard's `receive`, but nobody reads weights in place where `frame` may give ranges away."""
+        if frame.kind not in _CHANGES_RANGES:
+            return self._shard.receive(source, frame, now_s)
+        with self._memory.closed(list(self._shard.tables.values())):
+            outbox = self._shard.receive(source, frame, now_s)
+            for table in self._shard.tables.values():
+                if table.guard is None:
+                    self._memory.adopt(table)
+            self._publish_floors()
+        return outbox
+
+    def _publish_floors(self) -> None:
+        for table in self._shard.tables.values():
+            self._memory.publish(table, self._shard.layout.epoch)
+
+    def _share(self, connection: Connection, frame: Frame) -> None:
+        table = self._shard.tables.get(frame.table)
+        where = self._memory.where(table) if table is not None else None
+        connection.send(frame.answer(Kind.SHARED, meta={"where": where}))
 
     def _after_layout(self) -> None:
         if self._shard.layout.epoch == self._epoch:

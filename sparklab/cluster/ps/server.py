@@ -54,7 +54,8 @@ class ParameterServer(Session):
     replicas : int
         Further copies of each range, on other servers: so many deaths at once lose nothing.
     transport : str
-        ``auto``: a Unix socket on the same host, else TCP; ``unix`` and ``tcp`` force one.
+        ``auto``: on the same host, shared memory for blocking pulls of a :class:`KeySet` from a dense table and a Unix
+        socket for the rest; TCP to other hosts. ``unix`` and ``tcp`` force a socket.
 
     Raises
     ------
@@ -301,7 +302,7 @@ class ParameterServer(Session):
         """What another process needs to reach the servers."""
         with self._lock:
             work = handshake.Secrets(self._known.work)
-            return Handle(dict(self._addresses), work, self._how, self._pem)
+            return Handle(dict(self._addresses), work, self._how, self._how == "auto", self._pem)
 
     def link(self) -> Link:
         """A new client's way to the servers."""

@@ -1,0 +1,102 @@
+"""Weights in memory that clients of the same host may read: a header of counters, then the rows.
+
+A writer makes the first counter odd while it changes anything (a seqlock); a reader that met an odd or a changed one
+reads again, and asks by socket when that does not help. The memory has no name: it ends with those who hold it.
+
+Source: Lameter 2005 (seqlocks); Li et al. 2014, section 4.2 for what the floor has to say before a read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from sparklab.ps.keys import Array
+from sparklab.ps.shardtable import ShardTable
+from sparklab.ps.store import DenseStore, zeros
+
+HEADER_BYTES: Final = 4096
+SEQUENCE, EPOCH, FLOOR = 0, 1, 2  # positions in the header
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    fd: int
+    header: Array
+
+
+class SharedMemory:
+    """The server's side: makes the arrays of dense weights, and keeps their headers true."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, _Shared] = {}  # by address of the rows
+
+    def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Zeros that another process of this host can map; plain zeros where the system has no such memory."""
+        size = int(np.prod(shape)) * dtype.itemsize
+        try:
+            fd = os.memfd_create("sparklab-ps", os.MFD_CLOEXEC)
+            os.ftruncate(fd, HEADER_BYTES + size)
+            mapped = mmap.mmap(fd, HEADER_BYTES + size)
+        except (AttributeError, OSError):
+            return zeros(shape, dtype)
+        rows = np.frombuffer(mapped, dtype, int(np.prod(shape)), HEADER_BYTES).reshape(shape)
+        self._made[rows.ctypes.data] = _Shared(fd, np.frombuffer(mapped, np.int64, HEADER_BYTES // 8))
+        return rows
+
+    def _of(self, table: ShardTable) -> _Shared | None:
+        return self._made.get(table.store.weights.ctypes.data) if isinstance(table.store, DenseStore) else None
+
+    def adopt(self, table: ShardTable) -> None:
+        """`table` counts its writes in the header of its weights from now on."""
+        shared = self._of(table)
+        table.guard = shared.header if shared is not None else None
+
+    def where(self, table: ShardTable) -> list[int] | None:
+        """Process and descriptor by which another process finds the memory of `table`."""
+        shared = self._of(table)
+        return [os.getpid(), shared.fd] if shared is not None else None
+
+    def publish(self, table: ShardTable, epoch: int) -> None:
+        """Readers may go by this epoch and this floor."""
+        if table.guard is not None:
+            table.guard[EPOCH] = epoch
+            table.guard[FLOOR] = table.clocks.floor(table.headed)
+
+    @contextlib.contextmanager
+    def closed(self, tables: list[ShardTable]) -> Iterator[None]:
+        """Nobody reads `tables` meanwhile."""
+        guards = [table.guard for table in tables if table.guard is not None]
+        for guard in guards:
+            guard[SEQUENCE] += 1
+        try:
+            yield
+        finally:
+            for guard in guards:
+                guard[SEQUENCE] += 1
+
+
+class SharedView:
+    """A client's side: the rows of one server's table, read where they are.
+
+    Raises
+    ------
+    OSError
+        The memory cannot be opened from here.
+    """
+
+    def __init__(self, pid: int, fd: int, rows: int, width: int, dtype: np.dtype[Any]) -> None:
+        opened = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDWR)
+        try:
+            # Kernels are compiled for arrays that may be written; this one never is.
+            mapped = mmap.mmap(opened, HEADER_BYTES + rows * width * dtype.itemsize)
+        finally:
+            os.close(opened)
+        self.header = np.frombuffer(mapped, np.int64, HEADER_BYTES // 8)
+        self.rows = np.frombuffer(mapped, dtype, rows * width, HEADER_BYTES).reshape(rows, width)
