@@ -31,8 +31,12 @@ def watched(sc: SparkContext) -> Iterator[None]:
         builder = ModelBuilder(scope)
 
         def draw() -> None:
+            seen = -1
             while not ended.wait(DRAWN_EVERY_S):
+                if sc.bus.seq == seen:
+                    continue  # as a panel: nothing has happened
                 with sc.bus.lock:
+                    seen = sc.bus.seq
                     picture = builder.build(sc.bus.views, seq=sc.bus.seq, now_s=sc.bus.now_s())
                 json.dumps(picture)
 
