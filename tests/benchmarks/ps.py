@@ -121,7 +121,7 @@ def raw_range(rounds: int) -> float:
 
 
 def filters(iterations: int = 60) -> tuple[float, float, int]:
-    """Push bytes of L1 logistic regression without filters over those with all, the objectives' difference, nonzeros."""
+    """Push bytes of L1 logistic regression: without filters over with all; the objectives apart; weights not 0."""
     rng = np.random.default_rng(1)
     features, rows, width, workers, l1 = 1 << 16, 4000, 20, 2, 0.0004
     columns = np.minimum((features * rng.power(0.15, (rows, width))).astype(np.int64), features - 1)

@@ -1,0 +1,114 @@
+"""Placement moves only what must; vector clocks part where ranges differ and join where they agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparklab.ps import ring
+from sparklab.ps.clocks import RangeClocks
+from sparklab.ps.layout import TableLayout, even_starts
+from sparklab.ps.ledger import Ledger
+from sparklab.ps.manager import Manager
+from sparklab.ps.spec import TableSpec
+from sparklab.ps.updates import SGD
+
+
+@pytest.mark.parametrize("servers", [1, 2, 3, 5, 8])
+def test_every_range_has_a_chain_of_distinct_servers_and_shares_are_even(servers: int) -> None:
+    replicas = min(2, servers - 1)
+    chains = ring.place(3, range(64), range(servers), replicas)
+    assert all(len(set(chain)) == replicas + 1 for chain in chains)
+    load = Counter(chain[0] for chain in chains)
+    assert max(load.values()) <= -(-64 // servers)
+
+
+@pytest.mark.parametrize("servers", [1, 2, 3, 5, 8])
+def test_a_new_server_takes_its_share_from_others_and_nothing_else_moves(servers: int) -> None:
+    chains = ring.place(3, range(64), range(servers), 0)
+    moved = ring.moves_to(3, range(64), chains, servers, servers + 1)
+    assert len(moved) == len(set(moved)) == 64 // (servers + 1)
+    load = Counter(chain[0] for number, chain in enumerate(chains) if number not in moved)
+    assert max(load.values()) - min(load.values()) <= 2
+
+
+@given(st.integers(1, 2**64), st.integers(1, 200))
+def test_ranges_cover_all_keys_and_no_key_twice(end: int, count: int) -> None:
+    starts = even_starts(end, count)
+    assert starts[0] == 0
+    assert list(starts) == sorted(set(starts))
+    layout = TableLayout(end, starts, tuple(range(len(starts))), ((0,),) * len(starts))
+    assert sum(b - a for a, b in map(layout.interval, layout.ids)) == end
+    for key in {0, end // 2, end - 1}:
+        low, high = layout.interval(layout.range_of(key))
+        assert low <= key < high
+
+
+def test_a_manager_that_loses_a_server_promotes_and_then_restores_the_copies() -> None:
+    manager = Manager(replicas=1)
+    for server in range(3):
+        manager.add_server(server)
+    manager.add_table(TableSpec(0, "w", 1, "float32", 1000, True, 0, (SGD(),), limit=1000), 0, 16)
+    before = manager.layout.tables[0].chains
+    manager.server_lost(0)
+    after = manager.layout.tables[0].chains
+    for old, new in zip(before, after, strict=True):
+        assert new == tuple(server for server in old if server != 0)
+    assert manager.promotions == sum(chain[0] == 0 for chain in before)
+    assert not manager.settled
+
+
+def test_clocks_of_ranges_part_and_join_again() -> None:
+    clocks = RangeClocks()
+    clocks.begin(0b1111, range(3))
+    assert len(clocks.groups) == 1
+    clocks.tick(0, 1, 0b0011)
+    assert len(clocks.groups) == 2
+    assert clocks.clock(0, 0b1111) == 0
+    clocks.tick(0, 1, 0b1100)
+    assert len(clocks.groups) == 1
+    assert clocks.size == 3
+    for worker in (1, 2):
+        clocks.tick(worker, 1, 0b1111)
+    assert clocks.floor(0b1111) == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5), st.integers(1, 255)), max_size=30))
+def test_vector_clocks_say_what_a_table_of_all_ranges_would(ticks: list[tuple[int, int, int]]) -> None:
+    clocks = RangeClocks()
+    clocks.begin(0xFF, range(4))
+    plain = {(worker, number): 0 for worker in range(4) for number in range(8)}
+    for worker, clock, mask in ticks:
+        clocks.tick(worker, clock, mask)
+        for number in range(8):
+            if mask >> number & 1:
+                plain[worker, number] = max(plain[worker, number], clock)
+    for number in range(8):
+        assert clocks.floor(1 << number) == min(plain[worker, number] for worker in range(4))
+    assert len(clocks.groups) <= 8
+
+
+def test_a_split_range_keeps_its_clock_and_parts_that_agree_can_be_merged() -> None:
+    clocks, ledger = RangeClocks(), Ledger()
+    clocks.begin(0b1, range(2))
+    clocks.tick(0, 4, 0b1)
+    ledger.missing(7, 1, 5, 0b1, 0)
+    ledger.take(7, 5, 0b1)
+    clocks.split(0, [1, 2])
+    ledger.split(0, 0b110)
+    assert clocks.clock(0, 0b110) == 4
+    assert ledger.missing(7, 1, 5, 0b110, 0) == 0
+    clocks.tick(1, 1, 0b010)
+    assert not clocks.merge([1, 2], 3)
+    clocks.tick(1, 1, 0b100)
+    assert clocks.merge([1, 2], 3)
+    assert ledger.merge(0b110, 3)
+    assert clocks.floor(0b1000) == 1
+    ledger.take(7, 6, 0b1000)
+    ledger.split(3, 0b110000)
+    ledger.missing(7, 1, 8, 0b010000, 0)
+    ledger.take(7, 8, 0b010000)
+    assert not ledger.merge(0b110000, 6), "a push that is in one part only"
