@@ -26,6 +26,7 @@ def alive(sc: SparkContext) -> list[int]:
     return [info.executor for info in sc.executorInfos() if info.alive]
 
 
+@pytest.mark.slow  # processes start, give their blocks away and end, three times, under two threads of jobs
 def test_executors_come_and_go_while_jobs_run(sc: SparkContext) -> None:
     chance = random.Random(11)
     over = threading.Event()
