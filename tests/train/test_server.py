@@ -14,7 +14,7 @@ from sparklab import SparkContext
 from sparklab.datasets import AdClick
 from sparklab.errors import SparklabError
 from sparklab.events import training as f
-from sparklab.ps import ASP, BSP, KKT, SSP
+from sparklab.ps import ASP, BSP, KKT, SSP, LocalGroup
 from sparklab.train import SparseLogisticRegression, TrainingInputError
 
 D = 1 << 12
@@ -80,10 +80,22 @@ def test_l1_at_the_servers_leaves_exact_zeros(sc: SparkContext) -> None:
     assert np.count_nonzero(fitted.coef_)
 
 
-def test_more_workers_than_slots_do_not_block_each_other(sc: SparkContext) -> None:
-    """Six workers, two slots, no staleness: a worker that waits holds no slot, or this would never end."""
-    fitted = model(BSP(), workers=6, epochs=2, batch_size=250).fit(X, Y)
-    assert fitted.n_iter_ == 16
+@pytest.mark.parametrize("consistency", [BSP(), SSP(3)])
+def test_more_workers_than_slots_never_wait_in_a_slot(
+    consistency: Any, sc: SparkContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six workers, two slots: with a pull parked in each slot the slower workers would get none, ever."""
+    parked: list[int] = []
+
+    class Watched(LocalGroup):
+        def close(self) -> None:
+            parked.extend(table.facts()["parked_total"] for table in self.tables.values())
+            super().close()
+
+    monkeypatch.setattr("sparklab.train.server.ps.LocalGroup", Watched)
+    fitted = model(consistency, workers=6, epochs=6, batch_size=250).fit(X, Y)
+    assert fitted.n_iter_ == 48
+    assert parked == [0]
 
 
 def test_a_job_of_somebody_else_gets_its_slot_within_a_turn(sc: SparkContext) -> None:
