@@ -164,8 +164,7 @@ class JobEnded:
     status: str  # "succeeded" | "failed" | "cancelled"
     wall_s: float
     error: str  # first line of the error, "" where none
-    # the stage that failed, or -1
-    stage: int = -1
+    stage: int = -1  # the one that failed, or -1
 
 
 # --- what ran -------------------------------------------------------------------------------------
@@ -246,8 +245,7 @@ class BlockStored:
     epoch: int
     tier: str  # "memory" | "disk"
     bytes: int
-    # it had been held before and was lost or evicted: computed again
-    recomputed: bool = False
+    recomputed: bool = False  # it had been held before, and was lost or evicted
     records: int = -1  # -1 where they were not counted
     copied: bool = False  # from the executor that held it: nothing was computed
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import os
 import random
 import sys
 import tempfile
@@ -130,6 +131,7 @@ class Laboratory:
     def __init__(self, variant: Variant = VARIANTS[0]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="sparklab-chaos-")
         self.files_before = self._open_files()
+        self._children_before = _children()
         conf = (
             SparkConf()
             .set("spark.local.dir", self._folder.name)
@@ -210,16 +212,18 @@ class Laboratory:
         )
         if known != "0 jobs, 0 stages, 0 tasks, blocks of [], map outputs of []":
             return known
+        # os.walk passes over folders that go meanwhile: those of executors that were replaced.
         files = [
-            path.relative_to(self._folder.name)
-            for pattern in ("shuffle_*", "rdd_*")
-            for path in Path(self._folder.name).rglob(pattern)
+            os.path.relpath(os.path.join(folder, name), self._folder.name)
+            for folder, _, names in os.walk(self._folder.name)
+            for name in names
+            if name.startswith(("shuffle_", "rdd_"))
         ]
-        return f"files: {', '.join(map(str, files))}" if files else ""
+        return f"files: {', '.join(files)}" if files else ""
 
     def close(self) -> str:
         """The context is stopped. What is left of it: processes, files, open files and sockets of this process."""
-        children = {child.pid for child in psutil.Process().children(recursive=True)}
+        children = _children() - self._children_before
         self.sc.stop()
         gc.collect()
         left = _once(lambda: sorted(pid for pid in children if psutil.pid_exists(pid) and not _is_zombie(pid)))
@@ -231,6 +235,10 @@ class Laboratory:
         found += [f"{grown} open files or sockets"] if grown else []
         self._folder.cleanup()
         return "; ".join(found)
+
+
+def _children() -> set[int]:
+    return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
 def _once(left: Callable[[], Any], within_s: float = 10.0) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,31 +56,46 @@ def by_group(sc: SparkContext) -> None:
     ("name", "restarts"), [("batches", False), ("spin", False), ("sleep", True), ("deep in C", True)]
 )
 def test_a_cancelled_job_ends_soon_whatever_its_tasks_do(
-    sc: SparkContext, cancel: Callable[[SparkContext], None], name: str, restarts: bool, monkeypatch: pytest.MonkeyPatch
+    sc: SparkContext,
+    cancel: Callable[[SparkContext], None],
+    name: str,
+    restarts: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     if not restarts:  # on a busy machine too, these end by themselves
         monkeypatch.setattr(jobs, "GRACE_S", 10.0)
     wait_until(lambda: all(info.alive for info in sc.executorInfos()))
     since, body = sc.bus.seq, bodies()[name]
     ended: list[BaseException] = []
+    folder = str(tmp_path)
+
+    def marked(x: int) -> Any:
+        Path(folder, str(os.getpid())).touch()
+        return body(x)
 
     def run() -> None:
         sc.setJobGroup("doomed", "to be cancelled")
         try:
-            sc.parallelize(range(2000), 2).map(body).count()
+            sc.parallelize(range(2000), 2).map(marked).count()
         except BaseException as error:
             ended.append(error)
 
     thread = threading.Thread(target=run)
     thread.start()
-    wait_until(lambda: sum(info.running_tasks for info in sc.executorInfos()) == 2)
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
     began_s = time.monotonic()
     cancel(sc)
     thread.join(BACK_S)
     assert time.monotonic() - began_s < BACK_S
     assert [type(error) for error in ended] == [JobCancelled]
-    lost = [r.fact for r in sc.records() if r.seq > since and isinstance(r.fact, f.ExecutorLost)]
-    assert bool(lost) == restarts
+
+    def lost() -> list[f.ExecutorLost]:
+        return [r.fact for r in sc.records() if r.seq > since and isinstance(r.fact, f.ExecutorLost)]
+
+    if restarts:
+        wait_until(lambda: bool(lost()))
+    assert bool(lost()) == restarts
     assert sc.parallelize(range(10), 2).sum() == 45
 
 

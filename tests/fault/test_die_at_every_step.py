@@ -23,7 +23,8 @@ from tests.waiting import wait_until
 RECORDS = 8_000
 KEYS = 40
 
-pytestmark = pytest.mark.slow  # the reference job once for each of its steps
+# The reference job once for each of its steps: half a minute on a calm machine.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 # --- the reference job --------------------------------------------------------------------------------------
@@ -229,7 +230,6 @@ def test_whoever_dies_at_any_step_costs_the_minimal_set_alone(sc: SparkContext, 
         assert len(found) == len(set(found)), f"step {k}: computed more than once: {found}"
         assert least <= set(found) <= most, f"step {k}, {injection.strikes}: {sorted(found)} is not {sorted(most)}"
         exact += least == most
-    assert set(struck) >= {"map", "write", "fetch", "merge", "result", "persist"}
     assert len(struck) == 8 or sc.master.startswith("local"), "rare steps are met where every step is taken"
     # Where the survivor was idle or its task's input was safe, the two bounds are one number.
     assert exact > sum(struck.values()) // 2
