@@ -50,6 +50,7 @@ bench-train: $(VENV)/.stamp-bench
 	$(PY) -m tests.benchmarks.train $(ARGS)
 
 # the parameter server against a Ray actor and raw sockets
+# (ARGS="--sparse-keys 100000000" holds that many keys: 5 GB)
 bench-ps: $(VENV)/.stamp-bench
 	$(PY) -m tests.benchmarks.ps $(ARGS)
 

@@ -222,11 +222,33 @@ def growth() -> tuple[float, float]:
         return moved / (1 / 3), longest[0] * 1000
 
 
+def large(count: int) -> None:
+    """`count` sparse keys are live on two servers, and each answers with what was pushed to it."""
+    began = time.perf_counter()
+    with ps.LocalGroup(num_servers=2) as group:
+        table = group.table("w", sparse=True, update=ps.Add())
+        step = 1_000_000
+        odd = np.uint64(0x9E3779B97F4A7C15)  # multiples of an odd number are distinct, and spread over all 64 bits
+        for first in range(0, count, step):
+            keys = np.sort(np.arange(first, min(first + step, count), dtype=np.uint64) * odd)
+            table.put(keys, np.ones(len(keys), np.float32))
+        live, total = table.call("count"), table.call("sum")
+        used = table.facts()["used_bytes"]
+        assert (live, total) == (count, count), (live, total)
+    took_s = time.perf_counter() - began
+    print(f"{count} sparse keys live on two servers: {used / count:.1f} bytes a key, {took_s:.0f} s")
+
+
 def main() -> int:
     """Print the table; 0 where every goal was reached."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.ps", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--sparse-keys", type=int, metavar="COUNT", help="hold so many live keys, and do nothing else")
+    asked = parser.parse_args()
+    if asked.sparse_keys:
+        large(asked.sparse_keys)
+        return 0
+    rounds = asked.rounds
     lines: list[Line] = []
 
     def note(what: str, measured: float, unit: str, goal: float, *, most: bool = False) -> None:
