@@ -59,7 +59,8 @@ def sort_records(
     if file is None:
         yield from run
         return
-    chunk_bytes = max(_LEAST_READ_BYTES, budget // _READ_PARTS)
+    # all runs are open at the same time, each with what was read ahead and the records of a frame
+    chunk_bytes = max(_LEAST_READ_BYTES, budget // _READ_PARTS // (1 + len(ranges) // 4))
     streams: list[Iterator[Any]] = [_records(file, start, end, chunk_bytes) for start, end in ranges]
     yield from heapq.merge(*streams, iter(run), key=key, reverse=not ascending)
 
