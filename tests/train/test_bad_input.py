@@ -153,8 +153,8 @@ def test_a_run_that_converges_does_not_warn() -> None:
     ("name", "text", "said"),
     [
         ("rows.svm", "1 0:1\n0 2:1\n", "index 0 in '1 0:1"),
-        ("rows.svm", "1 1:1\n0 two:1\n", "as libsvm\nFound: '0 two:1"),
-        ("rows.csv", "label,a\n1,2\n0,x\n", "as csv\nFound: '0,x"),
+        ("rows.svm", "1 1:1\n0 two:1\n", "Found: '0 two:1"),
+        ("rows.csv", "label,a\n1,2\n0,x\n", "Found: '0,x"),
     ],
 )
 def test_lines_that_cannot_be_read_are_named(name: str, text: str, said: str, tmp_path: Path) -> None:
