@@ -188,7 +188,7 @@ class Client:
         for name, value in what.items():
             setattr(request, name, value)
         request.needs = tuple(ts for ts in needs if ts in self._requests)
-        if not self._ordered and kind in (Kind.TICK, Kind.DETACH):
+        if kind in (Kind.TICK, Kind.DETACH):
             request.needs = self._before(request)
         self._requests[request.seq] = request
         if request.needs:
@@ -198,8 +198,10 @@ class Client:
         return request.seq
 
     def _before(self, request: Request) -> tuple[int, ...]:
-        """Pushes and ticks that must not arrive after this tick."""
-        return tuple(ts for ts, r in self._requests.items() if ts < request.seq and r.kind in (Kind.PUSH, Kind.TICK))
+        """Pushes and ticks that could arrive after this tick if it were sent now: those that are held back themselves,
+        and, where frames may overtake each other, all that are not answered."""
+        earlier = self._held_back if self._ordered else self._requests.values()
+        return tuple(r.seq for r in earlier if r.seq < request.seq and r.kind in (Kind.PUSH, Kind.TICK))
 
     def _begin(self, request: Request) -> None:
         if request.waiting == _UNCUT:
@@ -360,12 +362,17 @@ class Client:
     def _let_go(self) -> None:
         ready = []
         for request in self._held_back:
-            request.needs = tuple(ts for ts in request.needs if ts in self._requests and not self._finished(ts))
+            if request.kind in (Kind.TICK, Kind.DETACH):
+                request.needs = self._before(request)  # a push may have to be sent again meanwhile
+            else:
+                request.needs = tuple(ts for ts in request.needs if not self._finished(ts))
             if not request.needs:
                 ready.append(request)
         for request in ready:
             self._held_back.remove(request)
             self._begin(request)
+        if ready and self._held_back:
+            self._let_go()  # a tick may have waited for what was just sent
 
     def _finished(self, ts: int) -> bool:
         request = self._requests.get(ts)
@@ -429,7 +436,7 @@ class Client:
         if not request.waiting or request in self._held_back:
             return
         self.resent += 1
-        if not self._ordered and request.kind in (Kind.TICK, Kind.DETACH):
+        if request.kind in (Kind.TICK, Kind.DETACH):
             request.needs = self._before(request)
             if request.needs:  # pushes that go again must not be overtaken
                 self._held_back.append(request)

@@ -159,6 +159,16 @@ def test_a_push_is_sent_when_what_it_depends_on_is_answered(group: ps.LocalGroup
         assert w.get([1]) == [19.0]
 
 
+def test_a_push_that_waits_for_another_counts_in_the_clock_that_it_was_made_in(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=10, update=ps.Add(), workers=1)
+    with table.worker(0) as w:
+        for clock in range(1, 5):
+            first = w.push([1], [1.0])
+            w.push([2], [1.0], deps=[first])
+            w.clock()
+            assert w.get([1, 2]).tolist() == [clock, clock]
+
+
 def test_with_every_replica_dead_the_error_is_clear_and_comes_at_once() -> None:
     with ps.LocalGroup(num_servers=2) as group:
         table = group.table("w", num_keys=10)
