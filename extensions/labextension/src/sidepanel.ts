@@ -2,6 +2,7 @@
 
 import { IRenderMime, MimeModel } from '@jupyterlab/rendermime';
 import { LabIcon } from '@jupyterlab/ui-components';
+import { Message } from '@lumino/messaging';
 import { Panel, Widget } from '@lumino/widgets';
 
 import { Link, Status } from './link';
@@ -56,6 +57,16 @@ export class SidePanel extends Panel {
     }
   }
 
+  protected onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this._draw();
+  }
+
+  protected onAfterHide(message: Message): void {
+    super.onAfterHide(message);
+    this._show(null);
+  }
+
   private _buttons(): HTMLElement {
     const row = element('div', 'sparklab-side-buttons');
     this._cancel = button('Cancel all jobs', () => void this.carryOut('cancel-all'));
@@ -79,7 +90,8 @@ export class SidePanel extends Panel {
       return;
     }
     this._head.textContent = status.title;
-    this._show(status.panel);
+    // A view that nobody sees would be drawn all the same, ten times a second.
+    this._show(this.isVisible ? status.panel : null);
     this._tables.replaceChildren(...tables(status));
   }
 
