@@ -72,7 +72,11 @@ class Output:
         os.rename(self.temporary, self.path)
 
     def __exit__(self, *error: object) -> None:
-        shutil.rmtree(self.temporary, ignore_errors=True)
+        # A task that has not heard of the end yet may begin a file at any moment: under this name it no longer can.
+        doomed = f"{self.temporary}.gone"
+        with suppress(OSError):  # it is not there: the folder has its final name
+            os.rename(self.temporary, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
     def _exists(self) -> bool:
         return os.path.lexists(self.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -193,3 +194,21 @@ def test_a_store_that_fails_while_parts_are_moved_is_left_without_them(
         sc.parallelize(range(4), 2).saveAsTextFile("memory://bucket/out")
 
     assert memory.find("/") == []
+
+
+def test_a_task_that_is_late_cannot_bring_a_failed_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = output.output_at(str(tmp_path / "out"))
+    removed: list[str] = []
+
+    def late(folder: str, ignore_errors: bool) -> None:
+        with pytest.raises(FileNotFoundError):
+            Path(saved.temporary, "_part-00001").write_bytes(b"late")
+        removed.append(folder)
+        rmtree(folder, ignore_errors)
+
+    rmtree = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", late)
+    with saved:
+        (Path(saved.temporary) / "_part-00000").write_bytes(b"half")
+    assert removed
+    assert list(tmp_path.iterdir()) == []
