@@ -73,7 +73,10 @@ LOG_LEVELS: Final = {
 
 
 class SecondContextError(SparklabError, ValueError):
-    """A context was made while another one is active."""
+    """A context was made while another one is active. A ValueError for readers and doctests, as in PySpark."""
+
+
+SecondContextError.__qualname__, SecondContextError.__module__ = "ValueError", "builtins"
 
 
 class _Kind(type):

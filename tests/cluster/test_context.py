@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,12 @@ def test_the_constructor_returns_before_the_cluster_has_started() -> None:
 def test_a_second_context_raises_value_error_naming_the_first(sc_threads: SparkContext) -> None:
     with pytest.raises(ValueError, match=r"existing SparkContext\(app=tests, master=threads\[2\]\)"):
         SparkContext("threads[1]", "second")
+
+
+def test_a_second_context_reads_as_the_value_error_that_pyspark_raises(sc_threads: SparkContext) -> None:
+    with pytest.raises(ValueError, match="To do: stop it first") as caught:
+        SparkContext("threads[1]", "second")
+    assert traceback.format_exception_only(caught.value)[0].startswith("ValueError: making a SparkContext")
 
 
 def test_a_second_context_is_allowed_where_conf_says_so(sc_threads: SparkContext) -> None:
