@@ -68,10 +68,11 @@ class Server:
         context = cast("SparkContext", shards.context)
         workers = shards.getNumPartitions()
         batches = max(1, -(-problem.rows // (problem.batch_size * workers)))
+        rate = session.lr  # a hand may move it at any moment, also before the table stands
         with _servers(context, self._servers, self._replicas) as group:
             table = group.table(
                 f"weights-{session.handle.number}", num_keys=problem.dimension + 1,
-                update=_update(problem, session.lr, batches), consistency=self._consistency,
+                update=_update(problem, rate, batches), consistency=self._consistency,
                 apply="aggregate" if self.aggregates else "arrival", workers=workers,
                 # A worker comes back to the same batches, so a digest can stand for the keys of each.
                 filters=(ps.KeyCaching(min(batches, CACHED_LISTS)),) if self._filters is None else self._filters,
@@ -84,7 +85,7 @@ class Server:
                 share=1.0 / workers if self.aggregates else 1.0, turn_s=TURN_S,
             )  # fmt: skip
             try:
-                return _Team(context, shards, plan, table, problem, session).train()
+                return _Team(context, shards, plan, table, problem, session, (self.tau, rate)).train()
             finally:
                 _forget(context, shards, plan.run)
                 if isinstance(sent, LocalTable):
@@ -128,7 +129,14 @@ class _Team:
     """The workers of a run as the driver sees them: clocks, who may go on, losses."""
 
     def __init__(
-        self, context: SparkContext, shards: RDD, plan: Plan, table: Any, problem: Problem, session: Session
+        self,
+        context: SparkContext,
+        shards: RDD,
+        plan: Plan,
+        table: Any,
+        problem: Problem,
+        session: Session,
+        made_with: tuple[float, float],
     ) -> None:
         self._context = context
         self._shards = shards
@@ -144,8 +152,8 @@ class _Team:
         self._began_s = time.monotonic()
         self._turns = 0
         self._busy: dict[int, int] = {}  # worker -> the number of the turn that it has
-        self._bound = session.tau
-        self._lr = session.lr
+        # What the table was made with: what a hand has changed since is carried to it with the first look.
+        self._bound, self._lr = made_with
         self._loss = 0.0
         self._loss_rows = 0
         self._rows = 0

@@ -46,6 +46,15 @@ def test_it_learns_around_server_processes(consistency: Any, rows: RDD) -> None:
     assert CLICKS.score(fitted.predict_proba(CLICKS.csr()[0])[:, 1]) < 1.0
 
 
+@pytest.mark.parametrize(("before", "after"), [(4, 8), (4, 0), (2, 30)])
+def test_what_a_hand_moves_right_after_the_start_reaches_the_servers(before: int, after: int, rows: RDD) -> None:
+    run = model(SSP(before)).start(rows)
+    run.tau, run.lr = after, 0.25
+    fitted = run.result(90)  # a bound that the servers had not heard of parked workers in their slots for ever
+    assert fitted.status_ == "finished"
+    assert fitted.loss_curve_[-1].updates == 4 * 24_000
+
+
 def test_a_lost_executor_costs_a_bsp_run_nothing_of_its_result(rows: RDD, sc_local: SparkContext) -> None:
     """Its workers' rows are taken over through lineage, their clocks are known to the servers.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -610,7 +611,9 @@ def telling_of_jobs(sc: Any, place: str) -> Any:
     counted = sc.parallelize([(1, 2)] * 4, 2).reduceByKey(add, 3).count()
     tracker = sc.statusTracker()
     (job,) = tracker.getJobIdsForGroup("telling_of_jobs")
-    info = tracker.getJobInfo(job)
+    info, until_s = tracker.getJobInfo(job), time.monotonic() + 10
+    while info.status == "RUNNING" and time.monotonic() < until_s:  # PySpark's listeners hear of the end a little later
+        info = tracker.getJobInfo(job)
     stages = [tracker.getStageInfo(stage) for stage in sorted(info.stageIds)]
     told = [[s.numTasks, s.numCompletedTasks, s.numActiveTasks, s.numFailedTasks, s.currentAttemptId] for s in stages]
     kinds = [[type(s.stageId).__name__, type(s.name).__name__] for s in stages]
