@@ -6,12 +6,15 @@ an RDD and what it does to a list. `ordered` says whether the order of the recor
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
+
+from sparklab import SparkContext, StorageLevel
 
 Records = list[Any]
 
@@ -92,6 +95,34 @@ def extend(acc: list[int], more: list[int]) -> list[int]:
     return acc
 
 
+_checkpoints = tempfile.TemporaryDirectory(prefix="sparklab-model-")
+
+
+def checkpointed(sc: Any, rdd: Any) -> Any:
+    """A step that changes nothing, whose records go to files with the first action."""
+    if not isinstance(sc, SparkContext):  # a driver of plain lists has no files
+        return rdd
+    if sc.getCheckpointDir() is None:
+        sc.setCheckpointDir(_checkpoints.name)
+    kept = rdd.filter(lambda _: True)
+    kept.checkpoint()
+    return kept
+
+
+def checkpointed_here(sc: Any, rdd: Any) -> Any:
+    """The same with the executors' own blocks."""
+    if not isinstance(sc, SparkContext):
+        return rdd
+    kept = rdd.filter(lambda _: True)
+    kept.localCheckpoint()
+    return kept.filter(lambda _: True)  # what is kept has a storage level, and a later step may ask for its own
+
+
+def kept_on_disk(sc: Any, rdd: Any) -> Any:
+    """A step that changes nothing, whose records are on disk after the first action."""
+    return rdd.filter(lambda _: True).persist(StorageLevel.DISK_ONLY).filter(lambda _: True)
+
+
 # --- the steps -------------------------------------------------------------------------------------------
 
 
@@ -126,6 +157,9 @@ def int_steps() -> st.SearchStrategy[Step]:
         ),
         st.just(step("glom", lambda sc, r: r.glom().flatMap(lambda part: part), list)),
         st.just(step("cache", lambda sc, r: r.cache(), list)),
+        st.just(step("on disk", kept_on_disk, list)),
+        st.just(step("checkpoint", checkpointed, list)),
+        st.just(step("localCheckpoint", checkpointed_here, list)),
         st.just(
             step(
                 "cached boxes, changed",
@@ -326,6 +360,8 @@ def pair_steps() -> st.SearchStrategy[Step]:
                 lambda xs: [p for p in xs if p[0] is not None],
             )
         ),
+        st.just(step("pairs on disk", kept_on_disk, list)),
+        st.just(step("pairs checkpointed", checkpointed, list)),
         st.just(step("values", lambda sc, r: r.values(), lambda xs: [v for _, v in xs], "int")),
     )
 
