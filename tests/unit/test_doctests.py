@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import doctest
 import importlib
 import pkgutil
@@ -61,4 +62,5 @@ def test_examples_of(name: str, sc_threads: SparkContext, group: ps.LocalGroup, 
     result = doctest.testmod(
         importlib.import_module(name), extraglobs=names, optionflags=doctest.IGNORE_EXCEPTION_DETAIL
     )
+    vars(builtins).pop("_", None)  # the last value that an example showed: a shell made later would keep it as its own
     assert result.failed == 0
