@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.lab import ROOT, chromium, lab_server, open_page
+from tests.browser import panel_page
+from tests.browser.lab import ROOT, lab_server, open_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 
 @pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Headless chromium, for pages without a JupyterLab."""
+    if why := panel_page.why_not():
+        pytest.skip(why)
+    with panel_page.browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a JupyterLab on a copy of the start notebook."""
-    if chromium() is None:
-        pytest.skip("this machine has no chromium: apt-get install chromium")
-    if importlib.util.find_spec("playwright") is None:
-        pytest.skip("playwright is not installed: it is in the test extra")
+    if why := panel_page.why_not():
+        pytest.skip(why)
     notebook = tmp_path_factory.mktemp("lab") / "00-start.ipynb"
     shutil.copyfile(ROOT / "notebooks" / notebook.name, notebook)
     with lab_server(notebook) as address:

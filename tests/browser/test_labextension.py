@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,7 +14,8 @@ import jupyterlab
 import nbformat
 import pytest
 
-from tests.browser.lab import ROOT, chromium, lab_server, open_page, run_next_cell, start_next_cell
+from tests.browser import panel_page
+from tests.browser.lab import ROOT, lab_server, open_page, run_next_cell, start_next_cell
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -32,10 +32,8 @@ CELLS = (
 
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
-    if chromium() is None:
-        pytest.skip("this machine has no chromium: apt-get install chromium")
-    if importlib.util.find_spec("playwright") is None:
-        pytest.skip("playwright is not installed: it is in the test extra")
+    if why := panel_page.why_not():
+        pytest.skip(why)
     # The checkout's bundle, whatever the environment has installed.
     labextensions = tmp_path / "data" / "labextensions"
     labextensions.mkdir(parents=True)

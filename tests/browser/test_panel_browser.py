@@ -18,12 +18,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with panel_page.browser() as chromium:
-        yield chromium
-
-
 @pytest.fixture
 def show(chromium: Any) -> Iterator[Any]:
     """Opens panels, and fails the test where a page met an error."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import urllib.request
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from typing import Any
 import nbformat
 import pytest
 
-from tests.browser.lab import chromium, lab_server, open_page, run_next_cell, start_next_cell
+from tests.browser import panel_page
+from tests.browser.lab import lab_server, open_page, run_next_cell, start_next_cell
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -78,10 +78,8 @@ class Saved:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    if chromium() is None:
-        pytest.skip("this machine has no chromium: apt-get install chromium")
-    if importlib.util.find_spec("playwright") is None:
-        pytest.skip("playwright is not installed: it is in the test extra")
+    if why := panel_page.why_not():
+        pytest.skip(why)
     path = tmp_path_factory.mktemp("saved") / "saved.ipynb"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -10,18 +10,9 @@ import pytest
 
 from sparklab.jupyter.recording import recording
 from sparklab.jupyter.report import write_report
-from tests.browser import panel_page
 from tests.jupyter import sample_facts
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    if why := panel_page.why_not():
-        pytest.skip(why)
-    with panel_page.browser() as started:
-        yield started
 
 
 @pytest.fixture

@@ -18,12 +18,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with panel_page.browser() as started:
-        yield started
-
-
 @pytest.fixture
 def show(chromium: Any) -> Iterator[Any]:
     pages: list[Any] = []

@@ -16,14 +16,6 @@ from tests.jupyter.training_facts import training
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    if why := panel_page.why_not():
-        pytest.skip(why)
-    with panel_page.browser() as started:
-        yield started
-
-
 @pytest.fixture
 def page(chromium: Any) -> Iterator[Any]:
     errors: list[str] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 
-from tests.browser.lab import chromium, lab_server, open_page, run_next_cell, select_cell
+from tests.browser import panel_page
+from tests.browser.lab import lab_server, open_page, run_next_cell, select_cell
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -36,10 +36,8 @@ CELLS = (
 
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[Page]:
-    if chromium() is None:
-        pytest.skip("this machine has no chromium: apt-get install chromium")
-    if importlib.util.find_spec("playwright") is None:
-        pytest.skip("playwright is not installed: it is in the test extra")
+    if why := panel_page.why_not():
+        pytest.skip(why)
     path = tmp_path / "training.ipynb"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}

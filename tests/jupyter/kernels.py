@@ -146,11 +146,23 @@ def specification(*arguments: str) -> KernelSpec:
 
 @contextmanager
 def kernel(*arguments: str) -> Iterator[Kernel]:
-    """A running kernel; killed at the end if it does not go by itself."""
+    """A running kernel of this interpreter."""
     manager = KernelManager()
     manager._kernel_spec = specification(*arguments)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+    with started(manager, environment_with(PYTHONWARNINGS="default")) as running:
+        yield running
+
+
+def environment_with(**variables: str) -> dict[str, str]:
+    """The environment for a kernel that is nobody's child and finds the checkout, with `variables`."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     environment.pop("JPY_PARENT_PID", None)
+    return environment
+
+
+@contextmanager
+def started(manager: KernelManager, environment: dict[str, str]) -> Iterator[Kernel]:
+    """The kernel of `manager`, running; killed at the end if it does not go by itself."""
     manager.start_kernel(env=environment)
     client = manager.blocking_client()
     try:

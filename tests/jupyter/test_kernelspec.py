@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import sysconfig
@@ -21,7 +20,7 @@ from jupyter_client.manager import KernelManager
 from sparklab import SparkContext
 from sparklab.commands import main
 from sparklab.jupyter import kernel as kernel_extension
-from tests.jupyter.kernels import DEADLINE_S, ROOT, Kernel
+from tests.jupyter.kernels import DEADLINE_S, Kernel, environment_with, started
 
 
 @pytest.fixture(scope="module")
@@ -32,25 +31,15 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _environment(prefix: Path) -> dict[str, str]:
-    environment = {**os.environ, "JUPYTER_PATH": str(prefix / "share" / "jupyter"), "PYTHONPATH": str(ROOT)}
-    environment.pop("JPY_PARENT_PID", None)
-    return environment
+    return environment_with(JUPYTER_PATH=str(prefix / "share" / "jupyter"))
 
 
 @contextmanager
 def _started(prefix: Path) -> Iterator[Kernel]:
     specs = KernelSpecManager(kernel_dirs=[str(prefix / "share" / "jupyter" / "kernels")])
     manager = KernelManager(kernel_name="sparklab", kernel_spec_manager=specs)
-    manager.start_kernel(env=_environment(prefix))
-    client = manager.blocking_client()
-    try:
-        client.start_channels()
-        client.wait_for_ready(timeout=DEADLINE_S)
-        yield Kernel(manager, client)
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=False)
-        manager.cleanup_resources()
+    with started(manager, _environment(prefix)) as running:
+        yield running
 
 
 def test_the_kernel_makes_sc_at_its_first_mention_and_not_before(prefix: Path) -> None:
