@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sparklab import lazy
 
 __version__ = "0.1.0"
 
@@ -72,13 +74,5 @@ _HOMES = {
     "unload_ipython_extension": "sparklab.jupyter",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy, so that `import sparklab` costs milliseconds and an executor loads only what it runs.
-    if name not in _HOMES:
-        raise AttributeError(f"module 'sparklab' has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+# So `import sparklab` costs milliseconds, and an executor loads only what it runs.
+__getattr__ = lazy.names(__name__, _HOMES)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sparklab import lazy
 
 if TYPE_CHECKING:
     from sparklab.datasets.clicks import AdClick, adclick
@@ -11,13 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["AdClick", "adclick", "bundled"]
 
 
-def __getattr__(name: str) -> Any:
-    # Lazy: the generator needs numba, whose import takes most of a second.
-    import importlib
+_HOMES = {"AdClick": ".clicks", "adclick": ".clicks", "bundled": ".real"}
 
-    homes = {"AdClick": "clicks", "adclick": "clicks", "bundled": "real"}
-    if name not in homes:
-        raise AttributeError(f"module 'sparklab.datasets' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"sparklab.datasets.{homes[name]}"), name)
-    globals()[name] = value
-    return value
+# The generator needs numba, whose import takes most of a second.
+__getattr__ = lazy.names(__name__, _HOMES)

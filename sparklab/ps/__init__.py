@@ -5,7 +5,9 @@ Source: Li et al., "Scaling Distributed Machine Learning with the Parameter Serv
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sparklab import lazy
 
 if TYPE_CHECKING:
     from sparklab.cluster.ps.server import ParameterServer
@@ -19,21 +21,21 @@ if TYPE_CHECKING:
     from sparklab.ps.worker import Worker
 
 _HOMES = {
-    "ASP": "consistency", "BSP": "consistency", "SSP": "consistency",
-    "Compression": "filters",
-    "Filter": "filters",
-    "FixedPoint": "filters",
-    "KKT": "filters",
-    "KeyCaching": "filters",
-    "SignificantlyModified": "filters",
+    "ASP": ".consistency", "BSP": ".consistency", "SSP": ".consistency",
+    "Compression": ".filters",
+    "Filter": ".filters",
+    "FixedPoint": ".filters",
+    "KKT": ".filters",
+    "KeyCaching": ".filters",
+    "SignificantlyModified": ".filters",
     "ParameterServer": "sparklab.cluster.ps.server",
-    "RangeFunction": "functions",
-    "KeyRange": "keys", "KeySet": "keys",
-    "LocalGroup": "local",
-    "Table": "table",
-    "Worker": "worker",
-    "SGD": "updates", "Adam": "updates", "AdaGrad": "updates", "Add": "updates", "Assign": "updates",
-    "FTRLProximal": "updates", "ProximalGradient": "updates", "udf": "updates",
+    "RangeFunction": ".functions",
+    "KeyRange": ".keys", "KeySet": ".keys",
+    "LocalGroup": ".local",
+    "Table": ".table",
+    "Worker": ".worker",
+    "SGD": ".updates", "Adam": ".updates", "AdaGrad": ".updates", "Add": ".updates", "Assign": ".updates",
+    "FTRLProximal": ".updates", "ProximalGradient": ".updates", "udf": ".updates",
 }  # fmt: skip
 
 __all__ = [
@@ -63,14 +65,5 @@ __all__ = [
     "udf",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy: NumPy and Numba are loaded by what needs them.
-    if name not in _HOMES:
-        raise AttributeError(f"module 'sparklab.ps' has no attribute {name!r}")
-    import importlib
-
-    home = _HOMES[name]
-    value = getattr(importlib.import_module(home if "." in home else f"sparklab.ps.{home}"), name)
-    globals()[name] = value
-    return value
+# NumPy and Numba are loaded by what needs them.
+__getattr__ = lazy.names(__name__, _HOMES)

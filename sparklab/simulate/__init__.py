@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sparklab import lazy
 
 if TYPE_CHECKING:
     from sparklab.simulate.live import start
@@ -12,20 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "StalenessLab", "Stragglers", "compare", "start"]
 
 _HOMES = {
-    "Outcome": "staleness",
-    "StalenessLab": "staleness",
-    "Stragglers": "stragglers",
-    "compare": "staleness",
-    "start": "live",
+    "Outcome": ".staleness",
+    "StalenessLab": ".staleness",
+    "Stragglers": ".stragglers",
+    "compare": ".staleness",
+    "start": ".live",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy: real gradients need numba.
-    import importlib
-
-    if name not in _HOMES:
-        raise AttributeError(f"module 'sparklab.simulate' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"sparklab.simulate.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+# Real gradients need numba.
+__getattr__ = lazy.names(__name__, _HOMES)

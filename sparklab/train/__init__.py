@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sparklab import lazy
 
 if TYPE_CHECKING:
     from sparklab.train.errors import DivergedWarning, NotFittedError, TrainingInputError, TrainingStoppedError
@@ -19,21 +21,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "DivergedWarning": "errors",
-    "NotFittedError": "errors",
-    "SparseLogisticRegression": "logistic",
-    "TrainingHandle": "session",
-    "TrainingInputError": "errors",
-    "TrainingStoppedError": "errors",
+    "DivergedWarning": ".errors",
+    "NotFittedError": ".errors",
+    "SparseLogisticRegression": ".logistic",
+    "TrainingHandle": ".session",
+    "TrainingInputError": ".errors",
+    "TrainingStoppedError": ".errors",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy: the kernels need numba, whose import takes most of a second.
-    import importlib
-
-    if name not in _HOMES:
-        raise AttributeError(f"module 'sparklab.train' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"sparklab.train.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+# The kernels need numba, whose import takes most of a second.
+__getattr__ = lazy.names(__name__, _HOMES)

@@ -16,11 +16,12 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "sparklab"
 
 # events <- storage, shuffle <- rdd <- scheduler <- cluster <- context <- jupyter; errors and conf are leaves.
-LEAVES = {"errors", "conf", "jvmonly", "steps"}
+LEAVES = {"errors", "conf", "jvmonly", "lazy", "steps"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "conf": {"errors"},
     "jvmonly": set(),
+    "lazy": set(),
     "steps": set(),
     "faults": set(),
     "events": LEAVES,
@@ -90,6 +91,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "conf",
         "context",
         "jupyter",
+        "lazy",
         "profiler",
         "rdd",
         "status",
