@@ -65,7 +65,28 @@ class Optimizer(Protocol):
         ...
 
 
-class AdaGrad:
+class _OwedPenalties:
+    """Steps on weights whose penalties are paid when a weight is next touched; `_touched` says when that was."""
+
+    state: State
+    _touched: npt.NDArray[np.uint32] | None
+
+    def weights(self, lr: float, seen: int) -> Weights:
+        raise NotImplementedError
+
+    def begin(self, state: State, seen: int) -> None:
+        self.state = state
+        if self._touched is not None:
+            self._touched[:] = seen
+
+    def settle(self, lr: float, seen: int) -> State:
+        self.state[:, 0] = self.weights(lr, seen)
+        if self._touched is not None:
+            self._touched[:] = seen
+        return self.state
+
+
+class AdaGrad(_OwedPenalties):
     """Steps of ``lr / sqrt(sum of squared gradients)`` per coordinate."""
 
     name: Final = "adagrad"
@@ -73,7 +94,7 @@ class AdaGrad:
     INITIAL: Final = np.float32(0.1)
 
     def __init__(self, dimension: int, bias: bool, penalty: Penalty) -> None:
-        self.state: State = np.zeros((dimension + 1, 2), np.float32)
+        self.state = np.zeros((dimension + 1, 2), np.float32)
         self.state[:, 1] = self.INITIAL
         self._bias = bias
         self._penalty = penalty
@@ -95,25 +116,14 @@ class AdaGrad:
             _shrink(weights, steps, self._penalty)
         return weights
 
-    def begin(self, state: State, seen: int) -> None:
-        self.state = state
-        if self._touched is not None:
-            self._touched[:] = seen
 
-    def settle(self, lr: float, seen: int) -> State:
-        self.state[:, 0] = self.weights(lr, seen)
-        if self._touched is not None:
-            self._touched[:] = seen
-        return self.state
-
-
-class SGD:
+class SGD(_OwedPenalties):
     """Steps of ``lr``."""
 
     name: Final = "sgd"
 
     def __init__(self, dimension: int, bias: bool, penalty: Penalty) -> None:
-        self.state: State = np.zeros((dimension + 1, 1), np.float32)
+        self.state = np.zeros((dimension + 1, 1), np.float32)
         self._bias = bias
         self._penalty = penalty
         self._touched = np.zeros(dimension + 1, np.uint32) if penalty else None
@@ -133,17 +143,6 @@ class SGD:
         if self._touched is not None:
             _shrink(weights, _owed(self._touched, seen) * np.float32(lr), self._penalty)
         return weights
-
-    def begin(self, state: State, seen: int) -> None:
-        self.state = state
-        if self._touched is not None:
-            self._touched[:] = seen
-
-    def settle(self, lr: float, seen: int) -> State:
-        self.state[:, 0] = self.weights(lr, seen)
-        if self._touched is not None:
-            self._touched[:] = seen
-        return self.state
 
 
 class FTRLProximal:
