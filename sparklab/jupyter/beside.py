@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.context import SparkContext
 from sparklab.jupyter import reports
+from sparklab.jupyter.displays import answer_on_any_thread
 from sparklab.jupyter.panels import panels
 from sparklab.jupyter.surfaces import freeze_all, in_front_end
 from sparklab.jupyter.tables import plural
@@ -37,6 +38,7 @@ class Beside:
         self._shell = shell
         self._comm: Any = None
         self._told: dict[str, Any] | None = None
+        self._told_of: tuple[object, ...] = ()
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -50,9 +52,7 @@ class Beside:
         # `primary` would open it in every front end, and those without our extension would complain.
         self._comm = create_comm(target_name=TARGET, primary=False)
         get_comm_manager().register_comm(self._comm)
-        if hasattr(self._comm, "_reply_subshell_for"):
-            # As for the panels: commands must not wait for the busy main thread.
-            self._comm._reply_subshell_for = None
+        answer_on_any_thread(self._comm)
         self._comm.on_msg(self._received)
 
     def uninstall(self) -> None:
@@ -65,8 +65,14 @@ class Beside:
     # --- what is told ------------------------------------------------------------------------------------
 
     def _tell(self) -> None:
-        status = status_of(SparkContext._active)
+        sc = SparkContext._active
+        # What the status is made of: where none of this is new, there is nothing to make.
+        made_of = (sc, sc.state if sc is not None else "", sc.bus.seq if sc is not None else 0, _newest_panel())
+        if made_of == self._told_of:
+            return
+        status = status_of(sc)
         with self._lock:
+            self._told_of = made_of
             comm = self._comm
             if comm is None or status == self._told:
                 return
@@ -90,7 +96,7 @@ class Beside:
         command, number = content.get("cmd"), content.get("id")
         if command == "hello":
             with self._lock:
-                self._told = None  # whoever says hello has seen nothing yet
+                self._told, self._told_of = None, ()  # whoever says hello has seen nothing yet
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._keep_told, name="sparklab-beside", daemon=True)
                     self._thread.start()

@@ -9,29 +9,24 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Protocol
 
 import anywidget
 import traitlets
-from IPython.core.interactiveshell import InteractiveShell
 
 from sparklab.jupyter.assets import asset, widget_module
+from sparklab.jupyter.displays import ViewAndTwin, answer_on_any_thread
 from sparklab.jupyter.model import ModelBuilder, PanelModel
 from sparklab.jupyter.panels import panels
 from sparklab.jupyter.twin import twin_bundle
 
-_VIEW_MIME: Final = "application/vnd.jupyter.widget-view+json"
 HELLO_WAIT_S: Final = 3.0
 BEAT_S: Final = 1.0
 TWIN_S: Final = 1.0
 
 # What changes nothing, or must not wait behind a command that takes long.
 _AT_ONCE: Final = frozenset({"cancel", "peek", "sample"})
-
-# An output that takes no room: what stands where a live view or a twin stood.
-_NOTHING: Final = {"text/html": '<span style="display:none"></span>', "text/plain": ""}
 
 
 class Commands(Protocol):
@@ -65,16 +60,7 @@ class PanelWidget(anywidget.AnyWidget):
         self._esm = widget_module("panel.js")
         self._css = asset("panel.css")
         super().__init__(**state)
-        self._answer_on_any_thread()
-
-    def _answer_on_any_thread(self) -> None:
-        """Commands reach us while the main thread is busy.
-
-        ipykernel 7.4 sends a comm's messages to the subshell of its last publisher, which is the busy main one;
-        without the router they go to the subshell they came in on.
-        """
-        if hasattr(self.comm, "_reply_subshell_for"):
-            self.comm._reply_subshell_for = None
+        answer_on_any_thread(self.comm)
 
 
 class Panel:
@@ -110,8 +96,7 @@ class Panel:
         self._twin_stale = False
         self._greeted = False
         self._frozen = False
-        self._view_output = f"sparklab-view-{uuid.uuid4().hex}"
-        self._twin_output = f"sparklab-twin-{uuid.uuid4().hex}"
+        self._outputs = ViewAndTwin()
         self.widget = PanelWidget(form=form, tab=tab, model=self._build())
         self.widget.on_msg(self._received)
 
@@ -174,8 +159,7 @@ class Panel:
             panels.discard(self)
             bundle = self._twin()
             self.widget.alive = False
-            self._update(self._view_output, bundle)
-            self._update(self._twin_output, _NOTHING)
+            self._outputs.leave_twin(bundle)
             self.widget.close()
 
     @property
@@ -226,10 +210,7 @@ class Panel:
 
     def display(self) -> None:
         """The view and, in an output of its own below, the twin that hides while the view lives."""
-        text = str(self.model["head"])
-        view = {"version_major": 2, "version_minor": 1, "model_id": self.widget.model_id}
-        self._publish({_VIEW_MIME: view, "text/html": _NOTHING["text/html"], "text/plain": ""}, self._view_output)
-        self._publish({**self._twin(), "text/plain": text}, self._twin_output)
+        self._outputs.show(self.widget.model_id, {**self._twin(), "text/plain": str(self.model["head"])})
 
     def _flush_twin(self, now_s: float) -> None:
         """Keep the twin true: when the cell has ended, and each second where no browser has said hello."""
@@ -240,21 +221,11 @@ class Panel:
         if ended or blind:
             self._twin_stale = False
             self._twin_s = now_s
-            self._update(self._twin_output, self._twin())
+            self._outputs.update_twin(self._twin())
 
     def _twin(self) -> dict[str, str]:
         date = time.strftime("%d %B, %H:%M").lstrip("0")
         return twin_bundle(self._build(narrow=True), self.form, date, str(self.widget.tab))
-
-    @staticmethod
-    def _publish(data: Mapping[str, Any], display_id: str, update: bool = False) -> None:
-        if InteractiveShell.initialized():
-            InteractiveShell.instance().display_pub.publish(
-                dict(data), {}, transient={"display_id": display_id}, update=update
-            )
-
-    def _update(self, display_id: str, data: Mapping[str, Any]) -> None:
-        self._publish(data, display_id, update=True)
 
     # --- the picture ------------------------------------------------------------------------------------------
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
 import anywidget
 import traitlets
-from IPython.core.interactiveshell import InteractiveShell
 
 from sparklab.errors import SparklabError
 from sparklab.jupyter.assets import asset, widget_module
+from sparklab.jupyter.displays import ViewAndTwin, answer_on_any_thread
 from sparklab.jupyter.panels import panels
 from sparklab.jupyter.twin import twin_bundle
 
-_VIEW_MIME: Final = "application/vnd.jupyter.widget-view+json"
 BYTES_MAX: Final = 64 * 2**20
 
 
@@ -31,8 +29,7 @@ class ReplayWidget(anywidget.AnyWidget):
         self._css = asset("panel.css") + asset("replay.css")
         self._recording = encoded(recording)
         super().__init__(**state)
-        if hasattr(self.comm, "_reply_subshell_for"):
-            self.comm._reply_subshell_for = None  # as for the panels: a view opened in a busy kernel is answered
+        answer_on_any_thread(self.comm)
         self.on_msg(self._received)
 
     def _received(self, _widget: Any, content: Any, _buffers: Any) -> None:
@@ -58,16 +55,12 @@ class Replay:
         self.pinned = False
         self.touched_s = time.monotonic()
         self._last = _last_picture(recording)
-        self._view_output = f"sparklab-replay-{uuid.uuid4().hex}"
-        self._twin_output = f"sparklab-twin-{uuid.uuid4().hex}"
+        self._outputs = ViewAndTwin()
         self.widget = ReplayWidget(recording, pace_s=pace_s)
 
     def display(self) -> None:
         """The player stands under the running cell, above the twin that hides while it lives."""
-        view = {"version_major": 2, "version_minor": 1, "model_id": self.widget.model_id}
-        nothing = '<span style="display:none"></span>'
-        self._publish({_VIEW_MIME: view, "text/html": nothing, "text/plain": ""}, self._view_output)
-        self._publish(self._twin(), self._twin_output)
+        self._outputs.show(self.widget.model_id, self._twin())
         panels.add(self)
 
     def flush(self, force: bool = False) -> bool:
@@ -77,19 +70,11 @@ class Replay:
     def freeze(self) -> None:
         """The twin alone is left. Idempotent."""
         panels.discard(self)
-        self._publish(self._twin(), self._view_output, update=True)
-        self._publish({"text/html": '<span style="display:none"></span>', "text/plain": ""}, self._twin_output, True)
+        self._outputs.leave_twin(self._twin())
         self.widget.close()
 
     def _twin(self) -> dict[str, str]:
         return twin_bundle(self._last, "panel", "recorded")
-
-    @staticmethod
-    def _publish(data: Mapping[str, Any], display_id: str, update: bool = False) -> None:
-        if InteractiveShell.initialized():
-            InteractiveShell.instance().display_pub.publish(
-                dict(data), {}, transient={"display_id": display_id}, update=update
-            )
 
 
 def encoded(recording: Mapping[str, Any]) -> bytes:

@@ -77,12 +77,6 @@ def cell_of(sc: SparkContext, scope: str) -> str:
 def executors(sc: SparkContext) -> Rows:
     """The executors by number, living and dead."""
     with sc.bus.lock:
-        running: dict[int, int] = {}
-        for stage in sc.bus.views.stages.values():
-            for partition, state in enumerate(stage.states):
-                if chr(state) == "r" and partition in stage.executors:
-                    number = stage.executors[partition]
-                    running[number] = running.get(number, 0) + 1
         return [
             {
                 "executor": view.executor,
@@ -90,7 +84,7 @@ def executors(sc: SparkContext) -> Rows:
                 "host": view.host,
                 "pid": view.pid,
                 "epoch": view.epoch,
-                "running": running.get(view.executor, 0) if view.alive else 0,
+                "running": view.running,
                 "tasks_done": view.tasks_done,
                 "cached": view.cached_partitions,
                 "cache_bytes": view.cache_used_bytes,

@@ -12,6 +12,7 @@ import pytest
 from sparklab.events.bus import Bus
 from sparklab.events.facts import Record
 from sparklab.jupyter import panel as panel_module
+from sparklab.jupyter.displays import ViewAndTwin
 from sparklab.jupyter.panel import Panel
 from sparklab.jupyter.panels import panels
 from tests.jupyter import sample_facts as facts
@@ -52,8 +53,9 @@ class Watched(Panel):
         self.told: list[dict[str, Any]] = []
         self.heard = threading.Event()
         super().__init__(*args, **options)
+        self._outputs = ViewAndTwin(self._show_output)
 
-    def _publish(self, data: Mapping[str, Any], display_id: str, update: bool = False) -> None:
+    def _show_output(self, data: Mapping[str, Any], display_id: str, update: bool = False) -> None:
         self.shown.append((display_id, dict(data), update))
 
     def _send(self, content: dict[str, Any]) -> None:
