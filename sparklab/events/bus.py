@@ -107,7 +107,7 @@ class Bus:
     def publish(self, *facts: Fact) -> None:
         """`facts` are numbered, in the journal and in the views, in this order; observers get them soon."""
         with self.lock:
-            now_s = self.now_s()
+            now_s = round(self.now_s(), 6)  # as the journal has it: a replay draws the very same picture
             records = [Record(self.seq + i + 1, now_s, fact) for i, fact in enumerate(facts)]
             self.seq += len(records)
             if self._journal is not None:

@@ -366,7 +366,7 @@ class Record:
 def to_json(record: Record) -> dict[str, Any]:
     """`record` as plain JSON data: ``{"seq", "t", "kind", ...fields}``."""
     fact = record.fact
-    data: dict[str, Any] = {"seq": record.seq, "t": round(record.time_s, 6), "kind": type(fact).__name__}
+    data: dict[str, Any] = {"seq": record.seq, "t": record.time_s, "kind": type(fact).__name__}
     for name in _FIELDS[type(fact)]:
         data[name] = getattr(fact, name)
     if isinstance(fact, JobStarted):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from pathlib import Path
 
 import pytest
 
 from sparklab.events.bus import Bus
 from sparklab.events.facts import Fact, FactsDropped, Record, Warned
+from sparklab.events.journal import Journal
 from tests.waiting import wait_until
 
 
@@ -155,3 +157,15 @@ def test_a_dropped_observer_is_named_in_the_log(caplog: pytest.LogCaptureFixture
     assert "its own fault" in caplog.text
     bus.publish(warned("b"))
     assert not subscription._queue, "nothing piles up for one that is gone"
+
+
+def test_a_fact_has_the_same_time_live_and_in_the_journal(tmp_path: Path) -> None:
+    ticks = iter([0.0, 1 / 3, 2 / 3, 0.00265000049])
+    journal = Journal(tmp_path / "journal.jsonl")
+    bus = Bus(journal, clock=lambda: next(ticks))
+    seen: list[float] = []
+    for number in range(3):
+        bus.publish(Warned("clock", str(number)))
+        seen.append(bus.views.time_s)
+    assert [record.time_s for record in journal.read()] == seen
+    bus.close()
