@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import atexit
-import getpass
 import itertools
-import logging
 import os
-import sys
 import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, NoReturn
 
 from sparklab import __version__
+from sparklab.about import About
 from sparklab.bridges import Bridges
-from sparklab.checkpoints import Checkpoints
-from sparklab.cluster import jobs
 from sparklab.cluster.backends import Backend, ThreadsBackend, make_backend
-from sparklab.cluster.dispatch import Dispatcher, JobHandle
+from sparklab.cluster.dispatch import Dispatcher
 from sparklab.cluster.master import LocalClusterMaster, LocalMaster, ThreadsMaster, parse_master
-from sparklab.cluster.orders import OrderBook, indices
-from sparklab.cluster.results import unpack
+from sparklab.cluster.orders import OrderBook
 from sparklab.conf import Settings, SparkConf
-from sparklab.errors import ClosureError, ClusterError, JobCancelled, SparklabError
+from sparklab.errors import ClosureError, ClusterError, SparklabError
 from sparklab.events.bus import Bus
 from sparklab.events.facts import (
     ContextStarted,
     ContextStopped,
-    JobStarted,
     RddPersisted,
     bounded,
 )
@@ -41,35 +35,22 @@ from sparklab.events.journal import Journal
 from sparklab.events.said import Hearing
 from sparklab.executors import Executors
 from sparklab.files import SparkFiles
+from sparklab.jobs import Jobs
 from sparklab.jvmonly import refuses_jvm_names
-from sparklab.labels import Labels
 from sparklab.profiler import BasicProfiler, MemoryProfiler, Profiler, Profiles, UDFBasicProfiler
 from sparklab.rdd.callsite import call_site
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.dependency import Shuffle
-from sparklab.rdd.rdd import RDD
 from sparklab.rdd.running import current_task
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.machine import Scheduler
-from sparklab.scheduler.planning import plan_of_rdd
 from sparklab.scheduler.state import Limits
-from sparklab.scopes import Scopes, current_scope
+from sparklab.scopes import Scopes
 from sparklab.serializers import CloudPickleSerializer
 from sparklab.sharing import FileShelf, Sharing
 from sparklab.sources import Sources
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024 * 1024  # Spark's default of spark.rpc.message.maxSize
-
-LOG_LEVELS: Final = {
-    "ALL": 1,
-    "TRACE": 5,
-    "DEBUG": logging.DEBUG,
-    "INFO": logging.INFO,
-    "WARN": logging.WARNING,
-    "ERROR": logging.ERROR,
-    "FATAL": logging.CRITICAL,
-    "OFF": logging.CRITICAL + 10,
-}
 
 
 class SecondContextError(SparklabError, ValueError):
@@ -89,7 +70,7 @@ class _Kind(type):
 
 
 @refuses_jvm_names
-class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpoints, Profiles, metaclass=_Kind):
+class SparkContext(About, Sources, Bridges, Scopes, Executors, Sharing, Profiles, Jobs, metaclass=_Kind):
     """The way in: makes RDDs and runs jobs on a cluster that starts in the background.
 
     The constructor returns at once; the first action waits for the cluster. Thread-safe: several threads may run
@@ -336,238 +317,6 @@ class SparkContext(Sources, Bridges, Scopes, Executors, Labels, Sharing, Checkpo
 
     def __repr__(self) -> str:
         return f"<SparkContext master={self.master} appName={self.appName}>"
-
-    # --- what it is -------------------------------------------------------------------------------
-
-    @property
-    def pythonVer(self) -> str:
-        """Version of the driver's Python and of the executors', such as ``3.12``."""
-        return f"{sys.version_info.major}.{sys.version_info.minor}"
-
-    @property
-    def version(self) -> str:
-        """Version of sparklab.
-
-        Examples
-        --------
-        >>> sc.version == sparklab.__version__
-        True
-        """
-        return __version__
-
-    @property
-    def defaultParallelism(self) -> int:
-        """Partitions an RDD gets when nobody says how many: one per executor slot, unless configured.
-
-        Examples
-        --------
-        >>> sc.defaultParallelism
-        2
-        """
-        return self.settings.default_parallelism or self._backend.slots
-
-    @property
-    def configured_parallelism(self) -> int | None:
-        """``spark.default.parallelism`` where it is set: shuffles then have so many partitions by default."""
-        return self.settings.default_parallelism
-
-    @property
-    def defaultMinPartitions(self) -> int:
-        """Partitions at least that a text file is cut into by default: at most 2, as in Spark.
-
-        Examples
-        --------
-        >>> sc.defaultMinPartitions
-        2
-        """
-        return min(self.defaultParallelism, 2)
-
-    def getConf(self) -> SparkConf:
-        """A copy of the settings.
-
-        Examples
-        --------
-        >>> sc.getConf().get("spark.master")
-        'threads[2]'
-        """
-        return SparkConf().setAll(self._conf.getAll())
-
-    @property
-    def uiWebUrl(self) -> str | None:
-        """None: there is no web page; ``%sparklab panel`` shows in the notebook what it would.
-
-        Examples
-        --------
-        >>> sc.uiWebUrl is None
-        True
-        """
-        return None
-
-    @property
-    def resources(self) -> dict[str, Any]:
-        """Empty: there is no scheduling of GPUs and the like.
-
-        Examples
-        --------
-        >>> sc.resources
-        {}
-        """
-        return {}
-
-    def setLogLevel(self, logLevel: str) -> None:
-        """The logger ``sparklab`` of the driver logs messages of this level and above.
-
-        Parameters
-        ----------
-        logLevel : str
-            ALL, TRACE, DEBUG, INFO, WARN, ERROR, FATAL or OFF, in any case.
-
-        Raises
-        ------
-        ValueError
-            `logLevel` is none of these.
-
-        Examples
-        --------
-        >>> sc.setLogLevel("WARN")
-        """
-        level = LOG_LEVELS.get(logLevel.upper())
-        if level is None:
-            raise ValueError(f"log level {logLevel!r} is none of {', '.join(LOG_LEVELS)}")
-        logging.getLogger("sparklab").setLevel(level)
-
-    def sparkUser(self) -> str:
-        """The name of the user who runs the context.
-
-        Examples
-        --------
-        >>> len(sc.sparkUser()) > 0
-        True
-        """
-        return getpass.getuser()
-
-    # --- jobs -------------------------------------------------------------------------------------
-
-    def runJob(
-        self,
-        rdd: RDD,
-        partitionFunc: Callable[[Iterable[Any]], Iterable[Any]],
-        partitions: Sequence[int] | None = None,
-        allowLocal: bool = False,
-    ) -> list[Any]:
-        """``partitionFunc`` of the records of each partition, all results in one list. Blocks.
-
-        Examples
-        --------
-        >>> sc.runJob(sc.parallelize(range(6), 3), lambda part: [x * x for x in part], [0, 2])
-        [0, 1, 16, 25]
-        """
-        parts = self.run_job(rdd, lambda _, records: list(partitionFunc(records)), partitions, "runJob")
-        return [each for part in parts for each in part]
-
-    def run_job(
-        self,
-        rdd: RDDCore,
-        func: Callable[[int, Iterator[Any]], Any],
-        partitions: Sequence[int] | None = None,
-        action: str = "runJob",
-    ) -> list[Any]:
-        """``func(index, records)`` of each asked partition, in that order. Blocks; interruptible.
-
-        Raises
-        ------
-        UserCodeError
-            A user function raised; its own exception is the cause.
-        JobCancelled, JobInterrupted
-            The job was cancelled, or the caller interrupted.
-        """
-        values = self.run_job_alone(rdd, func, partitions, action)
-        if self._marked:
-            self._checkpoint_after(rdd)
-        return values
-
-    def run_job_alone(
-        self,
-        rdd: RDDCore,
-        func: Callable[[int, Iterator[Any]], Any],
-        partitions: Sequence[int] | None = None,
-        action: str = "runJob",
-    ) -> list[Any]:
-        """The same, followed by no checkpoint."""
-        handle = self._submit(rdd, func, partitions, action)[0]
-        return [unpack(value) for value in handle.values]
-
-    def run_job_for(
-        self, rdd: RDDCore, func: Callable[[int, Iterator[Any]], Any], for_s: float, action: str
-    ) -> dict[int, Any]:
-        """``func(index, records)`` of the partitions that are done within `for_s` seconds, by index. Blocks.
-
-        What is not done by then is cancelled. The time starts when the cluster is ready.
-        """
-        self.waitUntilReady()
-        handle, done = self._submit(rdd, func, None, action, for_s)
-        return {index: unpack(handle.values[index]) for index in list(done)}
-
-    def _submit(
-        self,
-        rdd: RDDCore,
-        func: Callable[[int, Iterator[Any]], Any],
-        partitions: Sequence[int] | None,
-        action: str,
-        for_s: float | None = None,
-    ) -> tuple[JobHandle, set[int]]:
-        """A job that has ended well, or had its time, and the positions of the values that it gave."""
-        if self._stopped:
-            raise SparklabError(f"running {action}", "this SparkContext is stopped", "make a new SparkContext")
-        chosen = indices(partitions, rdd)
-        job = next(self._job_ids)
-        where = call_site()
-        done: set[int] = set()
-        handle = JobHandle(job, len(chosen), lambda position, _: done.add(position))
-        submitted = m.JobSubmitted(
-            job=job,
-            rdd=rdd,
-            partitions=chosen,
-            action=action,
-            call_site=where,
-            scope=current_scope.get(),
-            pool=self.getLocalProperty("spark.scheduler.pool") or "default",
-            payload=func,
-            properties=self.job_properties(),
-        )
-        self._last_job = job
-        what = f"Job {job} ({action} at {where})"
-        in_time = jobs.run(self._dispatcher, submitted, handle, what, self._killer, for_s)
-        if handle.error is not None and (in_time or not isinstance(handle.error, JobCancelled)):
-            jobs.raise_from(handle.error)
-        return handle, done
-
-    def _killer(self) -> Callable[[int], None] | None:
-        return (lambda executor: self._backend.kill(executor, False)) if self._ready.is_set() else None
-
-    def plan(self, rdd: RDDCore) -> JobStarted:
-        """What computing all of `rdd` would take now, as the fact that a job of it would begin with. Nothing runs."""
-        len(rdd.partitions)  # asked in this thread, where a path that matches no file may raise
-        plan: JobStarted = self._dispatcher.call(lambda s: plan_of_rdd(rdd, s.blocks, s.outputs))
-        return plan
-
-    def cancelJob(self, jobId: int, reason: str | None = None) -> None:
-        """Job `jobId` ends with JobCancelled; its tasks are stopped, within about a second."""
-        try:
-            jobs.stop(self._dispatcher, jobId, reason or "cancelled by sc.cancelJob", self._killer())
-        except SparklabError:
-            if not self._stopped:  # with its context the job has ended anyway
-                raise
-
-    def cancelAllJobs(self) -> None:
-        """Every job that runs or waits ends with JobCancelled.
-
-        Examples
-        --------
-        >>> sc.cancelAllJobs()  # nothing runs
-        """
-        for job in self._dispatcher.call(lambda scheduler: sorted(scheduler.jobs)):
-            self.cancelJob(job, "cancelled by sc.cancelAllJobs")
 
     # --- what an RDD asks of its driver -----------------------------------------------------------
 

@@ -64,13 +64,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sharing": LEAVES | {"rdd", "cluster", "accumulators", "broadcast", "files"},
     "labels": LEAVES | {"cluster", "status"},
     "checkpoints": LEAVES | {"rdd", "scheduler", "cluster"},
+    "about": LEAVES | {"cluster"},
+    "jobs": LEAVES | {"events", "rdd", "scheduler", "cluster", "checkpoints", "labels", "scopes"},
     "sources": {"rdd"},
     "bridges": {"rdd", "cluster"},
     "scopes": {"events"},
     "executors": LEAVES | {"events", "rdd", "scheduler", "cluster"},
     "context": LEAVES
     | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "files"}
-    | {"sources", "bridges", "scopes", "executors", "labels", "sharing", "checkpoints", "profiler"}
+    | {"about", "jobs", "sources", "bridges", "scopes", "executors", "sharing", "profiler"}
     | {"serializers"},
     "teach": set(),
     "doctor": LEAVES | {"cluster", "context"},

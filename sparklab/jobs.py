@@ -1,0 +1,155 @@
+"""How a context runs jobs: it submits them, waits, gives their values, and cancels them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from sparklab.checkpoints import Checkpoints
+from sparklab.cluster import jobs
+from sparklab.cluster.backends import Backend
+from sparklab.cluster.dispatch import JobHandle
+from sparklab.cluster.orders import indices
+from sparklab.cluster.results import unpack
+from sparklab.errors import JobCancelled, SparklabError
+from sparklab.events.facts import JobStarted
+from sparklab.labels import Labels
+from sparklab.rdd.callsite import call_site
+from sparklab.rdd.core import RDDCore
+from sparklab.rdd.rdd import RDD
+from sparklab.scheduler import messages as m
+from sparklab.scheduler.planning import plan_of_rdd
+from sparklab.scopes import current_scope
+
+
+class Jobs(Labels, Checkpoints):
+    """The part of a SparkContext that runs jobs, under their labels, each followed by its checkpoints. Thread-safe."""
+
+    _backend: Backend
+    _job_ids: Iterator[int]
+    _last_job: int
+    _stopped: bool
+
+    def waitUntilReady(self, timeout_s: float | None = None) -> Any:
+        raise NotImplementedError
+
+    def runJob(
+        self,
+        rdd: RDD,
+        partitionFunc: Callable[[Iterable[Any]], Iterable[Any]],
+        partitions: Sequence[int] | None = None,
+        allowLocal: bool = False,
+    ) -> list[Any]:
+        """``partitionFunc`` of the records of each partition, all results in one list. Blocks.
+
+        Examples
+        --------
+        >>> sc.runJob(sc.parallelize(range(6), 3), lambda part: [x * x for x in part], [0, 2])
+        [0, 1, 16, 25]
+        """
+        parts = self.run_job(rdd, lambda _, records: list(partitionFunc(records)), partitions, "runJob")
+        return [each for part in parts for each in part]
+
+    def run_job(
+        self,
+        rdd: RDDCore,
+        func: Callable[[int, Iterator[Any]], Any],
+        partitions: Sequence[int] | None = None,
+        action: str = "runJob",
+    ) -> list[Any]:
+        """``func(index, records)`` of each asked partition, in that order. Blocks; interruptible.
+
+        Raises
+        ------
+        UserCodeError
+            A user function raised; its own exception is the cause.
+        JobCancelled, JobInterrupted
+            The job was cancelled, or the caller interrupted.
+        """
+        values = self.run_job_alone(rdd, func, partitions, action)
+        if self._marked:
+            self._checkpoint_after(rdd)
+        return values
+
+    def run_job_alone(
+        self,
+        rdd: RDDCore,
+        func: Callable[[int, Iterator[Any]], Any],
+        partitions: Sequence[int] | None = None,
+        action: str = "runJob",
+    ) -> list[Any]:
+        """The same, followed by no checkpoint."""
+        handle = self._submit(rdd, func, partitions, action)[0]
+        return [unpack(value) for value in handle.values]
+
+    def run_job_for(
+        self, rdd: RDDCore, func: Callable[[int, Iterator[Any]], Any], for_s: float, action: str
+    ) -> dict[int, Any]:
+        """``func(index, records)`` of the partitions that are done within `for_s` seconds, by index. Blocks.
+
+        What is not done by then is cancelled. The time starts when the cluster is ready.
+        """
+        self.waitUntilReady()
+        handle, done = self._submit(rdd, func, None, action, for_s)
+        return {index: unpack(handle.values[index]) for index in list(done)}
+
+    def _submit(
+        self,
+        rdd: RDDCore,
+        func: Callable[[int, Iterator[Any]], Any],
+        partitions: Sequence[int] | None,
+        action: str,
+        for_s: float | None = None,
+    ) -> tuple[JobHandle, set[int]]:
+        """A job that has ended well, or had its time, and the positions of the values that it gave."""
+        if self._stopped:
+            raise SparklabError(f"running {action}", "this SparkContext is stopped", "make a new SparkContext")
+        chosen = indices(partitions, rdd)
+        job = next(self._job_ids)
+        where = call_site()
+        done: set[int] = set()
+        handle = JobHandle(job, len(chosen), lambda position, _: done.add(position))
+        submitted = m.JobSubmitted(
+            job=job,
+            rdd=rdd,
+            partitions=chosen,
+            action=action,
+            call_site=where,
+            scope=current_scope.get(),
+            pool=self.getLocalProperty("spark.scheduler.pool") or "default",
+            payload=func,
+            properties=self.job_properties(),
+        )
+        self._last_job = job
+        what = f"Job {job} ({action} at {where})"
+        in_time = jobs.run(self._dispatcher, submitted, handle, what, self._killer, for_s)
+        if handle.error is not None and (in_time or not isinstance(handle.error, JobCancelled)):
+            jobs.raise_from(handle.error)
+        return handle, done
+
+    def _killer(self) -> Callable[[int], None] | None:
+        return (lambda executor: self._backend.kill(executor, False)) if self._ready.is_set() else None
+
+    def plan(self, rdd: RDDCore) -> JobStarted:
+        """What computing all of `rdd` would take now, as the fact that a job of it would begin with. Nothing runs."""
+        len(rdd.partitions)  # asked in this thread, where a path that matches no file may raise
+        plan: JobStarted = self._dispatcher.call(lambda s: plan_of_rdd(rdd, s.blocks, s.outputs))
+        return plan
+
+    def cancelJob(self, jobId: int, reason: str | None = None) -> None:
+        """Job `jobId` ends with JobCancelled; its tasks are stopped, within about a second."""
+        try:
+            jobs.stop(self._dispatcher, jobId, reason or "cancelled by sc.cancelJob", self._killer())
+        except SparklabError:
+            if not self._stopped:  # with its context the job has ended anyway
+                raise
+
+    def cancelAllJobs(self) -> None:
+        """Every job that runs or waits ends with JobCancelled.
+
+        Examples
+        --------
+        >>> sc.cancelAllJobs()  # nothing runs
+        """
+        for job in self._dispatcher.call(lambda scheduler: sorted(scheduler.jobs)):
+            self.cancelJob(job, "cancelled by sc.cancelAllJobs")
