@@ -12,8 +12,10 @@ from typing import Any, Final, TypeAlias
 
 from sparklab.events.servers import RangesMoved, ServerEnded, ServerStarted, TableSampled
 from sparklab.events.training import (
+    FilterBytes,
     LearningRateChanged,
     LossReported,
+    ServersSampled,
     ShardTakenOver,
     TauChanged,
     TrainingEnded,
@@ -21,6 +23,7 @@ from sparklab.events.training import (
     TrainingResumed,
     TrainingStarted,
     WorkerClocks,
+    WorkerSlowed,
 )
 
 LABEL_LIMIT: Final = 200
@@ -334,7 +337,7 @@ Fact: TypeAlias = (
     | JobStarted | JobEnded | StageStarted | StageEnded | TaskStarted | TaskEnded
     | RddPersisted | RddUnpersisted | BlockStored | BlockRemoved | MapOutputStored | MapOutputLost
     | TrainingStarted | TrainingEnded | LossReported | WorkerClocks | TauChanged | LearningRateChanged
-    | TrainingPaused | TrainingResumed | ShardTakenOver
+    | TrainingPaused | TrainingResumed | ShardTakenOver | WorkerSlowed | ServersSampled | FilterBytes
     | ServerStarted | ServerEnded | RangesMoved | TableSampled
     | BroadcastSent | PartitionDiffered | Snapshot | Warned | FactsDropped
 )  # fmt: skip
@@ -347,7 +350,7 @@ KINDS: Final[dict[str, type[Any]]] = {
         JobStarted, JobEnded, StageStarted, StageEnded, TaskStarted, TaskEnded,
         RddPersisted, RddUnpersisted, BlockStored, BlockRemoved, MapOutputStored, MapOutputLost,
         TrainingStarted, TrainingEnded, LossReported, WorkerClocks, TauChanged, LearningRateChanged,
-        TrainingPaused, TrainingResumed, ShardTakenOver,
+        TrainingPaused, TrainingResumed, ShardTakenOver, WorkerSlowed, ServersSampled, FilterBytes,
         ServerStarted, ServerEnded, RangesMoved, TableSampled,
         BroadcastSent, PartitionDiffered, Snapshot, Warned, FactsDropped,
     )

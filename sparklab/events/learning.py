@@ -13,6 +13,7 @@ from sparklab.events import training as f
 KEPT_RUNS: Final = 20
 KEPT_POINTS: Final = 400
 KEPT_CHANGES: Final = 100
+KEPT_SERVERS: Final = 20
 WORKERS_MAX: Final = 10_000
 
 
@@ -50,6 +51,18 @@ class TrainingView:
         The bound of the moment; -1: none.
     clocks, waiting, waited_permille : tuple of int
         By worker, as said last.
+    delays_s : dict of int to float
+        What each worker rests after a clock because a hand has slowed it.
+    servers : ServersSampled or None
+        Who serves the weights, as said last.
+    rates : dict of int to (float, float)
+        By server, pushes and pulls a second between the last two times that its servers were looked at.
+    dead : list of int
+        Servers that are there no more, the newest 20.
+    promoted : dict of int to int
+        Ranges (by position) that a replica took over at the last change of the layout: the server that serves each now.
+    filters : FilterBytes or None
+        As said last.
     """
 
     plan: f.TrainingStarted
@@ -68,6 +81,13 @@ class TrainingView:
     waiting: tuple[int, ...] = ()
     waited_permille: tuple[int, ...] = ()
     taken_over: int = 0
+    delays_s: dict[int, float] = field(default_factory=dict)
+    servers: f.ServersSampled | None = None
+    rates: dict[int, tuple[float, float]] = field(default_factory=dict)
+    dead: list[int] = field(default_factory=list)
+    promoted: dict[int, int] = field(default_factory=dict)
+    filters: f.FilterBytes | None = None
+    _sampled_s: float = 0.0
     _every: int = 1
     _skipped: int = 0
 
@@ -88,10 +108,36 @@ class TrainingView:
             self.curve[:] = self.curve[::2]
             self._every *= 2
 
+    def sampled(self, fact: f.ServersSampled, time_s: float) -> None:
+        """The servers as they are now; what they did since the last look is their rate."""
+        before, span_s = self.servers, time_s - self._sampled_s
+        self.servers, self._sampled_s = fact, time_s
+        if before is None:
+            return
+        was = {server: (push, pull) for server, push, pull in _counted(before)}
+        if span_s > 0:
+            self.rates = {
+                server: (max(0, push - was[server][0]) / span_s, max(0, pull - was[server][1]) / span_s)
+                for server, push, pull in _counted(fact)
+                if server in was
+            }
+        gone = [server for server in before.servers if server not in fact.servers]
+        self.dead = [*self.dead, *gone][-KEPT_SERVERS:]
+        if len(before.heads) == len(fact.heads) == len(before.backs):
+            pairs = enumerate(zip(before.heads, before.backs, fact.heads, strict=True))
+            promoted = {at: now for at, (head, back, now) in pairs if head in gone and now == back}
+            if promoted or fact.epoch != before.epoch:
+                self.promoted = promoted
+
     def change(self, change: Change) -> None:
         """A hand has changed something."""
         self.changes.append(change)
         del self.changes[:-KEPT_CHANGES]
+
+
+def _counted(fact: f.ServersSampled) -> list[tuple[int, int, int]]:
+    """Server, pushes and pulls so far; what a journal lacks is left out."""
+    return list(zip(fact.servers, fact.pushes, fact.pulls, strict=False))
 
 
 class Learning:
@@ -120,6 +166,7 @@ class Learning:
                     run.point(Point(time_s, fact.updates, run.clock, fact.loss), last=True)
                 run.status, run.ended_s, run.error = fact.status, time_s, fact.error
                 run.waiting = tuple(0 for _ in run.waiting)
+                run.rates, run.delays_s = {}, {}
             case f.LossReported():
                 run.point(Point(time_s, fact.updates, fact.clock, fact.loss))
             case f.WorkerClocks():
@@ -138,3 +185,11 @@ class Learning:
                 run.status = "running"
             case f.ShardTakenOver():
                 run.taken_over += 1
+            case f.WorkerSlowed(worker=worker, delay_s=delay_s) if 0 <= worker < WORKERS_MAX:
+                run.delays_s.pop(worker, None)
+                if delay_s > 0:
+                    run.delays_s[worker] = delay_s
+            case f.ServersSampled():
+                run.sampled(fact, time_s)
+            case f.FilterBytes():
+                run.filters = fact

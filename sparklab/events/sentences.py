@@ -6,10 +6,12 @@ from dataclasses import fields
 from typing import Any, Final
 
 from sparklab.events import facts as f
+from sparklab.events import servers as s
 from sparklab.events import training as t
 from sparklab.events.facts import bounded
 
 _BETWEEN: Final = (("executor_lost", "with its executor"), ("dropped", "by hand"), ("fetch_failed", "found missing"))
+_ENDED: Final = {"died": "died", "removed": "was removed", "closed": "ended"}
 
 
 def sentence(fact: f.Fact) -> str:
@@ -24,7 +26,7 @@ def mark(fact: f.Fact) -> str:
             return "job"
         case f.StageEnded():
             return "stage"
-        case f.ExecutorLost():
+        case f.ExecutorLost() | s.ServerEnded(reason="died"):
             return "kill"
         case t.TauChanged() | t.LearningRateChanged():
             return "tau"
@@ -109,8 +111,27 @@ def _sentence(fact: Any) -> str:
             return f"training {fact.run} paused"
         case t.TrainingResumed():
             return f"training {fact.run} resumed"
+        case t.WorkerSlowed() if fact.delay_s:
+            return f"training {fact.run}: worker {fact.worker} rests {fact.delay_s * 1000:,.0f} ms after each clock"
+        case t.WorkerSlowed():
+            return f"training {fact.run}: worker {fact.worker} is as fast as it can again"
+        case t.ServersSampled():
+            sent = f"{sum(fact.pushes):,} pushes and {_count(sum(fact.pulls), 'pull')}"
+            return f"training {fact.run}: {_count(len(fact.servers), 'server')}, epoch {fact.epoch}, {sent} so far"
+        case t.FilterBytes():
+            sizes = zip(fact.names, fact.before, fact.after, strict=False)
+            each = ", ".join(f"{name} {_size(before)} to {_size(after)}" for name, before, after in sizes)
+            return f"training {fact.run}: filters made {each}"
         case t.ShardTakenOver():
             return f"training {fact.run}: the rows of worker {fact.worker} were read again, on executor {fact.executor}"
+        case s.ServerStarted():
+            return f"parameter server {fact.server} joined"
+        case s.ServerEnded():
+            went = [f"{fact.promoted:,} of its ranges served by replicas"] if fact.promoted else []
+            went += [f"{_count(fact.lost, 'range')} lost"] if fact.lost else []
+            return ", ".join([f"parameter server {fact.server} {_ENDED.get(fact.reason, fact.reason)}", *went])
+        case s.RangesMoved():
+            return f"{_count(fact.ranges, 'range')} moved between parameter servers, {_size(fact.bytes)}"
         case f.Warned():
             return f"warning, {fact.subject}: {fact.message}"
     told = ", ".join(f"{field.name.removesuffix('_s')} {getattr(fact, field.name)}" for field in fields(fact))

@@ -79,7 +79,42 @@ class ShardTakenOver:
     executor: int  # that has them now
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerSlowed:
+    """A hand made a worker a straggler, or let it go again."""
+
+    run: int
+    worker: int
+    delay_s: float  # rested after each of its clocks; 0: no more
+
+
+@dataclass(frozen=True, slots=True)
+class ServersSampled:
+    """Who serves the run's weights, and how busily; at most two a second, and only when something changed."""
+
+    run: int
+    epoch: int  # of the layout
+    servers: tuple[int, ...]  # alive, in the order of their numbers
+    heads: tuple[int, ...]  # the server of each range, in the order of the keys; -1: lost
+    backs: tuple[int, ...]  # the first replica of each range, -1: none
+    pushes: tuple[int, ...]  # applied so far by each of `servers`
+    pulls: tuple[int, ...]  # answered so far by each of `servers`
+    promotions: int = 0  # ranges that a replica has taken over so far
+    replicas: int = 0  # further copies that each range is to have
+    can_kill: bool = False  # whether the servers are processes of ours, so that one may be ended
+
+
+@dataclass(frozen=True, slots=True)
+class FilterBytes:
+    """What the workers had to send, and what the filters of the run's table made of it, so far."""
+
+    run: int
+    names: tuple[str, ...]  # in the order in which they are applied
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
 TrainingFact: TypeAlias = (
     TrainingStarted | TrainingEnded | LossReported | WorkerClocks | TauChanged | LearningRateChanged
-    | TrainingPaused | TrainingResumed | ShardTakenOver
+    | TrainingPaused | TrainingResumed | ShardTakenOver | WorkerSlowed | ServersSampled | FilterBytes
 )  # fmt: skip

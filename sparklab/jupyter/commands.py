@@ -36,6 +36,9 @@ _SCHEMA: Final[dict[str, dict[str, type]]] = {
     "train-pause": {"run": int},
     "train-resume": {"run": int},
     "train-stop": {"run": int},
+    "slow": {"run": int, "worker": int, "delay_ms": float},
+    "kill-server": {"run": int, "server": int},
+    "add-server": {"run": int},
 }
 _OPTIONAL: Final[dict[str, dict[str, type]]] = {
     "cancel": {"job": int, "jobs": list},

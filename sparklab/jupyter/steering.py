@@ -62,6 +62,21 @@ def _stop(handle: TrainingHandle, _command: Mapping[str, Any]) -> str:
     return "the run ends after the batches that are at work"
 
 
+def _slow(handle: TrainingHandle, command: Mapping[str, Any]) -> str:
+    worker, delay_ms = command["worker"], float(command["delay_ms"])
+    handle.slow(worker, delay_ms / 1000)
+    return f"worker {worker} {f'rests {delay_ms:g} ms after each clock' if delay_ms else 'is as fast as it can'}"
+
+
+def _kill_server(handle: TrainingHandle, command: Mapping[str, Any]) -> str:
+    handle.kill_server(command["server"])
+    return f"killed server {command['server']}: its replicas serve"
+
+
+def _add_server(handle: TrainingHandle, _command: Mapping[str, Any]) -> str:
+    return f"server {handle.add_server()} serves its share of the ranges"
+
+
 #: command of a panel -> what it does to the run it names
 STEERS: Final[dict[str, Callable[[TrainingHandle, Mapping[str, Any]], str]]] = {
     "tau": _tau,
@@ -69,4 +84,7 @@ STEERS: Final[dict[str, Callable[[TrainingHandle, Mapping[str, Any]], str]]] = {
     "train-pause": _pause,
     "train-resume": _resume,
     "train-stop": _stop,
+    "slow": _slow,
+    "kill-server": _kill_server,
+    "add-server": _add_server,
 }

@@ -15,6 +15,9 @@ CURVES_MAX: Final = 6
 POINTS_MAX: Final = 160
 BARS_MAX: Final = 64
 CHANGES_MAX: Final = 12
+FILTERS_MAX: Final = 8
+RANGES_MAX: Final = 256
+SERVERS_MAX: Final = 16
 ACTIVE: Final = ("running", "paused")
 _ENDED: Final = {
     "finished": "Trained",
@@ -100,12 +103,56 @@ def _front(run: TrainingView, now_s: float) -> dict[str, Any]:
         "slowest": [[worker, clocks[worker]] for worker in slow] if many else [],
         "idle": round(sum(run.waited_permille) / len(run.waited_permille) / 10, 1) if run.waited_permille else None,
         "blocked": sum(run.waiting),
+        "slowed": [[worker, round(delay_s * 1000)] for worker, delay_s in sorted(run.delays_s.items())[:8]],
+        "filters": _filters(run),
+        "ring": _ring(run),
         "changes": [
             [round(change.time_s - run.started_s, 2), change.updates, _changed(change.what, change.after)]
             for change in run.changes[-CHANGES_MAX:]
         ],
         "wall": round((run.ended_s or now_s) - run.started_s, 1),
     }
+
+
+def _filters(run: TrainingView) -> list[list[Any]]:
+    """Name, bytes before and bytes after, for each filter that did something."""
+    said = run.filters
+    rows = zip(said.names, said.before, said.after, strict=False) if said is not None else ()
+    return [[bounded(name.replace("_", " ")), before, after] for name, before, after in rows if before > 0][
+        :FILTERS_MAX
+    ]
+
+
+def _ring(run: TrainingView) -> dict[str, Any] | None:
+    """The servers and their ranges: runs of neighbouring ranges with one server, as (server, how many)."""
+    said = run.servers
+    if said is None:
+        return None
+    size = min(RANGES_MAX, len(said.heads))
+    heads, backs = said.heads[:size], said.backs[:size]
+    rates = [run.rates.get(server, (0.0, 0.0)) for server in said.servers]
+    alone = not said.replicas or len(said.servers) < 2
+    why = "it has no replica: its ranges would be gone" if alone else "" if said.can_kill else "not started by sparklab"
+    return {
+        "epoch": said.epoch,
+        "servers": [
+            [server, heads.count(server), round(push, 1), round(pull, 1)]
+            for server, (push, pull) in list(zip(said.servers, rates, strict=True))[:SERVERS_MAX]
+        ],
+        "count": len(said.servers),
+        "dead": run.dead,
+        "ranges": len(said.heads),
+        "heads": _runs(heads),
+        "backs": _runs(backs),
+        "replicas": said.replicas,
+        "promoted": [[at, server] for at, server in sorted(run.promoted.items()) if at < size],
+        "promotions": said.promotions,
+        "why": why,
+    }
+
+
+def _runs(servers: Sequence[int]) -> list[list[int]]:
+    return [[server, sum(1 for _ in same)] for server, same in itertools.groupby(servers)]
 
 
 def _changed(what: str, after: float) -> str:

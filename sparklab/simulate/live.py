@@ -89,6 +89,8 @@ class _Pace:
             run.tau = session.tau
         if run.lr != session.lr:
             run.lr = session.lr
+        if self._clock_s > 0:
+            run.delays = {worker: delay_s / self._clock_s for worker, delay_s in session.delays_s.items()}
         session.clocks(run.clocks, run.waiting, run.waited)
         if len(run.losses) > self._told:
             self._told = len(run.losses)

@@ -202,6 +202,8 @@ class Run:
     now : float
         Virtual time, in usual batches.
     losses : list of (float, float)
+    delays : dict of int to float
+        What workers that a hand has slowed need longer for a batch, in usual batches.
     """
 
     def __init__(
@@ -221,6 +223,7 @@ class Run:
         self._lr = lab.lr
         self._floor = 0
         self._most_lag = 0
+        self.delays: dict[int, float] = {}
 
     # --- what a hand may do -----------------------------------------------------------------------
 
@@ -312,7 +315,8 @@ class Run:
             if worker.may_begin(self.now):
                 clock = worker.client.clock
                 self._most_lag = max(self._most_lag, clock - floor)
-                heapq.heappush(busy, (self.now + self.lab.stragglers.duration(worker.rank, clock), worker.rank))
+                takes = self.lab.stragglers.duration(worker.rank, clock) + self.delays.get(worker.rank, 0.0)
+                heapq.heappush(busy, (self.now + takes, worker.rank))
 
 
 def _data(lab: StalenessLab) -> tuple[Rows, list[list[_Batch]]]:

@@ -15,13 +15,14 @@ import numpy as np
 from sparklab import ps
 from sparklab.context import SparkContext
 from sparklab.errors import SparklabError
-from sparklab.events.training import ShardTakenOver
+from sparklab.events.training import FilterBytes, ShardTakenOver
 from sparklab.ps.consistency import Consistency
 from sparklab.rdd.rdd import RDD
 from sparklab.train.errors import TrainingInputError
 from sparklab.train.problem import Problem, Weights
+from sparklab.train.serving import Serving
 from sparklab.train.session import Session
-from sparklab.train.turns import Done, LocalTable, Plan, forget
+from sparklab.train.turns import Done, Filtered, LocalTable, Plan, forget, summed
 
 CACHED_LISTS: Final = 1024
 TURN_S: Final = 0.025  # a slot is free for others after so long
@@ -84,9 +85,12 @@ class Server:
                 # Gradients of a clock are summed over the workers: together they are the mean.
                 share=1.0 / workers if self.aggregates else 1.0, turn_s=TURN_S,
             )  # fmt: skip
+            serving = Serving(group, table)
+            session.served_by(serving)
             try:
-                return _Team(context, shards, plan, table, problem, session, (self.tau, rate)).train()
+                return _Team(context, shards, plan, table, problem, session, (self.tau, rate), serving).train()
             finally:
+                session.served_by(None)
                 _forget(context, shards, plan.run)
                 if isinstance(sent, LocalTable):
                     sent.forget()
@@ -137,6 +141,7 @@ class _Team:
         problem: Problem,
         session: Session,
         made_with: tuple[float, float],
+        serving: Serving,
     ) -> None:
         self._context = context
         self._shards = shards
@@ -154,6 +159,9 @@ class _Team:
         self._busy: dict[int, int] = {}  # worker -> the number of the turn that it has
         # What the table was made with: what a hand has changed since is carried to it with the first look.
         self._bound, self._lr = made_with
+        self._serving = serving
+        self._filtered: dict[int, Filtered] = {}  # by worker, of its connection of the moment
+        self._filtered_before: Filtered = {}  # of connections that are gone
         self._loss = 0.0
         self._loss_rows = 0
         self._rows = 0
@@ -204,6 +212,8 @@ class _Team:
                     self._changed.notify_all()
                 return
             self._account(worker, done)
+            if delay_s := self._session.delays_s.get(worker, 0.0):
+                self._session.rest(delay_s)  # a straggler by hand; it has no slot meanwhile
 
     def _allowed(self, worker: int) -> int | None:
         """The clock that `worker` may take batches up to; waits until there is one. None when it has finished."""
@@ -218,7 +228,7 @@ class _Team:
                     self._waiting[worker] = False
                     self._turns += 1
                     self._busy[worker] = self._turns
-                    return upto
+                    return self._clocks[worker] if worker in self._session.delays_s else upto
                 self._waiting[worker] = not self._session.paused
                 began_s = time.monotonic()
                 self._changed.wait()
@@ -233,6 +243,9 @@ class _Team:
             self._loss += done.loss
             self._loss_rows += done.rows
             self._rows += done.rows
+            if done.made:
+                self._filtered_before = summed([self._filtered_before, self._filtered.pop(worker, {})])
+            self._filtered[worker] = done.filtered
             self._changed.notify_all()
         if taken_over:
             self._session.publish(ShardTakenOver(self._session.handle.number, worker, done.executor))
@@ -271,7 +284,15 @@ class _Team:
             clocks, waiting = list(self._clocks), list(self._waiting)
             span_s = max(time.monotonic() - self._began_s, 1e-9)
             waited = [waited_s / span_s for waited_s in self._waited_s]
+            filtered = summed([self._filtered_before, *self._filtered.values()])
         self._session.clocks(clocks, waiting, waited)
+        number = self._session.handle.number
+        told = [] if last else self._serving.sampled(number)
+        if told or last:
+            self._session.publish(*told)
+            if filtered:
+                before, after = zip(*filtered.values(), strict=True)
+                self._session.publish(FilterBytes(number, tuple(filtered), before, after))
         if rows:
             self._session.report(loss / rows, total, min(clocks), self._weights, last)
 

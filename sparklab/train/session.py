@@ -24,6 +24,7 @@ Weights = npt.NDArray[Any]
 KEPT_POINTS: Final = 10_000
 PUBLISH_EVERY_S: Final = 0.1  # a point of the curve; the panel looks no oftener
 KEEP_GOOD_EVERY_S: Final = 0.25
+DELAY_MAX_S: Final = 60.0
 RUNAWAY: Final = 4.0  # times the loss of knowing nothing
 RUNAWAY_REPORTS: Final = 3
 _numbers: Final = itertools.count()
@@ -86,6 +87,8 @@ class TrainingHandle:
         self._ended = threading.Event()
         self._error: BaseException | None = None
         self._model: Any = None
+        self._delays_s: dict[int, float] = {}
+        self._serving: Any = None  # a Serving, while there are servers
         self._listeners: list[Callable[[], None]] = []
         _handles[self.number] = self
 
@@ -156,7 +159,56 @@ class TrainingHandle:
             f"looking at tau of {self.label}", "the strategy has no staleness bound", 'train with strategy="ps"'
         )
 
+    @property
+    def delays_s(self) -> dict[int, float]:
+        """What each worker that a hand has slowed rests after a clock, in seconds."""
+        return dict(self._delays_s)
+
     # --- what a hand does -------------------------------------------------------------------------
+
+    def slow(self, worker: int, delay_s: float) -> None:
+        """`worker` rests `delay_s` seconds after each of its clocks from now on; 0 lets it go again.
+
+        It rests where it holds no slot. For lectures and tests: a straggler at hand.
+
+        Raises
+        ------
+        SparklabError
+            The number or the delay makes no sense, or the strategy's workers have no clocks of their own.
+        """
+        attempted = f"slowing worker {worker} of {self.label}"
+        if self._tau is None:
+            raise SparklabError(attempted, "its workers have no clocks of their own", 'train with strategy="ps"')
+        if worker < 0 or not (0 <= delay_s <= DELAY_MAX_S):
+            raise SparklabError(attempted, f"a delay of {delay_s!r} s", f"give 0 to {DELAY_MAX_S:g} s, a worker from 0")
+        self._delays_s = {**self._delays_s, worker: float(delay_s)}
+        if not delay_s:
+            del self._delays_s[worker]
+        self._publish(f.WorkerSlowed(self.number, worker, float(delay_s)))
+        self._wake()
+
+    def kill_server(self, server: int) -> None:
+        """`server` of the run's parameter server is dead, its replicas serve, and training goes on.
+
+        Raises
+        ------
+        SparklabError
+            The run has no servers, none of that number, or none that could take over.
+        """
+        self._servers(f"killing server {server}").kill(server)
+
+    def add_server(self) -> int:
+        """A further server serves its share of the ranges; its number. Blocks while ranges move, training goes on."""
+        added: int = self._servers("adding a server").add()
+        return added
+
+    def _servers(self, attempted: str) -> Any:
+        serving = self._serving
+        if serving is None:
+            raise SparklabError(
+                attempted, f"{self.label} has no servers at work", 'train with strategy="ps", and while it runs'
+            )
+        return serving
 
     def pause(self) -> None:
         """Workers rest after the batch they are at, until :meth:`resume`."""
@@ -264,6 +316,15 @@ class Session:
     def on_change(self, listener: Callable[[], None]) -> None:
         """`listener` is called, in whatever thread, when a hand has changed something."""
         self.handle._listeners.append(listener)
+
+    @property
+    def delays_s(self) -> dict[int, float]:
+        """By worker, what it rests after a clock because a hand has slowed it."""
+        return self.handle._delays_s
+
+    def served_by(self, serving: Any) -> None:
+        """The run's hand may kill and add servers of `serving` from now on; None: there are none any more."""
+        self.handle._serving = serving
 
     @property
     def stopping(self) -> bool:

@@ -24,6 +24,9 @@ from sparklab.train.blocks import Block, Rows, rows_of
 KEPT_SHARDS: Final = 64  # of all runs in this process
 
 
+Filtered = dict[str, tuple[int, int]]
+
+
 class Done(NamedTuple):
     """What a turn came to.
 
@@ -37,6 +40,8 @@ class Done(NamedTuple):
         Whether the rows had to be read: at a worker's first turn, or because where they had been is gone.
     executor : int
         Which one had the turn.
+    filtered : dict
+        By filter, the bytes that this connection's messages had before it and after it so far.
     """
 
     clock: int
@@ -44,6 +49,7 @@ class Done(NamedTuple):
     rows: int
     made: bool
     executor: int
+    filtered: Filtered
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,8 @@ class Plan:
         with shard.lock:
             loss, rows = shard.learn(self, upto)
             task = current_task()
-            return Done(shard.worker.clock_now, loss, rows, made, -1 if task is None else task.executor)
+            executor = -1 if task is None else task.executor
+            return Done(shard.worker.clock_now, loss, rows, made, executor, shard.filtered())
 
 
 class LocalTable:
@@ -144,6 +151,11 @@ class _Shard:
             self.close(leave=True)
         return loss, count
 
+    def filtered(self) -> Filtered:
+        """What the table's filters have made of this connection's messages so far."""
+        facts = self.worker.facts()["filters"]
+        return {name: (int(each["bytes_before"]), int(each["bytes_after"])) for name, each in facts.items()}
+
     def close(self, leave: bool) -> None:
         if not self._closed:
             self._closed = True
@@ -173,6 +185,22 @@ def _shard_of(plan: Plan, partition: int, blocks: Iterable[Block]) -> tuple[_Sha
         while len(_shards) > KEPT_SHARDS:
             _shards.pop(next(iter(_shards)))
     return made, True
+
+
+def summed(all_of: Iterable[Filtered]) -> Filtered:
+    """The bytes of several connections together, filter by filter.
+
+    Examples
+    --------
+    >>> summed([{"kkt": (10, 2)}, {"kkt": (5, 1)}])
+    {'kkt': (15, 3)}
+    """
+    total: Filtered = {}
+    for each in all_of:
+        for name, (before, after) in each.items():
+            was = total.get(name, (0, 0))
+            total[name] = (was[0] + before, was[1] + after)
+    return total
 
 
 def forget(run: str) -> int:

@@ -19,6 +19,7 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "str": TEXTS,
     "bool": st.booleans(),
     "tuple[int, ...]": st.lists(st.integers(0, 100), max_size=4).map(tuple),
+    "tuple[str, ...]": st.lists(st.text(max_size=8), max_size=4).map(tuple),
 }
 
 

@@ -166,7 +166,12 @@ class ParameterServer(Session):
         import os
         import signal
 
-        os.kill(self._starter.pid(server), signal.SIGKILL)
+        process = self._starter.pid(server)
+        if process <= 0:
+            raise ParameterServerError(
+                f"killing server {server}", "it runs on another host", "end it where it runs, or remove_server(server)"
+            )
+        os.kill(process, signal.SIGKILL)
 
     def _forget(self, server: int) -> None:
         with self._lock:

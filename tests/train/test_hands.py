@@ -1,0 +1,109 @@
+"""A hand on workers and servers of a run: stragglers, deaths and additions, and the facts that tell of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from sparklab import SparkContext
+from sparklab.datasets import AdClick
+from sparklab.errors import SparklabError
+from sparklab.events import training as f
+from sparklab.ps import SSP
+from sparklab.train import SparseLogisticRegression
+
+CLICKS = AdClick(rows=6_000, dimension=1 << 10, seed=4)
+X, Y = CLICKS.csr()
+
+
+@pytest.fixture(scope="module")
+def sc(sc_threads: SparkContext) -> SparkContext:
+    return sc_threads
+
+
+def model(**arguments: Any) -> SparseLogisticRegression:
+    chosen: dict[str, Any] = {"workers": 3, "epochs": 5_000, "batch_size": 500, "optimizer": "sgd", "lr": 0.3}
+    return SparseLogisticRegression("ps", consistency=SSP(2), **(chosen | arguments))
+
+
+def until(condition: Any) -> None:
+    end_s = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end_s
+        threading.Event().wait(0.005)
+
+
+def of_kind(sc: SparkContext, kind: type[Any], run: int) -> list[Any]:
+    return [r.fact for r in sc.records() if isinstance(r.fact, kind) and r.fact.run == run]
+
+
+def test_a_slowed_worker_holds_the_others_back_until_it_is_let_go(sc: SparkContext) -> None:
+    run = model().start(X, Y)
+    until(lambda: run.clock > 3)
+    run.slow(1, 0.05)
+    at = run.clock
+    until(lambda: run.clock >= at + 8)  # turns that were under way are over
+    before, began_s = run.clock, time.monotonic()
+    until(lambda: run.clock >= before + 6)
+    # A clock of the slowest is a rest of its own now; what the handle says comes a moment later.
+    assert time.monotonic() - began_s > 0.2
+    assert run.delays_s == {1: 0.05}
+    run.slow(1, 0)
+    assert run.delays_s == {}
+    run.stop()
+    run.result(30)
+    assert of_kind(sc, f.WorkerSlowed, run.number) == [
+        f.WorkerSlowed(run.number, 1, 0.05),
+        f.WorkerSlowed(run.number, 1, 0.0),
+    ]
+
+
+def test_a_killed_servers_ranges_are_served_by_their_replicas_and_the_facts_say_which(sc: SparkContext) -> None:
+    run = model(servers=3, replicas=1).start(X, Y)
+    view = sc.bus.views.training.runs
+    until(lambda: run.clock > 3 and view[run.number].servers is not None)
+    served = view[run.number].servers
+    assert served is not None
+    assert served.servers == (0, 1, 2)
+    assert set(served.heads) == {0, 1, 2}
+    run.kill_server(1)
+    before = run.clock
+    until(lambda: view[run.number].dead == [1] and run.clock > before + 3)
+    promoted = view[run.number].promoted
+    assert set(promoted) == {at for at, head in enumerate(served.heads) if head == 1}
+    assert all(served.backs[at] == server for at, server in promoted.items())
+    added = run.add_server()
+    until(lambda: added in view[run.number].servers.servers)
+    run.stop()
+    run.result(30)
+    with pytest.raises(SparklabError, match="no servers at work"):
+        run.kill_server(0)
+
+
+def test_a_server_without_a_replica_is_not_killed(sc: SparkContext) -> None:
+    run = model(servers=2).start(X, Y)
+    until(lambda: run.clock > 1)
+    with pytest.raises(SparklabError, match="nobody else has its ranges"):
+        run.kill_server(0)
+    run.stop()
+    run.result(30)
+
+
+def test_bytes_before_and_after_each_filter_are_facts_and_shrink(sc: SparkContext) -> None:
+    run = model(servers=1).start(X, Y)
+    until(lambda: run.clock > 50)
+    run.stop()
+    run.result(30)
+    said = of_kind(sc, f.FilterBytes, run.number)[-1]
+    assert said.names == ("key_caching",)
+    assert 0 < said.after[0] < said.before[0] / 2
+
+
+def test_workers_without_clocks_cannot_be_slowed(sc: SparkContext) -> None:
+    run = SparseLogisticRegression("bismarck", epochs=1).start(X, Y)
+    with pytest.raises(SparklabError, match="no clocks of their own"):
+        run.slow(0, 0.1)
+    run.result(30)
