@@ -82,16 +82,26 @@ class FetchFailedError(SparklabError):
         Which output of which executor's incarnation could not be read.
     damaged : bool
         It is there, and its digest or length is wrong.
+    all_lost : bool
+        Nothing of that incarnation can be read any more: its files are gone as a whole, or it does not answer.
     """
 
     def __init__(
-        self, shuffle_id: int, map_index: int, executor: int, epoch: int, found: str, damaged: bool = False
+        self,
+        shuffle_id: int,
+        map_index: int,
+        executor: int,
+        epoch: int,
+        found: str,
+        damaged: bool = False,
+        all_lost: bool = False,
     ) -> None:
         self.shuffle_id = shuffle_id
         self.map_index = map_index
         self.executor = executor
         self.epoch = epoch
         self.damaged = damaged
+        self.all_lost = all_lost
         super().__init__(
             f"reading map output {map_index} of shuffle {shuffle_id} from executor {executor} (epoch {epoch})",
             found,
@@ -101,7 +111,7 @@ class FetchFailedError(SparklabError):
     def __reduce__(self) -> tuple[object, ...]:
         return (
             type(self),
-            (self.shuffle_id, self.map_index, self.executor, self.epoch, self.found, self.damaged),
+            (self.shuffle_id, self.map_index, self.executor, self.epoch, self.found, self.damaged, self.all_lost),
         )
 
 

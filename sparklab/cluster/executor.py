@@ -260,7 +260,7 @@ class Executor:
             status, value = "parts_missing", missing.keys
         except FetchFailedError as error:
             status = "fetch_failed"
-            value = (error.shuffle_id, error.map_index, error.executor, error.epoch, error.found, error.damaged)
+            _, value = error.__reduce__()
         except BaseException as error:
             status, value = "failed", wire_error(error, task, stage.rdd)
         counted = updates if status == "succeeded" else b""
@@ -290,6 +290,8 @@ class Executor:
         return value
 
     def _write(self, records: Iterator[Any], spec: ShuffleSpec, task: TaskContext) -> MapOutput:
+        # Somebody may have cleaned up temporary folders that look old.
+        self.shuffle_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         return write_map_output(
             records,
             spec,

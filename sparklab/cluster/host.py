@@ -43,5 +43,11 @@ def open_local(location: MapLocation) -> ByteSource:
     except OSError as error:
         output = location.output
         raise FetchFailedError(
-            output.shuffle_id, output.map_index, location.executor, location.epoch, f"its file: {error.strerror}"
+            output.shuffle_id,
+            output.map_index,
+            location.executor,
+            location.epoch,
+            f"its file: {error.strerror}",
+            # A dead executor's directory goes in one step: its loss may be news to the driver still.
+            all_lost=not os.path.exists(os.path.dirname(output.path)),
         ) from error

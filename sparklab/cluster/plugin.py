@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,6 +67,9 @@ def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, An
     scratch = next((folder for folder in own.parents if folder.name.startswith(SCRATCH_PREFIX)), own)
     name = f"executor{app}-{number}"
     for stale in scratch.glob(f"{name}.*"):
+        # In one step first: who finds one file of a dead executor missing is to find them all so.
+        with suppress(OSError):
+            stale = stale.rename(stale.with_name(f"gone-{stale.name}"))
         shutil.rmtree(stale, ignore_errors=True)
     shared = scratch if scratch != own else Path(tempfile.gettempdir()) / f"sparklab-host-{os.getuid()}"
     token = host_token(shared) if options.get("share_files", True) else secrets.token_hex(16)
@@ -262,7 +265,12 @@ class ExecutorService:
         if time.monotonic() < self._dead.get(location.address, 0.0):
             output = location.output
             raise FetchFailedError(
-                output.shuffle_id, output.map_index, location.executor, location.epoch, "its executor did not answer"
+                output.shuffle_id,
+                output.map_index,
+                location.executor,
+                location.epoch,
+                "its executor did not answer",
+                all_lost=True,
             )
         return _RemoteSource(self, location)
 
@@ -282,7 +290,9 @@ class ExecutorService:
             return data
         except (OSError, FutureTimeout) as error:
             future.cancel()
-            self._dead[location.address] = time.monotonic() + DEAD_S
+            answered = isinstance(error, FileNotFoundError | PermissionError)
+            if not answered:
+                self._dead[location.address] = time.monotonic() + DEAD_S
             output = location.output
             raise FetchFailedError(
                 output.shuffle_id,
@@ -290,6 +300,7 @@ class ExecutorService:
                 location.executor,
                 location.epoch,
                 f"{type(error).__name__}: {error}",
+                all_lost=not answered,
             ) from error
 
     def _ask_peer(self, holder: Holder, request: BlockRequest, check_cancelled: Callable[[], None]) -> BlockPart | None:

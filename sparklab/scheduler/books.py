@@ -133,10 +133,11 @@ def is_wanted(state: State, run: StageRun | None, task: Task, outcome: m.Succeed
     return outputs is not None and outputs.locations[outcome.value.map_index] is None
 
 
-def book_fetch_failure(state: State, task: Task, outcome: m.FetchFailed) -> bool:
+def book_fetch_failure(state: State, task: Task, outcome: m.FetchFailed) -> set[int]:
     """The map output is where nobody looks for it any more; damage to it, or to what the task set aside, is said.
 
-    Returns whether it was there until now.
+    With it go all of an incarnation of which nothing can be read: each of them would fail a task of its own, before
+    the loss of the executor itself is heard of. Returns the shuffles that lack outputs by it.
     """
     if outcome.damaged:
         what = f"map output {outcome.map} of shuffle {outcome.shuffle} on executor {outcome.executor}"
@@ -145,11 +146,13 @@ def book_fetch_failure(state: State, task: Task, outcome: m.FetchFailed) -> bool
         state.out.facts.append(
             Warned(bounded(what), bounded(f"was found damaged and is computed again: {outcome.found}"))
         )
-    if not state.outputs.remove(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch):
-        return False
+    at = (outcome.executor, outcome.epoch)
+    lost = list(state.outputs.remove_executor(*at)) if outcome.all_lost else []
+    if state.outputs.remove(outcome.shuffle, outcome.map, *at):
+        lost.append((outcome.shuffle, outcome.map))
     reason = "corrupt" if outcome.damaged else "fetch_failed"
-    state.out.facts.append(MapOutputLost(outcome.shuffle, outcome.map, outcome.executor, outcome.epoch, reason))
-    return True
+    state.out.facts.extend(MapOutputLost(shuffle, index, *at, reason) for shuffle, index in lost)
+    return {shuffle for shuffle, _ in lost}
 
 
 def count_updates(state: State, run: StageRun | None, task: Task, outcome: m.Succeeded) -> None:

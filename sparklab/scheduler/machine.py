@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from sparklab.errors import ClusterError, JobCancelled, JobFailed
+from sparklab.errors import ClusterError, JobCancelled
 from sparklab.events.facts import (
     BlockRemoved,
     ExecutorAdded,
@@ -19,6 +19,7 @@ from sparklab.events.facts import (
     bounded,
 )
 from sparklab.scheduler import messages as m
+from sparklab.scheduler.attempts import count_executor_loss, count_fruitless
 from sparklab.scheduler.books import (
     NOT_WANTED,
     apply_changes,
@@ -188,6 +189,7 @@ class Scheduler:
             outcome = m.Cancelled()  # it has read what does not stand any more
         status, error = "succeeded", ""
         failed: BaseException | None = None
+        lost: set[int] = set()
         match outcome:
             case m.Succeeded() if not is_wanted(self.state, run, task, outcome):
                 status, error = "cancelled", NOT_WANTED
@@ -199,8 +201,8 @@ class Scheduler:
                     recovered = book_map_output(self.state, task, outcome) or recovered
             case m.FetchFailed():
                 status, error = "fetch_failed", outcome.found
-                if book_fetch_failure(self.state, task, outcome):
-                    self._rollback.outputs_lost([outcome.shuffle])
+                lost = book_fetch_failure(self.state, task, outcome)
+                self._rollback.outputs_lost(lost)
             case m.UserError():
                 status, error = "failed", outcome.summary
                 if run is not None and task.partition in run.todo:
@@ -210,13 +212,30 @@ class Scheduler:
                         failed = outcome.error
             case m.Lost():
                 status, error = "lost", outcome.found
-                failed = self._count_loss(run, task, error) if run is not None and task.partition in run.todo else None
+                if run is not None and task.partition in run.todo:
+                    failed = count_executor_loss(self.state, run, task, error)
             case m.Cancelled():
                 status = "cancelled"
                 error = "" if run is None or task.partition in run.todo else NOT_WANTED
             case _:
                 assert_never(outcome)
         self.state.out.facts.append(task_fact(s, task, status, recovered, error))
+        self._task_followed_up(s, task, run, outcome, failed, error)
+        for reader in list(self.runs.values()):
+            # Others that read what is lost need not find out each for itself.
+            if reader is not run and reader.stage.id in self.runs and lost & {x.shuffle_id for x in reader.stage.reads}:
+                self._work.continue_run(reader)
+
+    def _task_followed_up(
+        self,
+        s: m.TaskEnded,
+        task: Task,
+        run: StageRun | None,
+        outcome: m.Outcome,
+        failed: BaseException | None,
+        error: str,
+    ) -> None:
+        """The stage of a task that has ended goes on, or its jobs have failed."""
         if run is None or run.stage.id not in self.runs:
             return
         if failed is not None:
@@ -226,17 +245,14 @@ class Scheduler:
         elif isinstance(outcome, m.Succeeded):
             run.task_s += s.duration_s
             run.task_count += 1
-            run.fruitless_attempts = 0
+            run.fruitless_attempts = run.lost_attempts = 0
             if self.state.limits.speculation is not None:
                 run.durations_s.append(s.duration_s)
             self._partition_done(run, task.partition, outcome.value)
         elif isinstance(outcome, m.FetchFailed):
             # Whatever inputs were handed out name a place where nothing is: the next try gets new ones.
             run.prepared = False
-            if task.stage_attempt > run.fruitless_attempt:  # the others of that attempt say the same
-                run.fruitless_attempt = run.attempt
-                run.fruitless_attempts += 1
-            if run.fruitless_attempts >= self.state.limits.max_stage_attempts:
+            if count_fruitless(self.state, run, task, outcome):
                 self._work.give_up(run, f"map outputs of shuffle {outcome.shuffle} were lost again and again: {error}")
             else:
                 self._work.continue_run(run)
@@ -277,16 +293,6 @@ class Scheduler:
             self._work.run_done(run)
             if run.stage.writes is None:
                 self._work.finish(jobs[0], "succeeded", None)
-
-    def _count_loss(self, run: StageRun, task: Task, found: str) -> JobFailed | None:
-        run.losses[task.partition] = losses = run.losses.get(task.partition, 0) + 1
-        if losses < self.state.limits.max_executor_losses:
-            return None
-        return JobFailed(
-            f"running partition {task.partition} of stage {task.stage} ({run.stage.rdd.operator})",
-            f"{losses} executors died while they worked on it; the last: {found}",
-            "look for what ends or exhausts the process: os._exit, a crash in C code, memory",
-        )
 
     # --- executors --------------------------------------------------------------------------------
 
@@ -383,17 +389,3 @@ class Scheduler:
                 assert run.todo == (run.waiting.waiting | (run.running.keys() & run.todo) | done)
             if run.gang is not None:
                 assert not run.waiting.waiting or not run.running, f"stage {run.stage.id}: a part of a gang runs"
-
-    def story(self, stage: int) -> dict[str, Any]:
-        """Where a stage stands, for people."""
-        run = self.runs.get(stage)
-        if run is None:
-            return {"stage": stage, "state": "not running"}
-        return {
-            "stage": stage,
-            "attempt": run.attempt,
-            "todo": sorted(run.todo),
-            "waiting": sorted(run.waiting.waiting),
-            "running": sorted(run.running),
-            "waiting_for_shuffles": sorted(run.waiting_for),
-        }

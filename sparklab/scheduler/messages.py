@@ -54,6 +54,7 @@ class FetchFailed:
     epoch: int
     found: str
     damaged: bool = False  # it was there, and its digest or length was wrong
+    all_lost: bool = False  # nothing of that incarnation can be read any more
 
 
 @dataclass(frozen=True, slots=True)

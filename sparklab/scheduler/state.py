@@ -38,7 +38,8 @@ class Limits:
 
     max_task_failures: int = 1  # tries of one partition that may raise; PySpark's local[N] tries once
     max_executor_losses: int = 4  # executors that may die under one partition before it is held to blame
-    max_stage_attempts: int = 4  # consecutive attempts of a stage that end in lost map outputs without progress
+    max_stage_attempts: int = 4  # consecutive attempts of a stage that end in lost map outputs without progress;
+    # times the number of executors where these were lost as a whole
     locality_wait_s: float = 3.0
     no_executor_timeout_s: float = 60.0
     executors: int = 0  # that the cluster was started with; 0 where nobody knows
@@ -109,7 +110,8 @@ class StageRun:
     losses: dict[int, int] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)  # partition -> attempts launched
     fruitless_attempts: int = 0  # attempts in a row that ended in lost map outputs
-    fruitless_attempt: int = -1  # the last of them
+    lost_attempts: int = 0  # the same, where the executor that had them was lost
+    fruitless_attempt: int = -1  # the last of either
     valid_from: int = 0  # tasks of attempts before this one have read what does not stand any more
     durations_s: list[float] = field(default_factory=list)  # of the tasks that succeeded, under speculation
     slow: set[int] = field(default_factory=set)  # partitions that are to be tried in a second place
@@ -117,6 +119,17 @@ class StageRun:
     task_s: float = 0.0  # summed durations of the tasks that succeeded, for the batch size
     task_count: int = 0
     gang: GangRun | None = None  # of a barrier stage
+
+    def story(self) -> dict[str, Any]:
+        """Where it stands, for people."""
+        return {
+            "stage": self.stage.id,
+            "attempt": self.attempt,
+            "todo": sorted(self.todo),
+            "waiting": sorted(self.waiting.waiting),
+            "running": sorted(self.running),
+            "waiting_for_shuffles": sorted(self.waiting_for),
+        }
 
     @property
     def mean_task_s(self) -> float | None:

@@ -259,5 +259,5 @@ def _is_zombie(pid: int) -> bool:
 def _story(scheduler: Any) -> str:
     return "\n".join(
         [f"tasks {list(scheduler.tasks.values())}", f"executors {list(scheduler.executors.values())}"]
-        + [str(scheduler.story(stage)) for stage in scheduler.runs]
+        + [str(run.story()) for run in scheduler.runs.values()]
     )

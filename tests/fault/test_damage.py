@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,47 @@ def test_a_damaged_map_output_is_made_again_alone_and_is_said(sc: SparkContext, 
     (warning,) = {x for x in found if isinstance(x, f.Warned)}
     assert "map output 1" in warning.subject
     assert "damaged" in warning.message
+
+
+def test_files_that_are_all_gone_cost_their_tasks_again_and_no_more_than_one_attempt(sc: SparkContext) -> None:
+    sums = sc.parallelize([(i % 50, i) for i in range(2_000)], 12).reduceByKey(operator.add, 3)
+    expected = sorted(sums.collect())
+    newest = max(sc.views.shuffles)
+    folder = "0.*" if "threads" in sc.master else "executor-0.*"
+    (files,) = sc._backend.scratch.glob(f"**/{folder}/shuffle")
+    gone = sorted(int(path.name.rpartition("_")[2]) for path in files.glob(f"shuffle_{newest}_*"))
+    assert len(gone) > 4, "more than a stage has attempts"
+    before = now(sc)
+    shutil.rmtree(files)
+    with sc.scope("gone") as scope:
+        assert sorted(sums.collect()) == expected
+    run = sc.run_of(scope)
+    assert (run.recomputed_partitions, run.recomputed_of) == (len(gone), 12)
+    found = facts_since(sc, before)
+    (stage,) = {x.stage for x in found if isinstance(x, f.TaskEnded) and x.status == "fetch_failed"}
+    assert max(x.attempt for x in found if isinstance(x, f.StageStarted) and x.stage == stage) == 1
+    lost = sorted(x.map for x in found if isinstance(x, f.MapOutputLost) and x.shuffle == newest)
+    assert lost == gone
+
+
+def test_a_missing_file_on_another_host_costs_its_map_task_alone_and_a_dead_executor_all_of_its() -> None:
+    conf = SparkConf().set("sparklab.cluster.shareFiles", "false").set("sparklab.allowMultipleContexts", "true")
+    with SparkContext("local[2]", "apart", conf=conf) as sc:
+        sums = sc.parallelize([(i % 50, i) for i in range(2_000)], 12).reduceByKey(operator.add, 3)
+        expected = sorted(sums.collect())
+        newest = max(sc.views.shuffles)
+        path = next(sc._backend.scratch.glob(f"executor-0.0/shuffle/shuffle_{newest}_*"))
+        path.unlink()
+        with sc.scope("one") as scope:
+            assert sorted(sums.collect()) == expected
+        assert sc.run_of(scope).recomputed_partitions == 1
+        before = now(sc)
+        sc.kill_executor(0)
+        assert sorted(sums.collect()) == expected
+        found = facts_since(sc, before)
+        assert (
+            max((x.attempt for x in found if isinstance(x, f.TaskEnded) and x.status == "fetch_failed"), default=0) <= 1
+        )
 
 
 def test_a_damaged_spill_file_has_its_task_run_again_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

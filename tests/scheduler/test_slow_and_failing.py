@@ -6,6 +6,7 @@ import pytest
 
 from sparklab.errors import JobFailed, UserCodeError
 from sparklab.events import facts as f
+from sparklab.rdd.core import RDDCore
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.rollback import is_indeterminate
 from sparklab.scheduler.state import ExclusionLimits, Limits, SpeculationLimits
@@ -224,6 +225,89 @@ def test_a_stage_whose_attempts_all_end_in_lost_outputs_fails_after_so_many(limi
         for other in [t for t, (one, _) in world.launched.items() if one.stage == launch.stage]:
             world.end(other, m.FetchFailed(reduced.spec.shuffle_id, 0, at.executor, at.epoch, "gone"))
     assert attempts == limit
+    assert isinstance(world.finished[job], JobFailed)
+
+
+def maps_done(world: World, rdd: RDDCore) -> int:
+    """A job whose map tasks have all succeeded."""
+    job = world.submit(rdd)
+    while not world.prepared[world.launched[min(world.launched)][0].stage].inputs:
+        world.succeed(min(world.launched))
+    return job
+
+
+@pytest.mark.parametrize("limit", [1, 4])
+def test_files_that_go_with_their_executor_cost_one_attempt_however_many_they_are(limit: int) -> None:
+    world = World(2, Limits(max_stage_attempts=limit))
+    ids = Ids()
+    first, second = Reduced(Source(ids, 12), 2), Reduced(Source(ids, 3), 2)
+    maps_done(world, second)
+    world.run()
+    job = maps_done(world, first)
+    held = [
+        (shuffle, each)
+        for shuffle, outputs in world.scheduler.outputs.shuffles.items()
+        for each in outputs.locations
+        if each is not None and each.executor == 1
+    ]
+    assert {shuffle for shuffle, _ in held} == {0, 1}
+    world.facts.clear()
+    world.ran.clear()
+    reader = next(t for t, (launch, _) in world.launched.items() if launch.executor == 0)
+    missed = next(each for shuffle, each in held if shuffle == 0)
+    world.end(reader, m.FetchFailed(0, missed.output.map_index, 1, missed.epoch, "its file", all_lost=True))
+    # Whatever was sent to the executor is answered by its loss, of which the scheduler has not heard yet.
+    assert {(x.shuffle, x.map) for x in world.of(f.MapOutputLost)} == {(s, e.output.map_index) for s, e in held}
+    world.lose(1)
+    world.join(1)
+    world.run()
+    assert world.finished[job] is None
+    of_first = [p for stage, p in world.ran if world.prepared[stage].writes is first.spec]
+    assert sorted(of_first) == [e.output.map_index for s, e in held if s == 0], "each once, and none of the other's"
+    assert not [p for stage, p in world.ran if world.prepared[stage].writes is second.spec]
+
+
+def test_another_stage_that_reads_what_is_lost_does_not_find_out_by_failing() -> None:
+    world = World(2)
+    ids = Ids()
+    reduced = Reduced(Source(ids, 3), 2)
+    jobs = [maps_done(world, reduced), world.submit(Mapped(reduced))]
+    reader, held = next((t, launch) for t, (launch, _) in world.launched.items() if launch.executor == 0)
+    at = next(each for each in world.scheduler.outputs.shuffles[0].locations if each and each.executor == 1)
+    world.end(reader, m.FetchFailed(0, at.output.map_index, 1, at.epoch, "its file", all_lost=True))
+    others = [run for run in world.scheduler.runs.values() if run.stage.reads and run.stage.id != held.stage]
+    assert [run.waiting_for for run in others] == [{0}]
+    world.run()
+    assert world.finished == {job: None for job in jobs}
+
+
+def test_executors_lost_one_after_the_other_do_not_use_up_a_stages_attempts_but_without_end_they_do() -> None:
+    world = World(3, Limits(max_stage_attempts=2))
+    _, _, reduced = lineage()
+    job = maps_done(world, reduced)
+    rounds = 0
+    while job not in world.finished:
+        if not world.prepared[world.launched[min(world.launched)][0].stage].inputs:
+            world.succeed(min(world.launched))
+            continue
+        task, at = next(
+            (task, each)
+            for task, (launch, _) in sorted(world.launched.items())
+            for each in world.prepared[launch.stage].inputs[0].locations
+            if each.executor != launch.executor
+        )
+        rounds += 1
+        if rounds % 2:  # the loss is known first, or the missing files
+            launched = world.launched.pop(task)
+            world.lose(at.executor)
+            world.join(at.executor)
+            world.launched[task] = launched
+            world.end(task, m.FetchFailed(0, at.output.map_index, at.executor, at.epoch, "gone"))
+        else:
+            world.end(task, m.FetchFailed(0, at.output.map_index, at.executor, at.epoch, "gone", all_lost=True))
+            world.lose(at.executor)
+            world.join(at.executor)
+    assert 2 * 3 <= rounds <= 2 * 2 * 3, "twice for each executor; tasks of one attempt count once"
     assert isinstance(world.finished[job], JobFailed)
 
 
