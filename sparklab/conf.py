@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
-from sparklab.errors import SparklabError
+from sparklab import settingvalues as values
+from sparklab.settingvalues import ConfError
 
 TaskLane = Literal["auto", "direct", "graph"]
 SchedulerMode = Literal["FIFO", "FAIR"]
@@ -17,21 +17,6 @@ SchedulerMode = Literal["FIFO", "FAIR"]
 CHECK_DETERMINISM: Final = "sparklab.checkDeterminism"  # a setting, and a local property of a thread's jobs
 
 _ENVIRONMENT: Final = "spark.executorEnv."
-
-_SIZE_UNITS: Final = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
-_TIME_UNITS_S: Final = {
-    "us": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "min": 60.0,
-    "h": 3600.0,
-    "d": 86400.0,
-}
-
-
-class ConfError(SparklabError, ValueError):
-    """A setting has a value that cannot be used."""
 
 
 class SparkConf:
@@ -315,150 +300,38 @@ exclude_app_tasks_per_executor
         return cls(**found, executor_env=environment)
 
 
-def size_bytes(key: str, text: str, unit: str = "m") -> int:
-    """Bytes of a size as Spark writes it: ``512m``, ``1g``, ``64kb``; a bare number counts `unit`.
-
-    Raises
-    ------
-    ConfError
-        `text` is not a positive size.
-    """
-    match = re.fullmatch(r"\s*(\d+)\s*([bkmgtp])?(?:(?<=[kmgtp])b)?\s*", text.lower())
-    if match is None or int(match[1]) == 0:
-        raise _wrong(key, text, "a size such as 512m or 2g (k, m, g, t; whole numbers)")
-    return int(match[1]) * _SIZE_UNITS[match[2] or unit]
-
-
-def time_s(key: str, text: str, unit: str = "ms") -> float:
-    """Seconds of a time as Spark writes it: ``3s``, ``100ms``, ``2min``; a bare number counts `unit`.
-
-    Raises
-    ------
-    ConfError
-        `text` is not a time of zero or more.
-    """
-    match = re.fullmatch(r"\s*(\d+)\s*([a-z]+)?\s*", text.lower())
-    scale = _TIME_UNITS_S.get(match[2] or unit) if match is not None else None
-    if match is None or scale is None:
-        raise _wrong(key, text, "a time such as 3s or 100ms (us, ms, s, m, h, d; whole numbers)")
-    return int(match[1]) * scale
-
-
-def _wrong(key: str, text: str, expected: str) -> ConfError:
-    return ConfError(f"reading the setting {key}", f"the value {text!r}", f"give {expected}")
-
-
-def _period(key: str, text: str) -> float:
-    value = time_s(key, text)
-    if value <= 0:
-        raise _wrong(key, text, "a time above 0, such as 2s or 500ms")
-    return value
-
-
-def _timeout(key: str, text: str) -> float:
-    value = time_s(key, text, "s")  # as in Spark, a bare number counts seconds here
-    if value <= 0:
-        raise _wrong(key, text, "a time above 0, such as 10s")
-    return value
-
-
-def _text(key: str, text: str) -> str:
-    if not text:
-        raise _wrong(key, text, "a text that is not empty")
-    return text
-
-
-def _folder(key: str, text: str) -> str:
-    # Spark allows a list of directories; scratch needs one.
-    return _text(key, text.split(",")[0].strip())
-
-
-def _count(key: str, text: str) -> int:
-    if not re.fullmatch(r"\s*\d+\s*", text) or int(text) == 0:
-        raise _wrong(key, text, "a whole number of at least 1")
-    return int(text)
-
-
-def _flag(key: str, text: str) -> bool:
-    values = {"true": True, "false": False}
-    if text.strip().lower() not in values:
-        raise _wrong(key, text, "true or false")
-    return values[text.strip().lower()]
-
-
-def _fraction(key: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 < value < 1.0:
-        raise _wrong(key, text, "a number between 0 and 1")
-    return value
-
-
-def _share(key: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1.0:
-        raise _wrong(key, text, "a number from 0 to 1")
-    return value
-
-
-def _factor(key: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 1.0 <= value < float("inf"):
-        raise _wrong(key, text, "a number of at least 1")
-    return value
-
-
-def _choice(*values: str) -> Callable[[str, str], str]:
-    by_lower = {value.lower(): value for value in values}
-
-    def parse(key: str, text: str) -> str:
-        if text.strip().lower() not in by_lower:
-            raise _wrong(key, text, "one of " + ", ".join(values))
-        return by_lower[text.strip().lower()]
-
-    return parse
-
-
-_KEYS: Final[Mapping[str, tuple[str, Callable[[str, str], Any]]]] = {
-    "spark.master": ("master", _text),
-    "spark.app.name": ("app_name", _text),
-    "spark.default.parallelism": ("default_parallelism", _count),
-    "spark.local.dir": ("local_dir", _folder),
-    "spark.executor.memory": ("executor_memory_bytes", size_bytes),
-    "spark.memory.fraction": ("memory_fraction", _fraction),
-    "spark.memory.storageFraction": ("storage_fraction", _fraction),
-    "spark.scheduler.mode": ("scheduler_mode", _choice("FIFO", "FAIR")),
-    "spark.task.maxFailures": ("max_task_failures", _count),
-    "spark.executor.heartbeatInterval": ("heartbeat_interval_s", _period),
-    "spark.network.timeout": ("network_timeout_s", _timeout),
-    "spark.python.profile": ("profile", _flag),
-    "spark.python.profile.memory": ("profile_memory", _flag),
-    "spark.python.profile.dump": ("profile_dump", _text),
-    "spark.stage.maxConsecutiveAttempts": ("max_stage_attempts", _count),
-    "spark.speculation": ("speculation", _flag),
-    "spark.speculation.interval": ("speculation_interval_s", _period),
-    "spark.speculation.multiplier": ("speculation_multiplier", _factor),
-    "spark.speculation.quantile": ("speculation_quantile", _fraction),
-    "spark.speculation.minTaskRuntime": ("speculation_least_s", time_s),
-    "spark.excludeOnFailure.enabled": ("exclude_on_failure", _flag),
-    "spark.excludeOnFailure.timeout": ("exclude_timeout_s", _timeout),
-    "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor": ("exclude_attempts_per_executor", _count),
-    "spark.excludeOnFailure.stage.maxFailedTasksPerExecutor": ("exclude_stage_tasks_per_executor", _count),
-    "spark.excludeOnFailure.application.maxFailedTasksPerExecutor": ("exclude_app_tasks_per_executor", _count),
-    "spark.locality.wait": ("locality_wait_s", time_s),
-    "spark.broadcast.blockSize": ("broadcast_piece_bytes", lambda key, text: size_bytes(key, text, "k")),
-    "sparklab.cluster.shareFiles": ("share_files", _flag),
-    "sparklab.allowMultipleContexts": ("allow_multiple_contexts", _flag),
-    "sparklab.journal.dir": ("journal_dir", _text),
-    CHECK_DETERMINISM: ("check_determinism", _share),
-    "sparklab.task.lane": ("task_lane", _choice("auto", "direct", "graph")),
-    "sparklab.cluster.startTimeout": ("start_timeout_s", time_s),
+_KEYS: Final[Mapping[str, tuple[str, values.Parser]]] = {
+    "spark.master": ("master", values.not_empty),
+    "spark.app.name": ("app_name", values.not_empty),
+    "spark.default.parallelism": ("default_parallelism", values.count),
+    "spark.local.dir": ("local_dir", values.folder),
+    "spark.executor.memory": ("executor_memory_bytes", values.size_bytes),
+    "spark.memory.fraction": ("memory_fraction", values.fraction),
+    "spark.memory.storageFraction": ("storage_fraction", values.fraction),
+    "spark.scheduler.mode": ("scheduler_mode", values.choice("FIFO", "FAIR")),
+    "spark.task.maxFailures": ("max_task_failures", values.count),
+    "spark.executor.heartbeatInterval": ("heartbeat_interval_s", values.period),
+    "spark.network.timeout": ("network_timeout_s", values.timeout),
+    "spark.python.profile": ("profile", values.flag),
+    "spark.python.profile.memory": ("profile_memory", values.flag),
+    "spark.python.profile.dump": ("profile_dump", values.not_empty),
+    "spark.stage.maxConsecutiveAttempts": ("max_stage_attempts", values.count),
+    "spark.speculation": ("speculation", values.flag),
+    "spark.speculation.interval": ("speculation_interval_s", values.period),
+    "spark.speculation.multiplier": ("speculation_multiplier", values.factor),
+    "spark.speculation.quantile": ("speculation_quantile", values.fraction),
+    "spark.speculation.minTaskRuntime": ("speculation_least_s", values.time_s),
+    "spark.excludeOnFailure.enabled": ("exclude_on_failure", values.flag),
+    "spark.excludeOnFailure.timeout": ("exclude_timeout_s", values.timeout),
+    "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor": ("exclude_attempts_per_executor", values.count),
+    "spark.excludeOnFailure.stage.maxFailedTasksPerExecutor": ("exclude_stage_tasks_per_executor", values.count),
+    "spark.excludeOnFailure.application.maxFailedTasksPerExecutor": ("exclude_app_tasks_per_executor", values.count),
+    "spark.locality.wait": ("locality_wait_s", values.time_s),
+    "spark.broadcast.blockSize": ("broadcast_piece_bytes", lambda key, text: values.size_bytes(key, text, "k")),
+    "sparklab.cluster.shareFiles": ("share_files", values.flag),
+    "sparklab.allowMultipleContexts": ("allow_multiple_contexts", values.flag),
+    "sparklab.journal.dir": ("journal_dir", values.not_empty),
+    CHECK_DETERMINISM: ("check_determinism", values.share),
+    "sparklab.task.lane": ("task_lane", values.choice("auto", "direct", "graph")),
+    "sparklab.cluster.startTimeout": ("start_timeout_s", values.time_s),
 }

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sparklab.conf import ConfError, Settings, SparkConf, size_bytes, time_s
+from sparklab.conf import ConfError, Settings, SparkConf
+from sparklab.settingvalues import size_bytes, time_s
 
 ROOT = Path(__file__).resolve().parents[2]
 PYSPARK_NAMES = {

@@ -16,10 +16,11 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "sparklab"
 
 # events <- storage, shuffle <- rdd <- scheduler <- cluster <- context <- jupyter; errors and conf are leaves.
-LEAVES = {"errors", "conf", "jvmonly", "lazy", "steps"}
+LEAVES = {"errors", "conf", "jvmonly", "lazy", "settingvalues", "steps"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "conf": {"errors"},
+    "settingvalues": {"errors"},
+    "conf": {"errors", "settingvalues"},
     "jvmonly": set(),
     "lazy": set(),
     "steps": set(),
