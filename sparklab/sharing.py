@@ -286,12 +286,14 @@ def _copy(path: str, target: Path, recursive: bool, unpack: bool) -> None:
     """A copy of the file or folder at `path` is at `target`, whole or not at all."""
     partial = target.with_name(f".{target.name}.partial")
     try:
+        if unpack:
+            partial.mkdir()  # there even if the archive holds nothing
         if is_url(path):
             fs, there = filesystem_of(path)
             if unpack:
                 fetched = partial.with_name(os.path.basename(there))
                 fs.get(there, str(fetched))
-                shutil.unpack_archive(fetched, partial)
+                shutil.unpack_archive(fetched, partial, **_safe(str(fetched)))
                 fetched.unlink()
             else:
                 fs.get(there, str(partial), recursive=recursive)

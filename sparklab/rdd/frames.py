@@ -83,9 +83,9 @@ class Frames(RDDCore):
         Raises
         ------
         SparklabError
-            pyarrow is not installed.
+            pyarrow is not installed, or the tables of the partitions do not make one.
         UserCodeError
-            The records do not make one table.
+            The records of a partition do not make a table.
 
         Examples
         --------
@@ -94,11 +94,19 @@ class Frames(RDDCore):
         (['x'], [1, 2, None], 'int64')
         """
         arrow = needed("pyarrow", "turning an RDD into an Arrow table")
+        where = call_site()
         found = self._made_into(ToArrow(_names(columns)), "toArrow")
         tables = [table for table in found if table is not None]
         if not tables:
             return arrow.table({name: [] for name in columns or ()})
-        return tables[0] if len(tables) == 1 else arrow.concat_tables(tables, promote_options="permissive")
+        try:
+            return _stacked(tables)
+        except arrow.ArrowException as error:
+            raise SparklabError(
+                f"joining the partitions of toArrow at {where} into one table",
+                f"columns whose types differ from partition to partition: {error}",
+                "give each column one type before, for example by a map that makes all of it text",
+            ) from error
 
     def toDask(self) -> Any:
         """A ``dask.bag.Bag`` of the records, with the partitions of this RDD. Lazy.
@@ -172,7 +180,13 @@ def _is_arrow(record: Any) -> bool:
 def _one_table(rows: list[Any]) -> Any:
     import pyarrow
 
-    tables = [row if isinstance(row, pyarrow.Table) else pyarrow.Table.from_batches([row]) for row in rows]
+    return _stacked([row if isinstance(row, pyarrow.Table) else pyarrow.Table.from_batches([row]) for row in rows])
+
+
+def _stacked(tables: list[Any]) -> Any:
+    """The rows of all tables in one, types widened where they differ."""
+    import pyarrow
+
     return tables[0] if len(tables) == 1 else pyarrow.concat_tables(tables, promote_options="permissive")
 
 

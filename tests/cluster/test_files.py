@@ -65,6 +65,12 @@ def test_an_archive_is_a_folder(sc: SparkContext, tmp_path: Path) -> None:
     assert sc.listArchives == [f"file:{tmp_path / 'data.zip'}"] * 2
 
 
+def test_an_archive_that_holds_nothing_is_an_empty_folder(sc: SparkContext, tmp_path: Path) -> None:
+    zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
+    sc.addArchive(str(tmp_path / "empty.zip"))
+    assert sc.parallelize([0]).map(lambda _: os.listdir(SparkFiles.get("empty.zip"))).collect() == [[]]
+
+
 def test_an_executor_on_another_host_is_sent_the_files(sc: SparkContext, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "two.txt").write_text("2")

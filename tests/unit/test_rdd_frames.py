@@ -87,3 +87,8 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, sc_threads:
 def test_from_pandas_takes_frames_alone(sc_threads: SparkContext) -> None:
     with pytest.raises(SparklabError, match=r"give fromPandas a pandas.DataFrame"):
         sc_threads.fromPandas([1, 2])
+
+
+def test_partitions_whose_columns_differ_in_type_are_an_error_that_says_which(sc_threads: SparkContext) -> None:
+    with pytest.raises(SparklabError, match=r"(?s)toArrow at test_rdd_frames.py:\d+.*_1.*To do: give each column one"):
+        sc_threads.parallelize([(1, "a"), ("b", "c")], 2).toArrow()
