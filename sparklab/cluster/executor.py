@@ -16,7 +16,6 @@ from typing import Any, Final
 from sparklab import steps
 from sparklab.broadcast import PartsMissing
 from sparklab.cluster import results
-from sparklab.cluster.cancellation import TaskCancelled, raise_in, take_exception
 from sparklab.cluster.closures import load_stage
 from sparklab.cluster.determinism import Check
 from sparklab.cluster.failures import wire_error
@@ -31,6 +30,7 @@ from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import FetchFailedError
 from sparklab.faults import PROPERTY, AnswerDropped, ExecutorStruck, Place, Striker
 from sparklab.profiler import Profiler
+from sparklab.rdd.cancellation import TaskCancelled, raise_in, take_exception
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext, TaskMetrics

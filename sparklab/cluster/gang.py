@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import Callable
 from typing import Final
 
-from sparklab.cluster.cancellation import TaskCancelled
 from sparklab.cluster.meeting import Meet, MeetingId
 from sparklab.errors import JobFailed
+from sparklab.rdd.cancellation import TaskCancelled
 from sparklab.scheduler.messages import Gang
 
 WAKE_S: Final = 0.05  # how often a task that waits for its gang looks whether it was cancelled

@@ -18,7 +18,7 @@ import IPython
 from sparklab.conf import CHECK_DETERMINISM
 from sparklab.context import SparkContext
 from sparklab.events.facts import ScopeClosed
-from sparklab.jupyter import stops, transform
+from sparklab.jupyter import aside, background, stops, transform
 from sparklab.rdd import callsite
 from sparklab.scopes import current_scope
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
 
     from sparklab.events.run import Run
+    from sparklab.jupyter.background import BackgroundCell
     from sparklab.jupyter.surfaces import Surface
 
 _P = ParamSpec("_P")
@@ -81,6 +82,7 @@ class Cell:
         self.first_job_s: float | None = None
         self.surface: Surface | None = None
         self.ended = False
+        self.handle: BackgroundCell | None = None  # of a cell that runs in the background
         self.stop_listening: Callable[[], None] = stops.nothing
         self.thread = threading.get_ident()
         self.lock = threading.RLock()
@@ -133,6 +135,7 @@ class Cells:
         self.auto = "slow"
         self._new_surface = new_surface
         self._open: dict[int, Cell] = {}
+        self._aside: list[Cell] = []  # in the background
         self._lock = threading.RLock()
         #: The cell whose code runs here.
         self.running: contextvars.ContextVar[Cell | None] = contextvars.ContextVar("sparklab_cell", default=None)
@@ -159,11 +162,13 @@ class Cells:
         callsite.cell_names.remove(self.name_of)
         self._unloaded.set()
         self._busy.set()
+        background.end_all(self)
         for cell in self.open_cells():
             # The cell that says %unload_ext gets no post_run_cell any more.
             self._close(cell, "ok", None)
         if self._ticker is not None and self._ticker is not threading.current_thread():
             self._ticker.join()
+        aside.join_streams()
 
     def name_of(self, filename: str) -> str | None:
         """``In [5]`` for the file name under which cell 5 was compiled, None for what is no cell."""
@@ -255,13 +260,38 @@ class Cells:
 
     def _bind(self, cell: Cell, run: Run, value: Any) -> None:
         name = getattr(cell.options, "out", None)
-        if name:
+        if name and cell.handle is None:
             self.shell.user_ns[name] = dataclasses.replace(run, value=value)
 
     @quietly
     def _finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
         if cell.surface is not None:
             cell.surface.finish(cell, status, run, value)
+
+    # --- cells in the background ---------------------------------------------------------------------------
+
+    def put_aside(self, cell: Cell) -> None:
+        """What shows `cell` is ticked from now on, beside the cells in front."""
+        with self._lock:
+            self._aside.append(cell)
+            aside.fork_streams()
+            self._busy.set()
+
+    @quietly
+    def enter_aside(self, cell: Cell) -> None:
+        """The code of this thread is that of `cell`: its scope is open, its panel stands."""
+        self.running.set(cell)
+        sc = SparkContext._active
+        if sc is not None:
+            cell.enter(sc, cell.options.name if cell.options is not None else "")
+            self._show(cell)
+
+    @quietly
+    def close_aside(self, cell: Cell, status: str, value: Any) -> None:
+        """`cell` has ended with `status`."""
+        with self._lock:
+            self._aside = [other for other in self._aside if other is not cell]
+        self._close(cell, status, value)
 
     @quietly
     def context_made(self, sc: SparkContext) -> None:
@@ -314,10 +344,13 @@ class Cells:
         while not self._unloaded.is_set():
             self._busy.wait()
             self._unloaded.wait(TICK_S)
-            cells = self.open_cells()
+            with self._lock:
+                cells = [*self._open.values(), *self._aside]
+                # Again and again: somebody in front may have put back what was there before.
+                (aside.fork_streams if self._aside else aside.join_streams)()
             for cell in cells:
                 cell.context.run(self.tick, cell, time.monotonic())
             with self._lock:
                 # Left to the ticker, so that a quick cell wakes nobody at its end.
-                if not self._open and not self._unloaded.is_set():
+                if not self._open and not self._aside and not self._unloaded.is_set():
                     self._busy.clear()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.errors import SparklabError
+from sparklab.jupyter import background
 from sparklab.jupyter.steering import STEERS, steered
 from sparklab.jupyter.tables import plural
 from sparklab.rdd.rdd import RDD
@@ -111,6 +112,7 @@ class Commands:
     def _cancel(self, command: Mapping[str, Any]) -> str:
         asked = [command["job"]] if "job" in command else list(command.get("jobs", ()))
         scope = command.get("scope", "")
+        beside = [cell for cell in background.at_work(scope) if scope and "job" not in command and cell.cancel()]
         with self._sc.bus.lock:
             jobs = self._sc.bus.views.jobs
             running = [number for number, job in jobs.items() if job.status == "running"]
@@ -122,6 +124,8 @@ class Commands:
         cancelled = [number for number in asked if number in running]
         for number in cancelled:
             self._sc.cancelJob(number, "cancelled from the panel")
+        if beside:
+            return f"cancelled {beside[0].label}"
         if not cancelled:
             return "nothing was running any more"
         return f"cancelled {'job' if len(cancelled) == 1 else 'jobs'} {', '.join(map(str, cancelled))}"

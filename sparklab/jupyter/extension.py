@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sparklab.context import SparkContext
-from sparklab.jupyter import tracebacks
+from sparklab.jupyter import aside, tracebacks
 from sparklab.jupyter.beside import Beside
 from sparklab.jupyter.births import ContextBirths
 from sparklab.jupyter.cells import Cells
@@ -39,7 +39,7 @@ class Extension:
         self._parts: list[_Part] = [
             self.cells,
             ContextBirths(self.cells.context_made),
-            ScopedThreads(current_scope, self.cells.running),
+            ScopedThreads(current_scope, self.cells.running, aside.writing),
             Magics(shell, self.cells),
             Matcher(shell, lambda: SparkContext._active),
             tracebacks.Rendering(),

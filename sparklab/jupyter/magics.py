@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from sparklab.jupyter import explain, reports, surfaces
+from sparklab.jupyter import background, explain, reports, surfaces
 from sparklab.jupyter.cells import LINE_FILE, Cells
 from sparklab.jupyter.commands import LEVELS
 from sparklab.jupyter.lines import line_rows, nothing_found
@@ -54,7 +54,7 @@ class Magics:
         subcommand, rest = words[0], words[1].strip() if len(words) > 1 else ""
         try:
             if subcommand == MARKED_LINE:
-                self.cells.mark(cell_parser().parse_line(rest))
+                self._mark(cell_parser().parse_line(rest))
                 return
             parser = parser_of(subcommand)
             if subcommand in EXPRESSIONS and rest and rest.split()[0] not in ("-h", "--help"):
@@ -70,11 +70,27 @@ class Magics:
 
     def cell(self, line: str, body: str) -> None:
         """Run this cell with the full panel from the start, as a named run: `%%sparklab --help` lists the options."""
+        try:
+            options = cell_parser().parse_line(line)
+        except HelpShown:
+            return
+        if options.background:
+            background.begin(self.cells, options, body)
+            return
         raise CommandError(
             "running a cell with `%%sparklab`",
             "it was reached as a cell magic, so the body would not run as a cell of its own",
             "write `%%sparklab` on the first line of a cell (below `%%time`, if that is wanted)",
         )
+
+    def _mark(self, options: Namespace) -> None:
+        if options.background:
+            raise CommandError(
+                "running a cell in the background",
+                "`--background` came out of a variable, when the cell's lines were read already",
+                "write `%%sparklab --background` itself on the cell's first line",
+            )
+        self.cells.mark(options)
 
     # --- session ------------------------------------------------------------------------------------------
 

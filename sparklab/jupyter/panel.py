@@ -81,8 +81,10 @@ class Panel:
         commands: Commands | None = None,
         lineage: Any = None,
         job: int | None = None,
+        retouch: Callable[[PanelModel], PanelModel] | None = None,
     ) -> None:
         self.sc = sc
+        self._retouch = retouch
         self.scope_id = scope_id
         self.pinned = False
         self.touched_s = self.opened_s = time.monotonic()
@@ -123,6 +125,7 @@ class Panel:
         commands: Commands | None = None,
         lineage: Any = None,
         job: int | None = None,
+        retouch: Callable[[PanelModel], PanelModel] | None = None,
     ) -> Panel:
         """A live panel of the scope `scope_id` stands under the running cell. Returns at once.
 
@@ -140,8 +143,10 @@ class Panel:
             The JobStarted-shaped plan of an RDD to draw dashed while no job has run in the scope, or None.
         job : int, optional
             Which of the scope's jobs it opens with; by default the newest, as they come.
+        retouch : callable, optional
+            Told of each picture, may add to it what no fact has: the output of a cell in the background.
         """
-        panel = cls(sc, scope_id, form=form, tab=tab, commands=commands, lineage=lineage, job=job)
+        panel = cls(sc, scope_id, form=form, tab=tab, commands=commands, lineage=lineage, job=job, retouch=retouch)
         panel.display()
         panels.add(panel)
         return panel
@@ -232,7 +237,8 @@ class Panel:
     def _build(self, **choice: Any) -> PanelModel:
         bus = self.sc.bus
         with bus.lock:
-            return self._builder.build(bus.views, seq=int(bus.seq), now_s=bus.now_s(), **choice)
+            picture = self._builder.build(bus.views, seq=int(bus.seq), now_s=bus.now_s(), **choice)
+        return picture if self._retouch is None else self._retouch(picture)
 
     def _show(self, picture: PanelModel) -> bool:
         """`picture` is what views show; False where they show it already."""

@@ -106,6 +106,11 @@ def cell_parser() -> Parser:
         metavar="S",
         help="when the cell has ended, play its run in S seconds; never slows it",
     )
+    parser.add_argument(
+        "--background",
+        action="store_true",
+        help="run beside the cells that follow; what it writes goes to the panel's log; -o binds a handle at once",
+    )
     parser.add_argument("--timeout", type=seconds_of, metavar="S", help="cancel the cell's jobs after S seconds")
     parser.add_argument(
         "--chaos", type=death, metavar="kill=N@P", help="kill executor N (or any) after P percent of the first job"
@@ -271,7 +276,8 @@ def overview() -> str:
         [
             "usage: %sparklab SUBCOMMAND ...      (%sparklab SUBCOMMAND --help)",
             "       %%sparklab [-o RUN] [--name N] [--view dag|timeline|cache|training|off]",
-            "                  [--explain] [--check-determinism] [--pace S] [--timeout S] [--chaos kill=N@P] [-q]",
+            "                  [--explain] [--background] [--check-determinism] [--pace S] [--timeout S]",
+            "                  [--chaos kill=N@P] [--seed N] [-q]",
             "",
             *lines,
         ]

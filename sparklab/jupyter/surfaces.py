@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from sparklab.jupyter.cells import Cell, Cells
+    from sparklab.jupyter.model import PanelModel
     from sparklab.jupyter.panel import Panel
 
 _log = logging.getLogger(__name__)
@@ -57,19 +58,27 @@ class PanelSurface:
         self._form = form
         self._tab = tab
         self._panel: Panel | None = None
+        self._pieces = 0
 
     def open(self, cell: Cell) -> None:
         from sparklab.jupyter.panel import Panel
 
-        self._panel = Panel.open(cell.sc, cell.scope, form=self._form, tab=self._tab)
+        self._panel = Panel.open(cell.sc, cell.scope, form=self._form, tab=self._tab, retouch=self._retouch(cell))
+
+    @staticmethod
+    def _retouch(cell: Cell) -> Callable[[PanelModel], PanelModel] | None:
+        return cell.handle.shown if cell.handle is not None else None
 
     def tick(self, cell: Cell, now_s: float) -> None:
-        """Panels are flushed by their own thread."""
+        """Panels are flushed by their own thread, which knows of facts alone."""
+        if self._panel is not None and cell.handle is not None and cell.handle.pieces != self._pieces:
+            self._pieces = cell.handle.pieces
+            self._panel.flush(force=True)
 
     def finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
         if self._panel is None:
             return
-        if status == "error" and run.jobs:
+        if status == "error" and (run.jobs or cell.handle is not None):
             self._panel.pin()
         if not run.jobs:
             leaves = defined_in(cell, self._shell.user_ns, value)
@@ -232,7 +241,8 @@ def surface_for(shell: InteractiveShell) -> Callable[[Cell, Cells], Surface]:
             parts.append(PlanSurface())
         if options is None or not (options.quiet or options.view == "off"):
             if not in_front_end(shell):
-                parts.append(LineSurface(shell))
+                if cell.handle is None:  # a line of its own would be written into somebody else's
+                    parts.append(LineSurface(shell))
             elif options is not None and options.pace:
                 parts.append(PacedSurface(shell, options.pace))
             elif options is None:

@@ -14,6 +14,8 @@ from IPython.core.inputtransformer2 import cell_magic
 
 # The name under which the dispatcher of %sparklab knows the replaced line; nobody types it by accident.
 MARKED_LINE: Final = "%%"
+# With it the body is handed over as it is, to run beside the cells that follow.
+BACKGROUND: Final = "--background"
 
 _MARK: Final = re.compile(r"%%sparklab(?=\s|$)")
 _MARK_ANYWHERE: Final = re.compile(r"^%%sparklab(?=\s|$)", re.MULTILINE)
@@ -34,6 +36,9 @@ def replace_marked_line(lines: list[str]) -> list[str]:
     if not lines or not _MARK.match(lines[0]):
         return lines
     arguments = lines[0][len("%%sparklab") :].strip()
+    if BACKGROUND in arguments.split():
+        whole = f"get_ipython().run_cell_magic('sparklab', {arguments!r}, {''.join(lines[1:])!r})\n"
+        return [whole, *("\n" for _ in lines[1:])]
     call = f"get_ipython().run_line_magic('sparklab', {f'{MARKED_LINE} {arguments}'.strip()!r})"
     body = lines[1:]
     first = next((i for i, line in enumerate(body) if line.strip()), len(body))

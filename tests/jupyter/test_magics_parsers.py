@@ -20,7 +20,7 @@ def test_a_cell_without_options_shows_the_dag_and_binds_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["--chaos kill=1", "--background", "--timeout soon", "--sea", "-o 3x", "-o class", "-o"]
+    "line", ["--chaos kill=1", "--backgroud", "--timeout soon", "--sea", "-o 3x", "-o class", "-o"]
 )
 def test_an_option_that_does_not_exist_names_itself_and_the_usage(line: str) -> None:
     with pytest.raises(CommandError) as caught:
