@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -11,15 +12,16 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.commands.lab import lab_command, lab_environment
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 ROOT: Final = Path(__file__).parents[2]
 START_UP_S: Final = 60
@@ -41,9 +43,49 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+@dataclass(frozen=True)
+class Server:
+    """A Jupyter server of our own: it serves JupyterLab and Notebook 7 on the notebooks of one folder."""
+
+    base: str
+    token: str
+    folder: Path
+
+    def address(self, name: str, front: str = "lab") -> str:
+        """Where the notebook `name` opens in JupyterLab ("lab") or in Notebook 7 ("notebook")."""
+        if front == "notebook":
+            return f"{self.base}/notebooks/{name}?token={self.token}"
+        return f"{self.base}/lab/tree/{name}?token={self.token}&reset"
+
+    def write(self, name: str, cells: Sequence[str]) -> Path:
+        """The notebook `name` of code `cells` stands in the folder."""
+        import nbformat
+
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, self.folder / name)
+        return self.folder / name
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """The server's sessions, each with its kernel."""
+        with urllib.request.urlopen(self._request("sessions"), timeout=20) as answer:
+            sessions: list[dict[str, Any]] = json.load(answer)
+        return sessions
+
+    def end_kernels(self) -> None:
+        """Every kernel of the server is gone, as after a restart of the machine."""
+        for session in self.sessions():
+            urllib.request.urlopen(self._request(f"sessions/{session['id']}", "DELETE"), timeout=20).close()
+
+    def _request(self, path: str, method: str = "GET") -> urllib.request.Request:
+        return urllib.request.Request(
+            f"{self.base}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"}
+        )
+
+
 @contextmanager
-def lab_server(notebook: Path) -> Iterator[str]:
-    """The address of a JupyterLab open on `notebook`; it and its kernels are gone afterwards."""
+def lab_server(folder: Path) -> Iterator[Server]:
+    """A Jupyter server on `folder` with this checkout's extension; it and its kernels are gone afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -54,9 +96,15 @@ def lab_server(notebook: Path) -> Iterator[str]:
         for variable in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
             environment[variable] = os.path.join(home, variable.lower())
         environment["JUPYTERLAB_SETTINGS_DIR"] = environment["JUPYTERLAB_WORKSPACES_DIR"] = os.path.join(home, "lab")
+        # The checkout's bundle, whatever the environment has installed.
+        labextensions = Path(home) / "share" / "labextensions"
+        labextensions.mkdir(parents=True)
+        (labextensions / "sparklab-labextension").symlink_to(ROOT / "extensions" / "labextension" / "bundle")
+        environment["JUPYTER_PATH"] = str(labextensions.parent)
         extra = [
             "--no-browser",
             "--LabApp.expose_app_in_browser=True",
+            "--JupyterNotebookApp.expose_app_in_browser=True",
             f"--ServerApp.port={port}",
             "--ServerApp.port_retries=0",
             "--ServerApp.ip=127.0.0.1",
@@ -64,11 +112,15 @@ def lab_server(notebook: Path) -> Iterator[str]:
         environment["JUPYTER_TOKEN"] = token
         with (Path(home) / "log.txt").open("w+b") as log:
             server = subprocess.Popen(
-                lab_command(notebook, extra), env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                lab_command(folder / "any.ipynb", extra),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
             try:
                 _wait_until_it_answers(server, port, token, Path(log.name))
-                yield f"http://127.0.0.1:{port}/lab/tree/{notebook.name}?token={token}"
+                yield Server(f"http://127.0.0.1:{port}", token, folder)
             finally:
                 server.terminate()
                 try:
@@ -94,24 +146,27 @@ def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, token: st
 
 
 @contextmanager
-def open_page(address: str, width: int = 1280, height: int = 1000, scale: float = 1.0) -> Iterator[Page]:
-    """A page of a fresh chromium profile on `address`, its notebook there and its kernel idle."""
-    from playwright.sync_api import sync_playwright
+def open_page(
+    browser: Browser, address: str, width: int = 1280, height: int = 1000, scale: float = 1.0, **context: Any
+) -> Iterator[Page]:
+    """A page of a fresh profile of `browser` on `address`, its notebook there and its kernel idle."""
+    profile = browser.new_context(viewport={"width": width, "height": height}, device_scale_factor=scale, **context)
+    try:
+        page = profile.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(address)
+        until_ready(page)
+        yield page
+    finally:
+        profile.close()
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_ARGUMENTS))
-        try:
-            page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale)
-            page.set_default_timeout(60_000)
-            page.goto(address)
-            page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
-            page.wait_for_function("() => window.jupyterapp")
-            page.wait_for_function("() => window.jupyterapp.shell.currentWidget?.context")
-            page.evaluate(f"async () => {{ await {_NOTEBOOK}.context.ready; await {_NOTEBOOK}.sessionContext.ready; }}")
-            page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
-            yield page
-        finally:
-            browser.close()
+
+def until_ready(page: Page) -> None:
+    """The page's notebook is there, and its kernel is idle."""
+    page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.context")
+    page.evaluate(f"async () => {{ await {_NOTEBOOK}.context.ready; await {_NOTEBOOK}.sessionContext.ready; }}")
+    page.wait_for_function(f"() => {_NOTEBOOK}.sessionContext.session?.kernel?.status === 'idle'")
 
 
 def run_next_cell(page: Page) -> None:

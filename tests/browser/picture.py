@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.browser import panel_page
 from tests.browser.lab import ROOT, chromium, lab_server, open_page, run_next_cell, run_through
 
 WIDTH = 1180
@@ -27,7 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="sparklab-picture-") as folder:
         notebook = Path(folder) / "00-start.ipynb"
         shutil.copyfile(ROOT / "notebooks" / notebook.name, notebook)
-        with lab_server(notebook) as address, open_page(address, width=WIDTH, scale=2.0) as page:
+        with (
+            lab_server(notebook.parent) as server,
+            panel_page.browser() as started,
+            open_page(started, server.address(notebook.name), width=WIDTH, scale=2.0) as page,
+        ):
             if asked.dark:
                 theme = "window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
                 page.evaluate(f"() => {theme}")

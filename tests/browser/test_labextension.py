@@ -6,16 +6,14 @@ import filecmp
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jupyterlab
-import nbformat
 import pytest
 
-from tests.browser import panel_page
-from tests.browser.lab import ROOT, lab_server, open_page, run_next_cell, start_next_cell
+from tests.browser.lab import ROOT, Server, run_next_cell, start_next_cell, until_ready
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -30,26 +28,11 @@ CELLS = (
 )
 
 
-@pytest.fixture
-def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
-    if why := panel_page.why_not():
-        pytest.skip(why)
-    # The checkout's bundle, whatever the environment has installed.
-    labextensions = tmp_path / "data" / "labextensions"
-    labextensions.mkdir(parents=True)
-    (labextensions / "sparklab-labextension").symlink_to(EXTENSION / "bundle")
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "data"))
-    (tmp_path / "work").mkdir()
-    path = tmp_path / "work" / "beside.ipynb"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, path)
-    with lab_server(path) as address, open_page(address, width=1500) as opened:
-        yield opened
-
-
 @pytest.mark.timeout(300)
-def test_the_side_panel_follows_the_kernel_and_cancels_while_it_is_busy(page: Page, tmp_path: Path) -> None:
+def test_the_side_panel_follows_the_kernel_and_cancels_while_it_is_busy(
+    open_cells: Callable[..., Page], jupyter: Server
+) -> None:
+    page = open_cells("beside.ipynb", CELLS, width=1500)
     magic = page.locator(".sparklab-magic")
     magic.first.wait_for()
     assert magic.first.inner_text() == "%sparklab"
@@ -81,14 +64,13 @@ def test_the_side_panel_follows_the_kernel_and_cancels_while_it_is_busy(page: Pa
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
     page.reload()
-    page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
-    page.wait_for_function("() => window.jupyterapp")
+    until_ready(page)
     # A page that is loaded again finds the same kernel's context.
     page.locator("#sparklab-side-panel").get_by_text("threads[2]: running").wait_for()
     page.evaluate("() => window.jupyterapp.commands.execute('sparklab:freeze-and-save')")
     page.wait_for_selector(".jp-Notebook img.sparklab-twin")
     page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
-    assert "data:image/svg+xml" in (tmp_path / "work" / "beside.ipynb").read_text(encoding="utf-8")
+    assert "data:image/svg+xml" in (jupyter.folder / "beside.ipynb").read_text(encoding="utf-8")
 
 
 @pytest.mark.timeout(300)

@@ -1,19 +1,20 @@
-"""The panel in JupyterLab: a click while the kernel is busy, and the ways to reopen a saved notebook."""
+"""The panel in JupyterLab and Notebook 7: a click while the kernel is busy, and the ways to reopen a saved notebook."""
 
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nbformat
 import pytest
 
-from tests.browser import panel_page
-from tests.browser.lab import lab_server, open_page, run_next_cell, start_next_cell
+from tests.browser.lab import Server, open_page, run_next_cell, start_next_cell
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -39,67 +40,48 @@ async (code) => {
 
 @dataclass
 class Saved:
-    """A notebook that was run and saved in a JupyterLab which still runs."""
+    """A notebook that was run and saved, and the server that has its kernel."""
 
-    address: str
+    server: Server
+    front: str
+    browser: Any
     path: Path
     cancelled: list[str]
 
-    def opened_as(self, name: str, content: dict[str, Any] | None = None) -> str:
-        """The address of a copy: trusted where `content` is what was saved, for only that is signed."""
+    def opened(self, name: str = "") -> AbstractContextManager[Page]:
+        return open_page(self.browser, self.server.address(name or self.path.name, self.front))
+
+    def copied_to(self, name: str, content: dict[str, Any] | None = None) -> str:
+        """The name of a copy: trusted where `content` is what was saved, for only that is signed."""
         saved = json.loads(self.path.read_text(encoding="utf-8"))
         self.path.with_name(name).write_text(json.dumps(content or saved), encoding="utf-8")
-        return self.address.replace(self.path.name, name) + "&reset"
+        return name
 
     def altered(self) -> dict[str, Any]:
         saved: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
         saved["metadata"]["copied"] = "by hand"
         return saved
 
-    def sessions(self) -> list[dict[str, Any]]:
-        """The sessions of the server, each with its kernel."""
-        address, token = self.address.split("/lab/")[0], self.address.split("token=")[1]
-        request = urllib.request.Request(f"{address}/api/sessions", headers={"Authorization": f"token {token}"})
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            sessions: list[dict[str, Any]] = json.load(answer)
-        return sessions
 
-    def without_kernels(self) -> None:
-        """Every kernel of the server is gone, as after a restart of the machine."""
-        address, token = self.address.split("/lab/")[0], self.address.split("token=")[1]
-        for session in self.sessions():
-            gone = urllib.request.Request(
-                f"{address}/api/sessions/{session['id']}",
-                method="DELETE",
-                headers={"Authorization": f"token {token}"},
-            )
-            urllib.request.urlopen(gone, timeout=20).close()
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    if why := panel_page.why_not():
-        pytest.skip(why)
-    path = tmp_path_factory.mktemp("saved") / "saved.ipynb"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, path)
-    with lab_server(path) as address:
-        with open_page(address) as page:
-            run_next_cell(page)
-            run_next_cell(page)
-            page.wait_for_selector(".sl-panel")
-            start_next_cell(page)
-            page.wait_for_selector(".sl-panel >> nth=1")
-            busy = page.locator(".sl-panel").last
-            busy.locator(".sl-head-text", has_text="stage 1 of 1").wait_for()
-            busy.get_by_role("button", name="Cancel").click()
-            busy.locator(".sl-head-text", has_text="Cancelled").wait_for(timeout=10_000)
-            page.evaluate("() => window.running")
-            said = page.locator(".jp-OutputArea-output").all_inner_texts()
-            page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
-            page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
-        yield Saved(address, path, said)
+@pytest.fixture(scope="module", params=["lab", "notebook"])
+def saved(request: pytest.FixtureRequest, chromium: Any, jupyter: Server) -> Iterator[Saved]:
+    path = jupyter.write(f"saved-{request.param}.ipynb", CELLS)
+    with open_page(chromium, jupyter.address(path.name, request.param)) as page:
+        run_next_cell(page)
+        run_next_cell(page)
+        page.wait_for_selector(".sl-panel")
+        start_next_cell(page)
+        page.wait_for_selector(".sl-panel >> nth=1")
+        busy = page.locator(".sl-panel").last
+        busy.locator(".sl-head-text", has_text="stage 1 of 1").wait_for()
+        busy.get_by_role("button", name="Cancel").click()
+        busy.locator(".sl-head-text", has_text="Cancelled").wait_for(timeout=10_000)
+        page.evaluate("() => window.running")
+        said = page.locator(".jp-OutputArea-output").all_inner_texts()
+        page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+        page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+    yield Saved(jupyter, request.param, chromium, path, said)
+    jupyter.end_kernels()
 
 
 def twins(page: Any) -> list[bool]:
@@ -112,7 +94,7 @@ def test_cancel_reaches_a_kernel_that_is_busy_and_the_cell_says_so(saved: Saved)
 
 
 def test_reopened_with_its_kernel_alive_and_trusted_the_panels_live_and_their_twins_step_back(saved: Saved) -> None:
-    with open_page(saved.address + "&reset") as page:
+    with saved.opened() as page:
         page.wait_for_selector(".sl-panel >> nth=1")
         assert page.locator(".sl-head-text").first.inner_text().startswith("Done")
         assert not any(twins(page))
@@ -123,11 +105,11 @@ def test_reopened_with_its_kernel_alive_but_untrusted_the_twins_alone_are_seen_a
     trusted = saved.path.read_bytes()
     saved.path.write_text(json.dumps(saved.altered()), encoding="utf-8")
     try:
-        with open_page(saved.address + "&reset") as page:
+        with saved.opened() as page:
             cell = "window.jupyterapp.shell.currentWidget.content.widgets[1].model"
             assert page.evaluate(f"() => {cell}.trusted") is False
             assert page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.id") in (
-                session["kernel"]["id"] for session in saved.sessions()
+                session["kernel"]["id"] for session in saved.server.sessions()
             )
             page.wait_for_selector("img.sparklab-twin >> nth=1")
             page.wait_for_function("() => !document.body.innerText.includes('Loading widget')")
@@ -145,9 +127,9 @@ def test_reopened_with_its_kernel_alive_but_untrusted_the_twins_alone_are_seen_a
 @pytest.mark.parametrize("trust", ["trusted", "untrusted"])
 def test_reopened_elsewhere_the_twins_alone_are_seen_and_no_error(saved: Saved, trust: str, kernel: str) -> None:
     if kernel == "gone":
-        saved.without_kernels()
-    address = saved.opened_as(f"{trust}-{kernel}.ipynb", saved.altered() if trust == "untrusted" else None)
-    with open_page(address) as page:
+        saved.server.end_kernels()
+    name = saved.copied_to(f"{trust}-{kernel}.ipynb", saved.altered() if trust == "untrusted" else None)
+    with saved.opened(name) as page:
         trusted = page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets[1].model.trusted")
         assert trusted == (trust == "trusted")
         page.wait_for_selector("img.sparklab-twin >> nth=1")

@@ -1,17 +1,14 @@
-"""Staleness in a real JupyterLab: the laboratory runs in the kernel, and a hand drags tau while it trains."""
+"""Staleness in JupyterLab and Notebook 7: the laboratory runs in the kernel, and a hand drags tau while it trains."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import nbformat
 import pytest
 
-from tests.browser import panel_page
-from tests.browser.lab import lab_server, open_page, run_next_cell, select_cell
+from tests.browser.lab import run_next_cell, select_cell
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -34,19 +31,11 @@ CELLS = (
 )
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    if why := panel_page.why_not():
-        pytest.skip(why)
-    path = tmp_path / "training.ipynb"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, path)
-    with lab_server(path) as address, open_page(address, height=1100) as opened:
-        yield opened
-
-
-def test_dragging_tau_while_it_trains_lets_the_fast_workers_run_ahead(page: Page) -> None:
+@pytest.mark.parametrize("front", ["lab", "notebook"])
+def test_dragging_tau_while_it_trains_lets_the_fast_workers_run_ahead(
+    front: str, open_cells: Callable[..., Page]
+) -> None:
+    page = open_cells("training.ipynb", CELLS, front, height=1100)
     run_next_cell(page)
     run_next_cell(page)
     panel = page.locator(".sl-panel").first
