@@ -73,8 +73,8 @@ export class CacheMethods {
       const i = Math.floor((event.clientY - box.top) / zoom / high) * columns + Math.floor((event.clientX - box.left) / zoom / step);
       if (i < row.p.length) { const again = chosen && this.part === i; this.row = again ? null : row.rdd; this.part = again ? null : i; this.notice = ""; this.update(); }
     });
-    const name = el("button", { type: "button", class: "sl-rdd", "data-rdd": row.rdd, "aria-pressed": String(chosen), title: row.full, "aria-label": `${row.full}, ${row.level}, ${row.of}; left and right choose a partition`, onclick: () => { this.row = chosen ? null : row.rdd; this.part = null; this.notice = ""; this.update(); } },
-      bold(row.n), el("i", { text: row.s }), span(row.level));
+    const name = el("button", { type: "button", class: "sl-rdd", "data-rdd": row.rdd, "aria-pressed": String(chosen), title: row.full, onclick: () => { this.row = chosen ? null : row.rdd; this.part = null; this.notice = ""; this.update(); } },
+      bold(row.n), el("i", { text: row.s }), span(row.level), el("span", { class: "sl-sr", text: `${row.of}; left and right choose a partition` }));
     return div("sl-row", name, art, div("sl-sum", bold(row.memory), span(row.of)));
   }
 

@@ -41,6 +41,7 @@ export class CardMethods {
     const copy = this.button("Copy", () => this.copy(code, copy));
     card.replaceChildren(el("h3", { text: node.full }, span(node.s)), this.button("×", () => { this.select(null); this.update(); }, { class: "sl-x", "aria-label": "Close the card" }), list, act,
       code ? div("sl-copy", el("code", { text: code }), copy) : null);
+    if (list.scrollHeight > list.clientHeight) list.tabIndex = 0; // the keys can scroll what a wheel can
   }
 
   async copy(text, button) {

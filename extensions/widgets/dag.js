@@ -91,11 +91,12 @@ export class DagMethods {
   }
 
   box(node, dag) {
+    const said = el("span", { class: "sl-sr" }); // what the shapes show, for those who hear the picture
     const button = el("button", {
       type: "button", class: `sl-node${dag.lazy ? " sl-lazy" : ""}`, "data-key": node.k, tabindex: "-1", onclick: (event) => this.pick(this.data.dag.nodes.find((n) => n.k === node.k), event),
       style: place(node.x, node.y, node.w, node.h), title: node.title, onmousemove: (event) => this.point(node.k, event),
-    }, el("span", { class: "sl-name", text: node.n }), el("span", { class: "sl-site", text: node.s }));
-    const [kind, gx, gy, columns, cell, pitchX, pitchY] = node.g, held = { node: "", cells: [] };
+    }, el("span", { class: "sl-name", text: node.n }), el("span", { class: "sl-site", text: node.s }), said);
+    const [kind, gx, gy, columns, cell, pitchX, pitchY] = node.g, held = { node: "", cells: [], say: said };
     if (kind === "squares" || kind === "grid" || kind === "small") {
       const art = drawing(node.w, node.h);
       for (let i = 0; i < node.p.length; i++) {
@@ -107,7 +108,7 @@ export class DagMethods {
     } else if (kind === "mosaic") {
       const rows = Math.ceil(node.p.length / columns), ratio = Math.max(1, Math.min(3, window.devicePixelRatio || 1));
       held.canvas = el("canvas", { width: columns * pitchX * ratio, height: rows * pitchY * ratio, style: place(gx - 1, gy - 1, columns * pitchX, rows * pitchY) });
-      held.ratio = ratio; held.facts = div("sl-facts"); held.calls = el("div"); held.over = drawing(node.w, node.h);
+      held.ratio = ratio; held.facts = el("div", { class: "sl-facts", "aria-hidden": "true" }); held.calls = el("div"); held.over = drawing(node.w, node.h);
       const per = node.bin > 1 ? `1 cell: ${count(node.bin)} partitions` : "100 partitions a row";
       button.append(held.canvas, held.facts, held.over, held.calls, axis(gx - 1, 22, "0"), axis(gx + 200, 22, per, "50%"), axis(gx + 399, 22, count(99 * node.bin), "100%"));
       for (let row = 0; row < rows; row += 10) button.append(axis(gx - 9, gy + row * pitchY - 4, count(row * 100 * node.bin), "100%"));
@@ -124,8 +125,7 @@ export class DagMethods {
     const held = this.shown.get(node.k), button = this.buttons.get(node.k);
     button.classList.toggle("sl-dim", Boolean(near) && !near.has(node.k));
     button.setAttribute("aria-pressed", this.node === node.k);
-    const label = `${node.n}, ${node.s}, ${node.say}`;
-    if (button.getAttribute("aria-label") !== label) button.setAttribute("aria-label", label);
+    say(held.say, node.say);
     const was = held.node, now = node.p, picked = this.node === node.k ? this.part : null;
     if (held.cells.length) {
       for (let i = 0; i < now.length; i++) {

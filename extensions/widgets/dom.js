@@ -34,7 +34,7 @@ export function keep(target) { if (target.matches?.(KEYED)) target.setAttribute(
 
 export function own(event) { event.preventDefault(); event.stopPropagation(); } // a notebook has shortcuts of its own
 
-export function axis(x, y, text, back = "0") { return el("span", { class: "sl-axis", text, style: { left: px(x), top: px(y), transform: `translateX(-${back})` } }); }
+export function axis(x, y, text, back = "0") { return el("span", { class: "sl-axis", "aria-hidden": "true", text, style: { left: px(x), top: px(y), transform: `translateX(-${back})` } }); }
 
 // Positions come from Helvetica's widths: a much wider font of the notebook's is not taken.
 export function wide(family) {

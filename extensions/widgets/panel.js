@@ -61,7 +61,7 @@ export class View {
     };
     const u = this.ui;
     u.full = el("div", {}, div("sl-head", u.head, u.fold, u.main),
-      el("div", { class: "sl-tabs", role: "tablist" }, ...u.tabs, u.jobs, ...u.folds),
+      div("sl-tabs", el("div", { class: "sl-views", role: "tablist", "aria-label": "Views" }, ...u.tabs), u.jobs, ...u.folds),
       div("sl-body", u.view, u.card), u.drawer, div("sl-foot", u.text, u.behind, u.actions));
     u.body = u.full.querySelector(".sl-body");
     this.panel = el("section", { class: "sl-panel", "aria-label": "sparklab" }, definitions(this.uid), u.strip, u.full, u.live);

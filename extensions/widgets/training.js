@@ -142,7 +142,7 @@ export class TrainingMethods {
     const off = this.off || !["running", "paused"].includes(front.status), paused = front.status === "paused";
     const rate = (by) => () => this.send("lr", { run: front.run, lr: front.lr * by }, `%sparklab train --lr ${trim(front.lr * by)}`);
     const act = (cmd, name) => this.button(name, () => this.send(cmd, { run: front.run }, `%sparklab train ${cmd.slice(6)}`), { disabled: off, "data-act": cmd });
-    return div("sl-train-hand", span("learning rate"), bold(trim(front.lr)), this.button("÷ 2", rate(0.5), { disabled: off, "data-act": "half", "aria-label": "Halve the learning rate" }), this.button("× 2", rate(2), { disabled: off, "data-act": "twice", "aria-label": "Double the learning rate" }),
+    return div("sl-train-hand", span("learning rate"), bold(trim(front.lr)), this.button("÷ 2", rate(0.5), { disabled: off, "data-act": "half", "aria-label": "÷ 2: halve the learning rate" }), this.button("× 2", rate(2), { disabled: off, "data-act": "twice", "aria-label": "× 2: double the learning rate" }),
       el("span", { class: "sl-space" }), act(paused ? "train-resume" : "train-pause", paused ? "Resume" : "Pause"), act("train-stop", "Stop training"));
   }
 }

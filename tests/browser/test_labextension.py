@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import jupyterlab
 import pytest
 
+from tests.browser.accessibility import findings
 from tests.browser.lab import ROOT, Server, run_next_cell, start_next_cell, until_ready
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ CELLS = (
 
 @pytest.mark.timeout(300)
 def test_the_side_panel_follows_the_kernel_and_cancels_while_it_is_busy(
-    open_cells: Callable[..., Page], jupyter: Server
+    open_cells: Callable[..., Page], jupyter: Server, axe: str
 ) -> None:
     page = open_cells("beside.ipynb", CELLS, width=1500)
     magic = page.locator(".sparklab-magic")
@@ -52,6 +53,12 @@ def test_the_side_panel_follows_the_kernel_and_cancels_while_it_is_busy(
     cache.get_by_text("24/24").wait_for()
     assert side.locator("i", has_text="words").count() == side.locator("b", has_text="bold").count() == 0
     assert "2 executors" in page.locator(".sparklab-status").inner_text()
+    for theme in ("JupyterLab Light", "JupyterLab Dark"):
+        page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
+        page.wait_for_selector(f"body[data-jp-theme-name='{theme}']", state="attached")
+        assert findings(page, axe, "#sparklab-side-panel") == []
+        assert findings(page, axe, ".jp-Notebook .sl-panel") == []
+        assert findings(page, axe, ".sparklab-status") == []
 
     start_next_cell(page)
     cancel = side.get_by_role("button", name="Cancel all jobs")

@@ -189,8 +189,7 @@ def test_arrow_keys_go_from_node_to_node(show: Any) -> None:
 
 def test_every_node_is_a_button_with_a_name_that_says_its_state(show: Any) -> None:
     page = show(model_of(facts.word_count()))
-    label = node(page, "reduceByKey").get_attribute("aria-label")
-    assert label == "reduceByKey, In [4]:3, 24 partitions: 14 in memory, 2 running, 8 waiting"
+    page.get_by_role("button", name="reduceByKey In [4]:3 24 partitions: 14 in memory, 2 running, 8 waiting").wait_for()
     assert page.locator(".sl-node").evaluate_all("all => all.every((one) => one.tagName === 'BUTTON')")
 
 
