@@ -239,6 +239,13 @@ export class View {
       box.replaceChildren(...states.map((state) => el("span", {}, this.glyph(state), span(NAMES[state]))), ...items);
       return;
     }
+    if (this.tab === "training") {
+      if (this.drawerDrawn === "training") return;
+      this.drawerDrawn = "training";
+      const sample = (style) => drawing(16, 14, sv("rect", { x: 0.5, y: 0.5, width: 15, height: 13, style }));
+      box.replaceChildren(...[[{ fill: ink("done") }, "a block: one completed clock"], [{ fill: `url(#${this.uid}-hatch)`, stroke: ink("edge") }, "hatched: time spent waiting for slower workers"]].map(([style, words]) => el("span", {}, sample(style), span(words))));
+      return;
+    }
     const cache = this.tab === "cache", present = new Set((data.dag?.edges || []).map((edge) => (edge.sh < 0 ? 0 : edge.w)));
     const states = cache ? Object.keys(NAMES).filter((state) => data.cache.rows.some((row) => row.p.includes(state))) : [...data.legend];
     const widths = cache ? [] : EDGES.filter((_, i) => present.has(i)), sig = states.join("") + widths.join();
@@ -258,7 +265,7 @@ export class View {
     u.text.title = u.text.textContent;
     u.text.classList.toggle("sl-loud", Boolean(loud || data.error));
     say(u.behind, this.paused ? `Paused, ${plural(Math.max(0, this.synced.seq - this.paused.seq), "fact")} behind` : "");
-    const [of, make] = this.tab === "cache" ? this.rowActions(data.cache) : this.tab === "dag" ? this.dagActions(data.dag) : ["", () => []];
+    const [of, make] = this.tab === "cache" ? this.rowActions(data.cache) : this.tab === "dag" ? this.dagActions(data.dag) : this.tab === "training" ? this.trainActions(data.training) : ["", () => []];
     const key = `${of}|${Boolean(this.paused)}`;
     if (key !== u.actions.dataset.of) { u.actions.dataset.of = key; u.actions.replaceChildren(...make(), ...(this.paused ? [this.button("Resume", () => this.pause(false))] : [])); }
   }

@@ -42,6 +42,9 @@ export function shape(state, size, uid) {
   }
 }
 
+// Servers of a ring: a colour and a pattern each, so that grey tells them apart.
+export const INKS = [["done", ""], ["re", "M0 6L6 0"], ["run", "M0 3H6"], ["mem", "M2 3h2"], ["thick", "M3 0V6"], ["cell", "M0 6L6 0M0 0L6 6"]];
+
 export function definitions(uid) {
   const stripe = sv("pattern", { id: `${uid}-run`, width: 5.2, height: 5.2, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
     sv("rect", { width: 5.2, height: 5.2, style: { fill: ink("bg") } }), sv("rect", { width: 3, height: 5.2, style: { fill: ink("run") } }));
@@ -49,5 +52,7 @@ export function definitions(uid) {
     sv("rect", { width: 4, height: 3.5, style: { fill: ink("bg") } }), sv("rect", { width: 4, height: 1.7, style: { fill: ink("mem") } }));
   const symbols = [];
   for (const state of "wrdmkMlasfo") for (const size of [20, 16, 13, 8]) symbols.push(sv("g", { id: `${uid}-${state}${size}` }, ...shape(state, size, uid)));
-  return sv("svg", { class: "sl-defs", "aria-hidden": "true" }, sv("defs", {}, stripe, lines, ...symbols));
+  const hatch = sv("pattern", { id: `${uid}-hatch`, width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, sv("line", { x1: 0, y1: 0, x2: 0, y2: 5, "stroke-width": 2.4, style: { stroke: ink("edge") } }));
+  const servers = INKS.map(([colour, d], i) => sv("pattern", { id: `${uid}-server${i}`, width: 6, height: 6, patternUnits: "userSpaceOnUse" }, sv("rect", { width: 6, height: 6, style: { fill: ink(colour) } }), d ? sv("path", { d, "stroke-width": 1.6, style: { stroke: ink("edge") } }) : null));
+  return sv("svg", { class: "sl-defs", "aria-hidden": "true" }, sv("defs", {}, stripe, lines, hatch, ...servers, ...symbols));
 }

@@ -48,7 +48,7 @@ class Commands(Protocol):
 class PanelWidget(anywidget.AnyWidget):
     """What is synced with the browser: the picture, the form it opens in, and whether a kernel stands behind it.
 
-    Invariant: `model` is always a complete picture of at most 200 kB; what a reader selected belongs to the view alone.
+    Invariant: `model` is always a complete picture of at most 185 kB; what a reader selected belongs to the view alone.
     """
 
     model = traitlets.Dict().tag(sync=True)

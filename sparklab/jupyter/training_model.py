@@ -30,9 +30,10 @@ _ENDED: Final = {
 def training_model(runs: Sequence[TrainingView], now_s: float) -> dict[str, Any]:
     """``curves`` of at most six runs, and the newest run in full: ``front``. JSON-able, at most about 30 kB."""
     front = runs[-1]
+    shown = runs[-CURVES_MAX:]
     return {
         "active": [run.plan.run for run in runs if run.status in ACTIVE],
-        "curves": [_curve(run) for run in runs[-CURVES_MAX:]],
+        "curves": [_curve(run, short) for run, short in zip(shown, _short_names(shown), strict=True)],
         "more": max(0, len(runs) - CURVES_MAX),
         "front": _front(front, now_s),
         "foot": _foot(front, now_s),
@@ -61,7 +62,20 @@ def words(tau: int) -> str:
     return f"fast workers may run {tau} clock{'' if tau == 1 else 's'} ahead of the slowest"
 
 
-def _curve(run: TrainingView) -> dict[str, Any]:
+def _short_names(runs: Sequence[TrainingView]) -> list[str]:
+    """What tells the runs apart: the parts of their labels that not all have, their numbers where these are alike."""
+    parts = [bounded(run.plan.label).split(", ") for run in runs]
+    common = set(parts[0]).intersection(*parts[1:]) if len(runs) > 1 else set(parts[0])
+    names = [" ".join(part for part in each if part not in common) for each in parts]
+    if len(runs) == 1:
+        return ["this run"]
+    return [
+        name if name and names.count(name) == 1 else f"{name} run {run.plan.run}".strip()
+        for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def _curve(run: TrainingView, short: str) -> dict[str, Any]:
     points = run.curve
     kept = [point for point in points if point.loss >= 0]
     step = max(1, -(-len(kept) // POINTS_MAX))
@@ -69,6 +83,7 @@ def _curve(run: TrainingView) -> dict[str, Any]:
     return {
         "run": run.plan.run,
         "label": bounded(run.plan.label),
+        "short": short,
         "status": run.status,
         "points": [_rounded(point, run.started_s) for point in shown],
         "diverged": run.status == "diverged" or any(point.loss < 0 for point in points),
@@ -118,9 +133,11 @@ def _filters(run: TrainingView) -> list[list[Any]]:
     """Name, bytes before and bytes after, for each filter that did something."""
     said = run.filters
     rows = zip(said.names, said.before, said.after, strict=False) if said is not None else ()
-    return [[bounded(name.replace("_", " ")), before, after] for name, before, after in rows if before > 0][
-        :FILTERS_MAX
-    ]
+    return [
+        [bounded("KKT" if name == "kkt" else name.replace("_", " ")), before, after]
+        for name, before, after in rows
+        if before > 0
+    ][:FILTERS_MAX]
 
 
 def _ring(run: TrainingView) -> dict[str, Any] | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from sparklab.errors import SparklabError
-from sparklab.jupyter.assets import widget_module
+from sparklab.jupyter.assets import asset, widget_module
 from sparklab.jupyter.bundle import bundle
+from sparklab.jupyter.model import BYTES_MAX
 
 WIDGETS = Path(__file__).parents[2] / "extensions" / "widgets"
 
@@ -55,7 +56,8 @@ def test_the_panels_module_imports_nothing_and_is_small_enough_to_be_saved() -> 
     text = widget_module("panel.js")
     assert "import " not in text
     assert text.count("export ") == 1
-    assert len(text.encode()) < 85_000, "with a picture of 200 kB and the style: 300 kB a panel"
+    saved = len(text.encode()) + len(asset("panel.css").encode()) + BYTES_MAX
+    assert saved < 300_000, "a panel's code, style and largest picture, as a saved notebook carries them"
     assert widget_module("panel.js") is text
 
 

@@ -11,13 +11,14 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from sparklab import SparkContext
+from sparklab.events.facts import Record
 from sparklab.jupyter.commands import Commands
 from sparklab.jupyter.model import BYTES_MAX
 from sparklab.jupyter.training_model import words
 from sparklab.jupyter.twin import twin_bundle
 from sparklab.train import SparseLogisticRegression
 from tests.jupyter.models import model_of
-from tests.jupyter.training_facts import training
+from tests.jupyter.training_facts import served, training
 
 
 def test_the_headline_says_where_the_newest_run_stands() -> None:
@@ -114,3 +115,28 @@ def test_magics_steer_the_newest_run(slow: Slow, shell: Any, run: Any) -> None:
     slow.run.result(60)
     assert "none is at work" in str(run("%sparklab staleness async").error)
     assert "neither a number of clocks" in str(run("%sparklab staleness soon").error)
+
+
+def test_the_ring_says_ranges_and_rates_of_each_server_and_what_was_promoted() -> None:
+    records = training()
+    for fact in served(2, killed=True):
+        records.append(Record(len(records) + 1, records[-1].time_s + 0.5, fact))
+    ring = model_of(records)["training"]["front"]["ring"]
+    assert [(server, ranges) for server, ranges, _, _ in ring["servers"]] == [(0, 34), (2, 30)]
+    assert (ring["dead"], ring["promotions"], len(ring["promoted"])) == ([1], 22, 22)
+    assert sum(n for _, n in ring["heads"]) == 64
+    alive = model_of(training())["training"]["front"]["ring"]
+    assert [row[2:] for row in alive["servers"]] == [[200.0, 420.0], [210.0, 416.0], [204.0, 440.0]]
+
+
+def test_the_filters_and_who_is_slowed_are_in_the_picture() -> None:
+    front = model_of(training())["training"]["front"]
+    assert [name for name, _, _ in front["filters"]] == ["key caching", "compression", "KKT"]
+    assert front["slowed"] == [[3, 200]]
+
+
+def test_curves_are_named_by_what_tells_them_apart() -> None:
+    assert [curve["short"] for curve in model_of(training())["training"]["curves"]] == ["BSP", "ASP", "SSP(4)"]
+    alike = [curve["short"] for curve in model_of(training(runs=4))["training"]["curves"]]
+    assert alike == ["BSP run 0", "ASP", "SSP(4)", "BSP run 3"]
+    assert model_of(training(runs=1))["training"]["curves"][0]["short"] == "this run"
