@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.errors import SparklabError
 from sparklab.jupyter import background
-from sparklab.jupyter.steering import STEERS, steered
+from sparklab.jupyter.steering import STEERS, restore, steer, steered
 from sparklab.jupyter.tables import plural
 from sparklab.rdd.rdd import RDD
 from sparklab.storage.level import StorageLevel
@@ -68,7 +68,8 @@ class Commands:
         self._sc = sc
         self._lock = threading.Lock()
         self._sampling = threading.Lock()
-        self._levels: dict[int, StorageLevel] = {}  # of RDDs whose level a panel changed: as it was before
+        self._levels: dict[int, StorageLevel] = {}  # of RDDs whose level a hand changed: as it was before
+        self._alive = 0  # executors before the first was killed and stayed dead
 
     def handle(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """``{"ok": True, "text": ...}`` once `command` is carried out, ``{"ok": False, "text": ...}`` where it is not.
@@ -84,7 +85,7 @@ class Commands:
             if name == "cancel":
                 text = self._cancel(command)
             elif name in STEERS:  # a hand on the slider waits for no executor to die
-                text = STEERS[name](steered(command["run"]), command)
+                text = steer(name, steered(command["run"]), command)
             else:
                 with self._lock:
                     text = self._acts[name](self, command)
@@ -132,6 +133,8 @@ class Commands:
 
     def _kill_executor(self, command: Mapping[str, Any]) -> str:
         info = self._executor(command["executor"])
+        if command.get("stay_dead", False):
+            self.before_a_death()
         self._sc.kill_executor(info.executor, stay_dead=command.get("stay_dead", False))
         return f"killed executor {info.executor}: {plural(info.cached_partitions, 'cached partition')} went with it"
 
@@ -144,7 +147,7 @@ class Commands:
         rdd, level = self._rdd(command["rdd"]), command.get("level", "MEMORY_ONLY")
         if level not in LEVELS:
             raise Refused(f"no storage level {level!r}: {', '.join(LEVELS)}")
-        self._levels.setdefault(rdd.id(), rdd.storage_level)
+        self.before_a_level(rdd)
         if rdd.storage_level != LEVELS[level]:
             if rdd.storage_level != StorageLevel.NONE:
                 rdd.unpersist(blocking=True)
@@ -153,12 +156,12 @@ class Commands:
 
     def _unpersist(self, command: Mapping[str, Any]) -> str:
         rdd = self._rdd(command["rdd"])
-        self._levels.setdefault(rdd.id(), rdd.storage_level)
+        self.before_a_level(rdd)
         rdd.unpersist(blocking=True)
         return f"{_name(rdd)} is no longer kept"
 
     def _reset(self, command: Mapping[str, Any]) -> str:
-        """Levels changed from a panel are as the program set them; dropped blocks come back with the next action."""
+        """What hands have changed is as the program set it; dropped blocks come back with the next action."""
         restored = []
         for number, level in self._levels.items():
             rdd = self._sc.rdd_by_id(number)
@@ -170,7 +173,24 @@ class Commands:
                 rdd.persist(level)
             restored.append(_name(rdd))
         self._levels.clear()
-        return f"as the program set it: {', '.join(restored)}" if restored else "nothing had been changed from a panel"
+        restored += restore()
+        wanted, self._alive = self._alive, 0
+        missing = wanted - self._count_alive() if wanted else 0
+        if missing > 0:
+            self._sc.addExecutors(missing)
+            restored.append(f"{plural(wanted, 'executor')}")
+        return f"as the program set it: {', '.join(restored)}" if restored else "nothing had been changed by hand"
+
+    def before_a_level(self, rdd: RDD) -> None:
+        """The storage level of `rdd` is about to be changed by hand: a reset puts back what it is now."""
+        self._levels.setdefault(rdd.id(), rdd.storage_level)
+
+    def before_a_death(self) -> None:
+        """An executor is about to be killed and to stay dead: a reset brings as many back as there are now."""
+        self._alive = self._alive or self._count_alive()
+
+    def _count_alive(self) -> int:
+        return sum(info.alive for info in self._sc.executorInfos())
 
     def _snapshot(self, command: Mapping[str, Any]) -> str:
         with self._sc.bus.lock:

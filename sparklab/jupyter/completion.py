@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import glob
+import itertools
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from sparklab.context import SparkContext
+    from sparklab.events.learning import TrainingView
 
 _log = logging.getLogger(__name__)
 _LINE: Final = re.compile(r"^\s*(?P<magic>%%?sparklab)\s+(?P<rest>.*)$")
@@ -73,7 +77,7 @@ class Matcher:
         options = {text: action for action in actions for text in action.option_strings}
         last = options.get(before[-1]) if before else None
         if last is not None and last.nargs != 0:
-            return [str(choice) for choice in last.choices or ()]
+            return self._values(last, before, fragment)
         if fragment.startswith("-"):
             return sorted(text for text in options if text.startswith("--") or len(fragment) < 2)
         position = 0
@@ -87,9 +91,9 @@ class Matcher:
         action = positionals[min(position, len(positionals) - 1)]
         if position >= len(positionals) and action.nargs != "+":
             return sorted(text for text in options if text.startswith("--"))
-        return self._values(action, before)
+        return self._values(action, before, fragment)
 
-    def _values(self, action: argparse.Action, before: list[str]) -> list[str]:
+    def _values(self, action: argparse.Action, before: list[str], fragment: str) -> list[str]:
         if action.choices is not None:
             return [str(choice) for choice in action.choices]
         match action.dest:
@@ -105,6 +109,18 @@ class Matcher:
                 return list(map(str, self._executors()))
             case "partition":
                 return self._partitions(before[0]) if before else []
+            case "training":
+                return [str(run.plan.run) for run in self._at_work()]
+            case "worker":
+                return [str(n) for run in self._at_work()[-1:] for n in range(min(run.plan.workers, 64))]
+            case "server":
+                return [str(n) for run in self._at_work()[-1:] if run.servers for n in run.servers.servers]
+            case "tau":
+                return ["0", "1", "2", "4", "8", "16", "async", "bsp"]
+            case "chaos":
+                return ["kill=any@any", *(f"kill={number}@50%" for number in self._executors())]
+            case "file" | "journal":
+                return _files(fragment)
             case "master":
                 return ["local[2]", "local[*]", "threads[2]"]
         return []
@@ -145,7 +161,21 @@ class Matcher:
         sc = self._active()
         return sorted(info.executor for info in sc.executorInfos() if info.alive) if sc is not None else []
 
+    def _at_work(self) -> list[TrainingView]:
+        """Runs of training, oldest first."""
+        sc = self._active()
+        if sc is None:
+            return []
+        with sc.bus.lock:
+            return [run for run in sc.bus.views.training.runs.values() if run.status in ("running", "paused")]
+
     def _partitions(self, name: str) -> list[str]:
         rdd: Any = self._shell.user_ns.get(name)
         count = len(rdd.partitions) if rdd is not None and rdd._memoised_partitions is not None else 0
         return [str(index) for index in range(count)]
+
+
+def _files(fragment: str) -> list[str]:
+    """Files and folders whose paths begin with `fragment`, at most 50."""
+    found = itertools.islice(glob.iglob(f"{glob.escape(fragment)}*"), 50)
+    return sorted(f"{path}/" if os.path.isdir(path) else path for path in found)

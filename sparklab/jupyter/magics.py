@@ -7,9 +7,9 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from sparklab.jupyter import background, explain, reports, surfaces
+from sparklab.jupyter import background, explain, hands, reports, surfaces
 from sparklab.jupyter.cells import LINE_FILE, Cells
-from sparklab.jupyter.commands import LEVELS
+from sparklab.jupyter.commands import LEVELS, Commands
 from sparklab.jupyter.lines import line_rows, nothing_found
 from sparklab.jupyter.parsers import EXPRESSIONS, CommandError, HelpShown, cell_parser, overview, parser_of
 from sparklab.jupyter.skew import job_of, skew, verdict
@@ -120,13 +120,13 @@ class Magics:
         print(f"Starting {sc.appName} on {sc.master}, bound to `{options.out}`; the first action waits for it.")
 
     def _stop(self, options: Namespace) -> None:
-        sc = self._context("stopping the context")
+        sc = self.context("stopping the context")
         self._freeze(options)
         sc.stop()
         print(f"Stopped {sc.appName} on {sc.master}.")
 
     def _status(self, options: Namespace) -> dict[str, Any]:
-        status = reports.status(self._context("asking for the status"))
+        status = reports.status(self.context("asking for the status"))
         print(reports.status_text(status))
         return status
 
@@ -138,7 +138,7 @@ class Magics:
         return [dataclasses.asdict(finding) for finding in findings]
 
     def _config(self, options: Namespace) -> Rows:
-        return _printed(reports.config(self._context("listing the settings")), "No setting has been made.")
+        return _printed(reports.config(self.context("listing the settings")), "No setting has been made.")
 
     def _auto(self, options: Namespace) -> None:
         if options.mode is not None:
@@ -155,24 +155,24 @@ class Magics:
         print(explain.text_of(self._rdd(options.rdd)))
 
     def _jobs(self, options: Namespace) -> Rows:
-        return _printed(reports.jobs(self._context("listing the jobs")), "No job has run yet.")
+        return _printed(reports.jobs(self.context("listing the jobs")), "No job has run yet.")
 
     def _cache(self, options: Namespace) -> Rows:
-        sc = self._context("asking what is cached")
+        sc = self.context("asking what is cached")
         rows = _printed(reports.cache(sc), "Nothing is cached: rdd.persist() keeps an RDD when it is next computed.")
         if rows:
             print(f"\n{reports.budget_text(sc)}")
         return rows
 
     def _executors(self, options: Namespace) -> Rows:
-        sc = self._context("listing the executors")
+        sc = self.context("listing the executors")
         return _printed(reports.executors(sc), f"No executor yet: the context is {sc.state}.")
 
     def _show(self, options: Namespace) -> None:
         from IPython.display import display
 
         if not options.run:
-            sc = self._context("showing the last run")
+            sc = self.context("showing the last run")
             display(sc.lastRun)  # type: ignore[no-untyped-call]
             return
         display(self._run(options.run))  # type: ignore[no-untyped-call]
@@ -181,13 +181,13 @@ class Magics:
         return _printed(reports.compared(options.runs, [self._run(name) for name in options.runs]), "")
 
     def _timeline(self, options: Namespace) -> None:
-        sc = self._context("showing a job in time")
+        sc = self.context("showing a job in time")
         with sc.bus.lock:
             job = job_of(sc.bus.views, options.past_job).job
         surfaces.show_timeline(self.shell, sc, job)
 
     def _skew(self, options: Namespace) -> Rows:
-        sc = self._context("asking how evenly the work was spread")
+        sc = self.context("asking how evenly the work was spread")
         with sc.bus.lock:
             rows = skew(sc.bus.views, job_of(sc.bus.views, options.past_job))
         _printed(rows, "This job ran no stage: all that it needed was there.")
@@ -196,7 +196,7 @@ class Magics:
         return rows
 
     def _profile(self, options: Namespace) -> Rows:
-        sc = self._context("asking where the time of a job went")
+        sc = self.context("asking where the time of a job went")
         with sc.bus.lock:
             job = job_of(sc.bus.views, options.past_job).job
         return _printed(line_rows(sc.line_samples.of(job)), nothing_found(job, sc.master))
@@ -205,6 +205,7 @@ class Magics:
 
     def _persist(self, options: Namespace) -> None:
         rdd, level = self._rdd(options.rdd), LEVELS[options.level]
+        self._changes().before_a_level(rdd)
         if rdd.storage_level not in (StorageLevel.NONE, level):
             rdd.unpersist(blocking=True)
         rdd.persist(level)
@@ -212,11 +213,12 @@ class Magics:
 
     def _unpersist(self, options: Namespace) -> None:
         rdd = self._rdd(options.rdd)
+        self._changes().before_a_level(rdd)
         rdd.unpersist(blocking=True)
         print(f"{reports.rdd_name(rdd)} is no longer kept.")
 
     def _drop_partition(self, options: Namespace) -> None:
-        sc, rdd = self._context("dropping a partition"), self._rdd(options.rdd)
+        sc, rdd = self.context("dropping a partition"), self._rdd(options.rdd)
         count = len(rdd.partitions)
         if not 0 <= options.partition < count:
             raise CommandError(
@@ -230,7 +232,7 @@ class Magics:
         print(f"Dropped partition {options.partition} of {reports.rdd_name(rdd)}; it is computed again when needed.")
 
     def _cancel(self, options: Namespace) -> None:
-        sc = self._context("cancelling a job")
+        sc = self.context("cancelling a job")
         running = reports.running_jobs(sc)
         if options.job == "all":
             sc.cancelAllJobs()
@@ -243,7 +245,7 @@ class Magics:
         print(f"Cancelled job {options.job}.")
 
     def _kill_executor(self, options: Namespace) -> None:
-        sc = self._context("killing an executor")
+        sc = self.context("killing an executor")
         infos = {info.executor: info for info in sc.executorInfos()}
         if options.executor not in infos:
             raise CommandError(
@@ -252,38 +254,19 @@ class Magics:
                 "`%sparklab executors` lists them",
             )
         held = infos[options.executor].cached_partitions
+        if options.stay_dead:
+            self._changes().before_a_death()
         sc.kill_executor(options.executor, stay_dead=options.stay_dead)
         after = "it stays dead" if options.stay_dead else "a new process takes its place"
         print(f"Killed executor {options.executor}: {plural(held, 'cached partition')} went with it; {after}.")
 
     def _reset(self, options: Namespace) -> None:
-        answer = surfaces.commands_of(self._context("resetting")).handle({"cmd": "reset"})
-        print(answer["text"])
+        print(self._changes().handle({"cmd": "reset"})["text"])
 
     def _freeze(self, options: Namespace) -> None:
         count = surfaces.freeze_all(self.shell)
         if count:
             print(f"{plural(count, 'panel')} left as {'a picture' if count == 1 else 'pictures'}.")
-
-    # --- training -----------------------------------------------------------------------------------------
-
-    def _train(self, options: Namespace) -> Rows | None:
-        from sparklab.jupyter import steering
-
-        if options.act is None and options.lr is None:
-            return _printed(reports.training(self._context("listing the runs of training")), "No run of training yet.")
-        handle = steering.steered(options.run)
-        if options.lr is not None:
-            print(steering.STEERS["lr"](handle, {"lr": options.lr}))
-        if options.act is not None:
-            print(steering.STEERS[f"train-{options.act}"](handle, {}))
-        return None
-
-    def _staleness(self, options: Namespace) -> None:
-        from sparklab.jupyter import steering
-
-        tau = -1 if options.tau == float("inf") else int(options.tau)
-        print(steering.STEERS["tau"](steering.steered(options.run), {"tau": tau}))
 
     # --- teaching -----------------------------------------------------------------------------------------
 
@@ -319,17 +302,30 @@ class Magics:
         "compare": _compare,
         "reset": _reset,
         "auto": _auto,
-        "train": _train,
-        "staleness": _staleness,
+        "train": hands.train,
+        "staleness": hands.staleness,
+        "straggler": hands.straggler,
+        "ps": hands.servers,
+        "kill-server": hands.kill_server,
         "replay": _replay,
         "report": _report,
         "freeze": _freeze,
         "doctor": _doctor,
     }
 
+    def _changes(self) -> Commands:
+        return surfaces.commands_of(self.context("changing something by hand"))
+
     # --- what the words mean ------------------------------------------------------------------------------
 
-    def _context(self, attempted: str) -> SparkContext:
+    def context(self, attempted: str) -> SparkContext:
+        """The running context.
+
+        Raises
+        ------
+        CommandError
+            There is none to do what was `attempted` with.
+        """
         from sparklab.context import SparkContext
 
         if SparkContext._active is None:
@@ -347,7 +343,7 @@ class Magics:
 
     def _rdd(self, text: str) -> RDD:
         if text.isdecimal():
-            found = self._context(f"looking for RDD {text}").rdd_by_id(int(text))
+            found = self.context(f"looking for RDD {text}").rdd_by_id(int(text))
             if not isinstance(found, RDD):
                 raise CommandError(f"looking for RDD {text}", "no living RDD has this number", "give a variable")
             return found

@@ -115,7 +115,7 @@ class ModelBuilder:
             "log": notes(views),
             "foot": _foot(views, scope, front, dag, jobs),
             "empty": _empty(scope),
-            "reset": "Reset: storage levels changed from a panel are as the program set them",
+            "reset": "Reset: what hands have changed is as the program set it",
             "summary": _summary(head, dag, views),
         }
         trained = views.training.of_scope(self.scope)

@@ -68,6 +68,17 @@ def seconds_of(text: str) -> float:
     return value
 
 
+def milliseconds(text: str) -> float:
+    """`text` as a delay: 0 to 60,000 ms, with or without the unit."""
+    try:
+        value = float(text.removesuffix("ms"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 60_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of milliseconds between 0 and 60,000")
+    return value
+
+
 def bound(text: str) -> float:
     """`text` as a staleness bound."""
     try:
@@ -180,17 +191,37 @@ def _compare(parser: Parser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs=2, help="a Run's variable: -o NAME binds one")
 
 
+def _training(parser: Parser) -> None:
+    parser.add_argument(
+        "--run", dest="training", type=int, metavar="RUN", help="the run's number (default: the newest at work)"
+    )
+
+
+def _straggler(parser: Parser) -> None:
+    parser.add_argument("worker", metavar="N", type=int, nargs="?", help="the worker's number (default: print them)")
+    parser.add_argument(
+        "--delay", type=milliseconds, default=100.0, metavar="MS", help="what it rests after each clock (default: 100)"
+    )
+    parser.add_argument("--off", action="store_true", help="let it go again; without N, all of them")
+    _training(parser)
+
+
+def _kill_server(parser: Parser) -> None:
+    parser.add_argument("server", metavar="N", type=int, help="the server's number, as `%%sparklab ps` has it")
+    _training(parser)
+
+
 def _train(parser: Parser) -> None:
     parser.add_argument("act", nargs="?", choices=("pause", "resume", "stop"), help="default: print the runs")
     parser.add_argument("--lr", type=float, help="the learning rate from the next batch on")
-    parser.add_argument("--run", type=int, help="the run's number (default: the newest at work)")
+    _training(parser)
 
 
 def _staleness(parser: Parser) -> None:
     parser.add_argument(
         "tau", metavar="TAU", type=bound, help="clocks a worker may be ahead: 0 is bsp; async: no bound"
     )
-    parser.add_argument("--run", type=int, help="the run's number (default: the newest at work)")
+    _training(parser)
 
 
 def _replay(parser: Parser) -> None:
@@ -238,10 +269,16 @@ SUBCOMMANDS: Final[dict[str, tuple[str, _Options]]] = {
     "kill-executor": ("An executor's process is killed, and replaced unless it is to stay dead.", _kill),
     "config": ("Prints the context's settings, secrets hidden.", _out),
     "compare": ("Prints two Runs side by side.", _compare),
-    "reset": ("Storage levels changed from a panel are as the program set them.", _nothing),
+    "reset": (
+        "Levels, bounds, rates, stragglers and executors that hands have changed are as the program set them.",
+        _nothing,
+    ),
     "auto": ("The strip under plain cells comes at once, after 0.5 s, or never.", _auto),
     "train": ("Prints the runs of training; or pauses, resumes, stops one, or sets its learning rate.", _train),
     "staleness": ("The bound of a run of training is another, from each worker's next clock.", _staleness),
+    "straggler": ("A worker of a run of training rests after each clock, or is let go again.", _straggler),
+    "ps": ("Prints the parameter servers: ranges on the ring, replicas, bytes, pushes, epochs.", _out),
+    "kill-server": ("A parameter server's process is killed; its replicas serve.", _kill_server),
     "replay": ("Plays a recorded run: any journal, with no cluster.", _replay),
     "report": ("Writes a recorded run as one page that plays in any browser.", _report),
     "freeze": ("Every panel is left as its static picture.", _nothing),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 from sparklab.errors import SparklabError
 
@@ -34,6 +35,62 @@ def bound_of(text: str) -> float:
     named = {"bsp": 0.0, "async": math.inf, "asp": math.inf, "inf": math.inf, "infinity": math.inf}
     bound = named.get(text.lower())
     return float(int(text)) if bound is None else bound
+
+
+class _Set(NamedTuple):
+    """What the program had set of a run when a hand first changed something."""
+
+    tau: float | None
+    lr: float
+    paused: bool
+
+
+_before: Final[WeakKeyDictionary[TrainingHandle, _Set]] = WeakKeyDictionary()
+
+
+def _remember(handle: TrainingHandle) -> None:
+    if handle not in _before:
+        _before[handle] = _Set(_tau_of(handle), handle.lr, handle.status == "paused")
+
+
+def _tau_of(handle: TrainingHandle) -> float | None:
+    try:
+        return handle.tau
+    except SparklabError:  # its workers have no bound
+        return None
+
+
+def restore() -> list[str]:
+    """Runs at work have the bound, the rate and the speed that their programs set; what was changed back, in words."""
+    told = []
+    for handle, before in list(_before.items()):
+        if handle.status not in ("running", "paused"):
+            continue
+        changed = []
+        if before.tau is not None and handle.tau != before.tau:
+            handle.tau = before.tau
+            changed.append(f"tau {before.tau:g}")
+        if handle.lr != before.lr:
+            handle.lr = before.lr
+            changed.append(f"learning rate {before.lr:g}")
+        slowed = list(handle.delays_s)
+        for worker in slowed:
+            handle.slow(worker, 0)
+        if slowed:
+            changed.append("no worker slowed")
+        if handle.status == "paused" and not before.paused:
+            handle.resume()
+            changed.append("not paused")
+        if changed:
+            told.append(f"run {handle.number}: {', '.join(changed)}")
+    _before.clear()
+    return told
+
+
+def steer(command: str, handle: TrainingHandle, arguments: Mapping[str, Any]) -> str:
+    """What `command` of :data:`STEERS` did to `handle`, in words; :func:`restore` knows what there was before."""
+    _remember(handle)
+    return STEERS[command](handle, arguments)
 
 
 def _tau(handle: TrainingHandle, command: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from sparklab import lazy
 if TYPE_CHECKING:
     from sparklab.cluster.ps.server import ParameterServer
     from sparklab.ps.consistency import ASP, BSP, SSP
+    from sparklab.ps.directory import describe, sessions
     from sparklab.ps.filters import KKT, Compression, Filter, FixedPoint, KeyCaching, SignificantlyModified
     from sparklab.ps.functions import RangeFunction
     from sparklab.ps.keys import KeyRange, KeySet
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ASP": ".consistency", "BSP": ".consistency", "SSP": ".consistency",
+    "describe": ".directory", "sessions": ".directory",
     "Compression": ".filters",
     "Filter": ".filters",
     "FixedPoint": ".filters",
@@ -62,6 +64,8 @@ __all__ = [
     "SignificantlyModified",
     "Table",
     "Worker",
+    "describe",
+    "sessions",
     "udf",
 ]
 

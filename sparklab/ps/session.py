@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from sparklab.errors import ParameterServerError
-from sparklab.ps import snapshot
+from sparklab.ps import directory, snapshot
 from sparklab.ps import updates as known_updates
 from sparklab.ps.consistency import BSP, Consistency, of_bound
 from sparklab.ps.filters import Filter
@@ -154,6 +154,7 @@ class Session(ABC):
             ranges = max(RANGES, -(-size // RANGE_BYTES))
             self.manage(lambda manager: manager.add_table(spec, bound, ranges, sample))
             made = self._tables[name] = Table(self, spec, bound)
+        directory.enter(self)
         return made
 
     def drop(self, table: Table) -> None:

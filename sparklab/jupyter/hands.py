@@ -1,0 +1,107 @@
+"""Hands on training: `%sparklab train`, `staleness`, `straggler`, `ps` and `kill-server`."""
+
+from __future__ import annotations
+
+import math
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from sparklab.errors import SparklabError
+from sparklab.jupyter import reports, steering
+from sparklab.jupyter.parsers import CommandError
+
+if TYPE_CHECKING:
+    from sparklab.jupyter.magics import Magics
+
+Rows = list[dict[str, Any]]
+
+
+def train(magics: Magics, options: Namespace) -> Rows | None:
+    """The runs are printed, or one is paused, resumed, stopped or has another learning rate."""
+    if options.act is None and options.lr is None:
+        rows = reports.training(magics.context("listing the runs of training"))
+        print(reports.rows_text(rows) if rows else "No run of training yet.")
+        return rows
+    handle = steering.steered(options.training)
+    if options.lr is not None:
+        print(steering.steer("lr", handle, {"lr": options.lr}))
+    if options.act is not None:
+        print(steering.steer(f"train-{options.act}", handle, {}))
+    return None
+
+
+def staleness(_magics: Magics, options: Namespace) -> None:
+    """A run's bound is another; where no run is at work, that of the newest parameter server's tables."""
+    from sparklab import ps
+
+    tau = -1 if options.tau == math.inf else int(options.tau)
+    try:
+        handle = steering.steered(options.training)
+    except SparklabError:
+        open_ = ps.sessions()
+        if options.training is not None or not open_:
+            raise
+        open_[-1].tau = tau
+        names = ", ".join(open_[-1].tables)
+        print(f"tau of {names} is {'unbounded' if tau < 0 else tau} from each worker's next clock")
+        return
+    print(steering.steer("tau", handle, {"tau": tau}))
+
+
+def straggler(magics: Magics, options: Namespace) -> None:
+    """A worker rests after each clock, or is let go; without a number all are let go, or those slowed are printed."""
+    handle = steering.steered(options.training)
+    if options.worker is None:
+        if options.off:
+            for worker in handle.delays_s:
+                print(steering.steer("slow", handle, {"worker": worker, "delay_ms": 0}))
+        slowed = [f"worker {n} rests {1000 * s:g} ms" for n, s in sorted(handle.delays_s.items())]
+        print(", ".join(slowed) or f"no worker of run {handle.number} is slowed")
+        return
+    count = _workers_of(magics, handle.number)
+    if count and not 0 <= options.worker < count:
+        raise CommandError(
+            f"slowing worker {options.worker}", f"run {handle.number} has {count} workers", f"give 0 to {count - 1}"
+        )
+    print(steering.steer("slow", handle, {"worker": options.worker, "delay_ms": 0 if options.off else options.delay}))
+
+
+def _workers_of(magics: Magics, run: int) -> int:
+    """How many workers a run has, 0 where no fact tells."""
+    from sparklab.context import SparkContext
+
+    sc = SparkContext._active
+    if sc is None:
+        return 0
+    with sc.bus.lock:
+        view = sc.bus.views.training.runs.get(run)
+        return view.plan.workers if view is not None else 0
+
+
+def servers(_magics: Magics, _options: Namespace) -> Rows:
+    """The servers of every open parameter server are printed: their ranges on the ring, copies, bytes and pushes."""
+    from sparklab import ps
+
+    rows = [{"group": number, **row} for number, one in enumerate(ps.sessions()) for row in ps.describe(one)]
+    for row in rows:
+        row["tau"] = "async" if row["tau"] < 0 else row["tau"]
+    print(reports.rows_text(rows) if rows else "No parameter server is open: ps.ParameterServer(sc), or train one.")
+    return rows
+
+
+def kill_server(_magics: Magics, options: Namespace) -> None:
+    """A server is killed and its replicas serve: of a run at work, else of the newest parameter server that is open."""
+    from sparklab import ps
+
+    try:
+        handle = steering.steered(options.training)
+    except SparklabError:
+        if options.training is not None or not ps.sessions():
+            raise
+        from sparklab.train.serving import Serving
+
+        newest = ps.sessions()[-1]
+        Serving(newest, next(iter(newest.tables.values()))).kill(options.server)
+        print(f"killed server {options.server}: its replicas serve")
+        return
+    print(steering.steer("kill-server", handle, {"server": options.server}))
