@@ -32,13 +32,14 @@ from sparklab.faults import PROPERTY, AnswerDropped, ExecutorStruck, Place, Stri
 from sparklab.profiler import Profiler
 from sparklab.rdd.cancellation import TaskCancelled, raise_in, take_exception
 from sparklab.rdd.core import RDDCore
+from sparklab.rdd.nodes import counted_keys
 from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext, TaskMetrics
 from sparklab.rdd.whereabouts import LineSampler
 from sparklab.scheduler.waiting import BATCH_S
 from sparklab.shuffle.files import copy_output, remove_shuffle
 from sparklab.shuffle.spec import MapLocation, MapOutput, OpenMapOutput, ShuffleInput, ShuffleSpec
-from sparklab.shuffle.writer import write_map_output
+from sparklab.shuffle.writer import counts_keys, write_map_output
 from sparklab.storage.peers import Holder
 from sparklab.storage.store import BlockStore
 
@@ -279,6 +280,12 @@ class Executor:
         return steps.watched(Striker(plan, place, task.check_cancelled))
 
     def _compute(self, stage: _LoadedStage, task: TaskContext, check: Check | None) -> Any:
+        writes = stage.writes
+        if writes is not None and check is None and stage.profiler is None and counts_keys(writes):
+            counted = counted_keys(stage.rdd, task.partition, task)
+            if counted is not None:
+                steps.at("map")
+                return self._write(counted[0], writes, task, counted[1])
         records = stage.rdd.iterator(task.partition, task)
         if check is not None:
             records = check.through(records)
@@ -289,7 +296,9 @@ class Executor:
         steps.at("result")
         return value
 
-    def _write(self, records: Iterator[Any], spec: ShuffleSpec, task: TaskContext) -> MapOutput:
+    def _write(
+        self, records: Iterator[Any], spec: ShuffleSpec, task: TaskContext, constant: int | None = None
+    ) -> MapOutput:
         # Somebody may have cleaned up temporary folders that look old.
         self.shuffle_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         return write_map_output(
@@ -300,6 +309,7 @@ class Executor:
             self.budgets.shuffle_bytes,
             task.metrics,
             task.check_cancelled,
+            constant,
         )
 
     def _report(

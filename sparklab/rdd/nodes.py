@@ -10,11 +10,12 @@ from sparklab.rdd.callsite import call_site
 from sparklab.rdd.core import Driver, Partition, RDDCore, SourcePartition
 from sparklab.rdd.dependency import Dependency, Grouped, OneToOne, Range, Shuffle
 from sparklab.rdd.fusion import FUSED_ABOVE, Function, fused
-from sparklab.rdd.operators import Operator, Origin
+from sparklab.rdd.operators import Map, Operator, Origin
 from sparklab.rdd.partitioner import Partitioner, placement
 from sparklab.rdd.rdd import RDD
 from sparklab.rdd.results import length
 from sparklab.shuffle.combine import GROUPING
+from sparklab.shuffle.idioms import paired_constant
 from sparklab.shuffle.spec import Aggregator, Ordering, ShuffleSpec
 from sparklab.storage.codec import dump_frames, load_batches
 from sparklab.storage.level import StorageLevel
@@ -97,6 +98,16 @@ def _computed(rdd: RDDCore, index: int, task: TaskContext) -> Iterator[Any]:
     for function, index in steps if len(steps) <= FUSED_ABOVE else fused(steps):
         records = function(index, records)
     return records
+
+
+def counted_keys(rdd: RDDCore, index: int, task: TaskContext) -> tuple[Iterator[Any], int] | None:
+    """Records of the parent's partition, and c, where `rdd` makes ``(x, c)`` of each of them and keeps nothing."""
+    if not isinstance(rdd, MapPartitions) or type(rdd._function) is not Map:
+        return None
+    if rdd.storage_level != StorageLevel.NONE or rdd._restored is not None:
+        return None
+    constant = paired_constant(rdd._function.f)
+    return None if constant is None else (rdd.dependencies[0].rdd.iterator(index, task), constant)
 
 
 class ZipWithIndex(RDD):

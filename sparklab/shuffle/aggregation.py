@@ -17,7 +17,8 @@ from sparklab.shuffle.groups import Groups, grouped
 from sparklab.shuffle.spec import Aggregator
 from sparklab.shuffle.spill import SpillFile
 from sparklab.shuffle.stable_hash import stable_hash, stable_hashes
-from sparklab.storage.codec import batches, dump_pairs
+from sparklab.shuffle.tally import added_up
+from sparklab.storage.codec import Frame, batches, dump_pairs
 
 if TYPE_CHECKING:
     from sparklab.rdd.task import TaskMetrics
@@ -117,12 +118,21 @@ class Aggregation:
         Input estimated to need more is split by a second hash of the key and gathered part by part.
     metrics : TaskMetrics
         Its ``spilled_bytes`` grow by what is written.
+    adds : bool
+        Of one side: `gather` adds up the values of each key.
     """
 
     def __init__(
-        self, gather: Gather, groupings: Groupings | None, directory: str, budget_bytes: int, metrics: TaskMetrics
+        self,
+        gather: Gather,
+        groupings: Groupings | None,
+        directory: str,
+        budget_bytes: int,
+        metrics: TaskMetrics,
+        adds: bool = False,
     ) -> None:
         self._gather = gather
+        self._adds = adds
         self._groupings = groupings
         self._directory = directory
         self.budget_bytes = budget_bytes
@@ -133,7 +143,7 @@ class Aggregation:
         parts = min(_MOST_PARTS, -(-total_bytes * LIVE_BYTES_PER_READ // self.budget_bytes))
         if parts <= 1:
             steps.at("merge")
-            yield from batches(self._gather([_pairs_of(frames) for frames in sides]).items())
+            yield from self._together(sides)
             return
         if depth >= _DEEPEST_SPLIT:
             yield from self._undivided(sides)
@@ -164,6 +174,22 @@ class Aggregation:
             if hot and self._groupings is not None:
                 for key, lists in groups.items():
                     yield [(key, self._groupings(lists))]
+
+    def _together(self, sides: Sequence[Iterator[PairFrame]]) -> Iterator[list[Any]]:
+        """The gathered pairs of what fits in memory."""
+        if self._adds:
+            (frames,) = sides
+            first = next(frames, None)
+            if type(first) is Frame and first.is_tally:
+                held = [first, *frames]
+                if (sums := added_up(held)) is not None:
+                    yield from batches(zip(*sums.lists(), strict=True))
+                    return
+                frames = iter(held)
+            elif first is not None:
+                frames = chain((first,), frames)
+            sides = [frames]
+        yield from batches(self._gather([_pairs_of(frames) for frames in sides]).items())
 
     def _groups(self, sides: int, budget_bytes: int) -> Groups:
         return Groups(sides, self._directory, budget_bytes, LIVE_BYTES_PER_READ, self._metrics)

@@ -15,6 +15,7 @@ from sparklab.errors import SparklabError
 from sparklab.shuffle.files import OutputFile
 from sparklab.shuffle.spec import ShuffleSpec
 from sparklab.shuffle.stable_hash import HashPlacement
+from sparklab.shuffle.tally import Tally, spread, tally_of
 from sparklab.storage.codec import BATCH_RECORDS, dump_pairs
 
 _MOST_BUCKETS: Final = 256
@@ -74,6 +75,21 @@ class Buckets:
         self._waiting.append((keys, values))
         if self.records >= _WORTH_DIVIDING * self._n:
             self._decide(sub_buckets(self._spec))
+
+    def tally_of(self, keys: list[Any], values: list[Any]) -> Tally | None:
+        """The pairs as add_tally() takes them, where it can place them."""
+        return tally_of(keys, values) if sub_buckets(self._spec) > 1 else None
+
+    def add_tally(self, tally: Tally) -> None:
+        """The pairs of `tally` are held, packed already where there are enough of them."""
+        if self._undecided and self.records + len(tally.numbers) < _WORTH_DIVIDING * self._n:
+            self.add(*tally.lists())
+            return
+        self.pack()  # what came before stays before
+        self.records += len(tally.numbers)
+        for b, frame in spread(tally, self._n * self.subs):
+            self._frames[b].append(frame)
+            self.packed_bytes += len(frame)
 
     def _decide(self, subs: int) -> None:
         """What waited is in buckets."""

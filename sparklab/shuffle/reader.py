@@ -13,6 +13,7 @@ from sparklab.shuffle.bounds import Cut, even_cuts, heavy_keys, is_before, with_
 from sparklab.shuffle.buckets import sub_buckets
 from sparklab.shuffle.combine import GROUPING, identity
 from sparklab.shuffle.fetch import Fetch, Run
+from sparklab.shuffle.idioms import is_addition
 from sparklab.shuffle.order import sorted_order
 from sparklab.shuffle.sides import NarrowSide, ShuffledSide, Side, counted
 from sparklab.shuffle.spec import OpenMapOutput, Ordering, ShuffleInput, ShuffleSpec
@@ -146,8 +147,13 @@ class _Reduce:
         side = ShuffledSide(self.spec, self.index, self.input, self.open, self.task)
         if self.spec.aggregator is None:
             return map(Frame.rows, side.frames())
+        aggregator = self.spec.aggregator
         aggregation = Aggregation(
-            *combined_by(self.spec.aggregator), self.directory, self.budget_bytes, self.task.metrics
+            *combined_by(aggregator),
+            self.directory,
+            self.budget_bytes,
+            self.task.metrics,
+            adds=aggregator.map_side and is_addition(aggregator.merge_combiners),
         )
         return _aggregated(self.spec, [side], aggregation)
 

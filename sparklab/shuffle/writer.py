@@ -6,14 +6,17 @@ import pickle
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, islice
+from functools import partial
+from itertools import chain, islice, repeat
 from sys import getsizeof
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sparklab import steps
-from sparklab.shuffle.buckets import Buckets
+from sparklab.shuffle import tally
+from sparklab.shuffle.buckets import Buckets, sub_buckets
 from sparklab.shuffle.combine import columns_of, combine_values, identity
 from sparklab.shuffle.files import HASHED, SORTED, OutputFile, output_path
+from sparklab.shuffle.idioms import adds_up
 from sparklab.shuffle.order import sorted_order
 from sparklab.shuffle.spec import MapOutput, Ordering, ShuffleSpec
 from sparklab.storage.codec import BATCH_RECORDS, FRAME_LIMIT_BYTES, BatchSize, dump_pairs, encode
@@ -29,6 +32,8 @@ _PLAIN: Final = {int, float, complex, bool, str, bytes, bytearray, type(None)}
 _LIVE_BYTES_PER_PICKLED: Final = 4  # small objects in memory against their pickled form, besides the fixed part
 _LIVE_BYTES_PER_RECORD: Final = 120
 
+_Fill: TypeAlias = Callable[[Iterator[Any], ShuffleSpec, Buckets, int, Callable[[], None]], Iterator[bool]]
+
 
 def write_map_output(
     records: Iterator[Any],
@@ -38,12 +43,15 @@ def write_map_output(
     memory_budget_bytes: int,
     metrics: TaskMetrics,
     check_cancelled: Callable[[], None] = lambda: None,
+    constant: int | None = None,
 ) -> MapOutput:
     """The records stand in one file in `directory`, grouped by reduce partition; the handle says where.
 
     Blocks until all is written. When the estimated memory of what is held reaches the budget (decided from counts
     and samples, so the same records give the same file), it is appended as a further segment. The file gets its
     name when it is complete; after an error nothing of it is left.
+
+    With `constant` the records are keys alone, each with this value; for a shuffle that :func:`counts_keys`.
 
     Raises
     ------
@@ -58,11 +66,17 @@ def write_map_output(
         if spec.ordering is not None:
             output = _write_sorted(records, spec, map_index, out, budget, metrics, check_cancelled)
         else:
-            output = _write_hashed(records, spec, map_index, out, budget, metrics, check_cancelled)
+            output = _write_hashed(records, spec, map_index, out, budget, metrics, check_cancelled, constant)
     finally:
         out.abandon()
     metrics.shuffle_bytes_written += output.bytes
     return output
+
+
+def counts_keys(spec: ShuffleSpec) -> bool:
+    """Whether whole numbers are added up by key, keys being placed by value."""
+    aggregator = spec.aggregator
+    return aggregator is not None and aggregator.map_side and sub_buckets(spec) > 1 and adds_up(aggregator)
 
 
 def live_bytes(records: list[Any]) -> int:
@@ -112,9 +126,13 @@ def _write_hashed(
     budget_bytes: int,
     metrics: TaskMetrics,
     check_cancelled: Callable[[], None],
+    constant: int | None,
 ) -> MapOutput:
     buckets = Buckets(spec, out)
-    fill = _fill_combined if spec.aggregator is not None and spec.aggregator.map_side else _fill_plain
+    if constant is not None:
+        fill: _Fill = partial(_fill_counted, constant)
+    else:
+        fill = _fill_combined if spec.aggregator is not None and spec.aggregator.map_side else _fill_plain
     for last in fill(records, spec, buckets, budget_bytes, check_cancelled):
         written = buckets.flush(last)
         if not last:
@@ -124,6 +142,51 @@ def _write_hashed(
     return MapOutput(
         spec.shuffle_id, map_index, out.path, out.bytes, buckets.records, reduce_bytes=buckets.reduce_bytes()
     )
+
+
+def _fill_counted(
+    constant: int,
+    keys: Iterator[Any],
+    spec: ShuffleSpec,
+    buckets: Buckets,
+    budget_bytes: int,
+    check_cancelled: Callable[[], None],
+) -> Iterator[bool]:
+    """As _fill_combined of ``(key, constant)`` for each of `keys`; in columns where these are many and all str."""
+    size = BatchSize(_LOOK_RECORDS)
+    few = list(islice(keys, 1))
+    live = 0
+    while few and type(few[0]) is str and len(few) < tally._WORTH_TALLY and live < budget_bytes // 4:
+        batch = list(islice(keys, size.records))
+        if not batch:
+            break
+        few += batch
+        estimate = live_bytes(batch)
+        size.learn(len(batch), estimate)
+        live += estimate
+        check_cancelled()
+    combined: dict[Any, Any] = {}
+    counting = tally.Counting(constant)
+    batch = few
+    if len(few) >= tally._WORTH_TALLY:
+        most = min(budget_bytes // 4, tally.LARGEST_BYTES)
+        while batch and (taken := counting.add(batch)) is not None:
+            size.learn(len(batch), taken)
+            check_cancelled()
+            if counting.nbytes > most and (counted := counting.take()) is not None:
+                buckets.add_tally(counted)
+                yield False
+            batch = list(islice(keys, size.records))
+        counted = counting.take()
+        if not batch:
+            if counted is not None:
+                buckets.add_tally(counted)
+            yield True
+            return
+        if counted is not None:
+            combined.update(zip(*counted.lists(), strict=True))
+    pairs = zip(chain(batch, keys), repeat(constant), strict=False)
+    yield from _fill_combined(pairs, spec, buckets, budget_bytes, check_cancelled, combined)
 
 
 def _fill_plain(
@@ -159,10 +222,14 @@ def _fill_combined(
     buckets: Buckets,
     budget_bytes: int,
     check_cancelled: Callable[[], None],
+    combined: dict[Any, Any] | None = None,
 ) -> Iterator[bool]:
-    """Yields each time the combiners reached the budget or the records are at their end, whether it is the last."""
+    """Yields each time the combiners reached the budget or the records are at their end, whether it is the last.
+
+    They are those in `combined` to begin with.
+    """
     assert spec.aggregator is not None
-    combined: dict[Any, Any] = {}
+    combined = {} if combined is None else combined
     count, look_at = 0, _LOOK_RECORDS
     drawn = 0  # bytes since the last look, estimated
     size = BatchSize(_LOOK_RECORDS)
@@ -210,6 +277,9 @@ def _move(combined: dict[Any, Any], buckets: Buckets) -> None:
     """The combiners are in `buckets`, `combined` is empty; in batches, so that a key is touched while it is warm."""
     keys, values = list(combined), list(combined.values())
     combined.clear()
+    if len(keys) >= tally._WORTH_TALLY and (columns := buckets.tally_of(keys, values)) is not None:
+        buckets.add_tally(columns)
+        return
     for start in range(0, len(keys), BATCH_RECORDS):
         buckets.add(keys[start : start + BATCH_RECORDS], values[start : start + BATCH_RECORDS])
 

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from sparklab.errors import StorageError
+from sparklab.storage import tallies
 from sparklab.storage.columns import columnar
 
 Buffer: TypeAlias = bytes | memoryview
@@ -29,6 +30,7 @@ _ROWS_AND_BUFFERS: Final = b"SLF2"
 _COLUMNS_AND_BUFFERS: Final = b"SLC2"
 _KINDS: Final = {_ROWS: (False, False), _COLUMNS: (True, False), _ROWS_AND_BUFFERS: (False, True)}
 _KINDS[_COLUMNS_AND_BUFFERS] = (True, True)
+_TALLY: Final = b"SLT1"  # strings and whole numbers, not pickled
 _LARGE_BUFFER_BYTES: Final = 1 << 16
 _LENGTH: Final = struct.Struct("<Q")
 HEADER: Final = struct.Struct("<4sIQQ")  # kind and version, records, bytes of the body, xxh3-64 of both
@@ -71,6 +73,7 @@ class Frame:
     in_columns: bool
     body: Buffer
     with_buffers: bool = False  # the body: how many, the lengths of the pickle and of each, the pickle, the buffers
+    is_tally: bool = False  # in columns, of str and int
 
     @property
     def size_bytes(self) -> int:
@@ -95,10 +98,13 @@ class Frame:
 
     def whole(self) -> bytes:
         """The frame as it was written."""
-        kind = next(k for k, what in _KINDS.items() if what == (self.in_columns, self.with_buffers))
+        what = (self.in_columns, self.with_buffers)
+        kind = _TALLY if self.is_tally else next(k for k, has in _KINDS.items() if has == what)
         return _framed(kind, self.records, [self.body])
 
     def _loaded(self) -> Any:
+        if self.is_tally:
+            return tallies.unpacked(self.records, self.body)
         if not self.with_buffers:
             return pickle.loads(self.body)
         view = memoryview(self.body)
@@ -230,6 +236,11 @@ def dump_pairs(keys: Sequence[Any], values: Sequence[Any]) -> list[bytes]:
     return dump_pairs(keys[:half], values[:half]) + dump_pairs(keys[half:], values[half:])
 
 
+def dump_tally(ends: Any, text: memoryview, numbers: Any) -> bytes:
+    """One frame of strings, given by their ends in `text`, and of the number of each: arrays of int32 and int64."""
+    return _framed(_TALLY, len(numbers), [tallies.packed(ends, text, numbers)])
+
+
 def dump_frames(records: list[Any]) -> list[bytes]:
     """Frames of `records` in order, at most 5,000 records each and at most 4 MiB unless one record alone is larger."""
     if len(records) > BATCH_RECORDS:
@@ -246,7 +257,7 @@ def _parse_header(header: Buffer, available_bytes: int) -> tuple[bytes, int, int
     if len(header) < HEADER_BYTES:
         raise _damaged(f"{len(header)} bytes where a frame header of {HEADER_BYTES} should be")
     kind, records, body_bytes, digest = HEADER.unpack_from(header)
-    if kind not in _KINDS:
+    if kind not in _KINDS and kind != _TALLY:
         raise _damaged(f"{kind!r} where a frame should begin")
     if HEADER_BYTES + body_bytes > available_bytes:
         raise _damaged(f"a frame of {body_bytes} bytes cut short after {available_bytes - HEADER_BYTES}")
@@ -257,6 +268,8 @@ def _checked(kind: bytes, records: int, body: Buffer, digest: int) -> Frame:
     found = xxh3_64_intdigest(body, records)
     if found != digest:
         raise _damaged(f"digest {found:016x} where {digest:016x} was written")
+    if kind == _TALLY:
+        return Frame(records, True, body, is_tally=True)
     in_columns, with_buffers = _KINDS[kind]
     return Frame(records, in_columns, body, with_buffers)
 

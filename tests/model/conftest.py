@@ -9,7 +9,7 @@ import numpy.random  # noqa: F401 - or Hypothesis imports it while an executor's
 import pytest
 
 from sparklab import SparkContext
-from sparklab.shuffle import buckets, order, reader
+from sparklab.shuffle import buckets, order, reader, tally
 from tests.support.naive_driver import NaiveDriver
 
 MakeContext = Callable[[], Any]
@@ -20,6 +20,7 @@ FAST_PATHS = (
     (order, "_WORTH_IMPORT"),
     (buckets, "_WORTH_DIVIDING"),
     (reader, "_WORTH_DIVIDING_BYTES"),
+    (tally, "_WORTH_TALLY"),
 )
 
 

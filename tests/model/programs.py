@@ -7,7 +7,7 @@ an RDD and what it does to a list. `ordered` says whether the order of the recor
 from __future__ import annotations
 
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -153,6 +153,16 @@ def int_steps() -> st.SearchStrategy[Step]:
                 "mapPartitions",
                 lambda sc, r: r.mapPartitions(lambda it: (x - 1 for x in it)),
                 lambda xs: [x - 1 for x in xs],
+            )
+        ),
+        (st.none() | small).map(
+            lambda n: step(
+                f"digits counted({n})",
+                lambda sc, r: (
+                    r.flatMap(str).map(lambda c: (c, 1)).reduceByKey(lambda a, b: a + b, n).map(lambda kv: kv[1])
+                ),
+                lambda xs: list(Counter(c for x in xs for c in str(x)).values()),
+                keeps_order=False,
             )
         ),
         st.just(step("glom", lambda sc, r: r.glom().flatMap(lambda part: part), list)),

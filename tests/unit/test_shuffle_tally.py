@@ -1,0 +1,242 @@
+"""Strings counted in columns give what a dict gives, in its order, whatever comes between them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sparklab import SparkContext
+from sparklab.cluster import executor
+from sparklab.errors import FetchFailedError
+from sparklab.rdd.task import TaskMetrics
+from sparklab.shuffle import buckets, reader, tally
+from sparklab.shuffle.combine import identity
+from sparklab.shuffle.files import LocalFile
+from sparklab.shuffle.idioms import is_addition, paired_constant
+from sparklab.shuffle.reader import read_reduce_input
+from sparklab.shuffle.spec import Aggregator, MapLocation, ShuffleInput, ShuffleSpec
+from sparklab.shuffle.stable_hash import HashPlacement
+from sparklab.shuffle.writer import counts_keys, write_map_output
+from sparklab.storage.codec import iter_frames
+from tests.support.tasks import a_task
+
+SUM = Aggregator(identity, lambda a, b: a + b, lambda a, b: a + b)
+LARGEST = Aggregator(identity, max, max)
+WORDS = st.text(max_size=3) | st.sampled_from(["a", "b", "naïve", "\U0001f40d", "\0", ""])
+LONE = "\ud800"
+
+outside = 3
+
+
+def pair(word: Any) -> Any:
+    """A function as people write it."""
+    return word, 1
+
+
+@pytest.mark.parametrize(
+    ("function", "constant"),
+    [
+        (lambda x: (x, 1), 1),
+        (pair, 1),
+        (lambda word: (word, -7), -7),
+        (lambda x: (x, 0), 0),
+        (lambda x: (x, True), None),
+        (lambda x: (x, 1.0), None),
+        (lambda x: (x, 2**70), None),
+        (lambda x: (1, x), None),
+        (lambda x: (x, outside), None),
+        (lambda x: [x, 1], None),
+        (lambda x: (x, 1, 1), None),
+        (lambda x: (x.lower(), 1), None),
+        (lambda x, n=1: (x, n), None),
+        (lambda *x: (x, 1), None),
+        (str, None),
+    ],
+)
+def test_a_constant_beside_the_record_is_known_by_what_the_function_does(function: Any, constant: int | None) -> None:
+    assert paired_constant(function) == constant
+
+
+@pytest.mark.parametrize(
+    ("function", "adds"),
+    [
+        (operator.add, True),
+        (lambda a, b: a + b, True),
+        (lambda total, n: n + total, True),
+        (lambda a, b: a - b, False),
+        (lambda a, b: a + a, False),
+        (lambda a, b: a + b + outside, False),
+        (lambda a, b=1: a + b, False),
+        (operator.iadd, False),
+        (max, False),
+    ],
+)
+def test_an_addition_is_known_by_what_the_function_does(function: Callable[..., Any], adds: bool) -> None:
+    assert is_addition(function) == adds
+
+
+def a_shuffle(maps: int, aggregator: Aggregator = SUM) -> ShuffleSpec:
+    return ShuffleSpec(5, maps, 3, HashPlacement(3), aggregator)
+
+
+def written_and_read(
+    folder: Path,
+    spec: ShuffleSpec,
+    maps: list[list[Any]],
+    constant: int | None,
+    budget_bytes: int,
+    damaged: bool = False,
+) -> tuple[list[list[Any]], TaskMetrics]:
+    metrics = TaskMetrics()
+    outputs = [
+        write_map_output(iter(some), spec, i, str(folder), budget_bytes, metrics, constant=constant)
+        for i, some in enumerate(maps)
+    ]
+    if damaged:
+        raw = bytearray(Path(outputs[0].path).read_bytes())
+        raw[40] ^= 1
+        Path(outputs[0].path).write_bytes(raw)
+    given = ShuffleInput([MapLocation(output, 3, 7, "", "") for output in outputs], None)
+
+    def read(index: int) -> Iterator[Any]:
+        return read_reduce_input(
+            spec, index, given, lambda at: LocalFile(at.output.path), str(folder), budget_bytes, a_task()
+        )
+
+    return [list(read(index)) for index in range(spec.num_partitions)], metrics
+
+
+@pytest.fixture
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Called with whether to count in columns: both ways divide alike from the first record on."""
+    monkeypatch.setattr(buckets, "_WORTH_DIVIDING", 1)
+    monkeypatch.setattr(reader, "_WORTH_DIVIDING_BYTES", 1)
+
+    def choose(columns: bool) -> None:
+        monkeypatch.setattr(tally, "_WORTH_TALLY", 1 if columns else 1 << 60)
+        monkeypatch.setattr(tally, "_COUNTED_AT_ONCE_BYTES", 100)
+
+    return choose
+
+
+repeatedly = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@repeatedly
+@given(
+    maps=st.lists(st.lists(WORDS, max_size=60), min_size=1, max_size=3),
+    other=st.none() | st.sampled_from([LONE, 7, 7.5, None, (1, "a"), b"x", True]),
+    constant=st.sampled_from([1, -2, 0]),
+    budget_bytes=st.sampled_from([1 << 26, 2_000]),
+)
+def test_counting_in_columns_gives_what_a_dict_gives(
+    few_are_enough: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+    maps: list[list[Any]],
+    other: Any,
+    constant: int,
+    budget_bytes: int,
+) -> None:
+    if other is not None:
+        maps = [[*some[: len(some) // 2], other, *some[len(some) // 2 :]] for some in maps]
+    spec = a_shuffle(len(maps))
+    few_are_enough(False)
+    pairs = [[(word, constant) for word in some] for some in maps]
+    expected, _ = written_and_read(tmp_path_factory.mktemp("dict"), spec, pairs, None, budget_bytes)
+    few_are_enough(True)
+
+    found, _ = written_and_read(tmp_path_factory.mktemp("columns"), spec, maps, constant, budget_bytes)
+
+    assert sorted(map(repr, chain(*found))) == sorted(map(repr, chain(*expected)))
+    assert [sorted(map(repr, part)) for part in found] == [sorted(map(repr, part)) for part in expected]
+    if budget_bytes > 2_000:  # else they come in the order of the parts that went to disk
+        assert found == expected
+
+
+@repeatedly
+@given(
+    maps=st.lists(
+        st.lists(st.tuples(WORDS, st.integers(-9, 9) | st.sampled_from([2**53, -(2**63), 2**64])), max_size=40),
+        min_size=1,
+        max_size=3,
+    ),
+    aggregator=st.sampled_from([SUM, LARGEST]),
+)
+def test_numbers_of_any_size_travel_in_columns_and_are_combined_exactly(
+    few_are_enough: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+    maps: list[list[Any]],
+    aggregator: Aggregator,
+) -> None:
+    spec = a_shuffle(len(maps), aggregator)
+    few_are_enough(False)
+    expected, _ = written_and_read(tmp_path_factory.mktemp("dict"), spec, maps, None, 1 << 26)
+    few_are_enough(True)
+
+    found, _ = written_and_read(tmp_path_factory.mktemp("columns"), spec, maps, None, 1 << 26)
+
+    assert found == expected
+    assert all(type(value) is int for part in found for _, value in part)
+
+
+def test_strings_and_numbers_stand_in_the_file_as_columns(few_are_enough: Any, tmp_path: Path) -> None:
+    few_are_enough(True)
+    output = write_map_output(
+        iter(["to", "be", "or", "not", "to", "be"]), a_shuffle(1), 0, str(tmp_path), 1 << 26, TaskMetrics(), constant=1
+    )
+    stored = Path(output.path).read_bytes()
+    first = next(iter_frames(stored))
+
+    assert first.is_tally
+    assert first.rows() == list(zip(*first.columns(), strict=True))
+    assert first.whole() == stored[: len(first.whole())]
+
+
+def test_more_strings_than_the_budget_holds_are_written_in_between(few_are_enough: Any, tmp_path: Path) -> None:
+    few_are_enough(True)
+    words = [f"word {i % 5_000}" for i in range(30_000)]
+
+    found, metrics = written_and_read(tmp_path, a_shuffle(1), [words], 1, 100_000)
+
+    assert dict(chain(*found)) == {f"word {i}": 6 for i in range(5_000)}
+    assert metrics.spilled_bytes > 0
+
+
+def test_a_damaged_tally_is_a_lost_map_output(few_are_enough: Any, tmp_path: Path) -> None:
+    few_are_enough(True)
+    with pytest.raises(FetchFailedError, match="digest"):
+        written_and_read(tmp_path, a_shuffle(1), [["to", "be", "or", "not"] * 9], 1, 1 << 26, damaged=True)
+
+
+def test_only_sums_of_keys_placed_by_value_are_counted() -> None:
+    assert counts_keys(a_shuffle(1))
+    assert not counts_keys(a_shuffle(1, LARGEST))
+    assert not counts_keys(ShuffleSpec(5, 1, 3, lambda key: 0, SUM))
+    assert not counts_keys(ShuffleSpec(5, 1, 3, HashPlacement(3), Aggregator(identity, operator.add, max)))
+    assert not counts_keys(ShuffleSpec(5, 1, 3, HashPlacement(3), None))
+
+
+def test_a_word_count_hands_its_words_to_the_shuffle_without_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = []
+    unwatched = executor.write_map_output
+
+    def watched(*arguments: Any) -> Any:
+        constants.append(arguments[-1])
+        return unwatched(*arguments)
+
+    monkeypatch.setattr(executor, "write_map_output", watched)
+    with SparkContext("threads[2]") as sc:
+        words = sc.parallelize(["to be or not", "to be"], 2).flatMap(str.split)
+        plain = words.map(pair).reduceByKey(lambda a, b: a + b)
+        assert dict(plain.collect()) == {"to": 2, "be": 2, "or": 1, "not": 1}
+        assert constants == [1, 1]
+        cached = words.map(pair).cache().reduceByKey(lambda a, b: a + b)
+        assert dict(cached.collect()) == dict(plain.collect())
+        assert constants == [1, 1, None, None]
