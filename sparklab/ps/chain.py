@@ -14,6 +14,14 @@ from sparklab.ps.layout import Layout
 RESEND_S = 0.5
 
 Restrict = Callable[[Frame, int], Frame]
+_Name = tuple[int, int, int, int]
+
+
+def _name(frame: Frame) -> _Name:
+    """What an operation has in common with its repetitions, and a push with the operation made of it."""
+    if frame.operation in (Operation.TICK, Operation.AGGREGATE, Operation.CLOSE):
+        return frame.table, frame.operation, frame.client, frame.clock
+    return frame.table, Operation.PUSH, frame.client, frame.seq
 
 
 @dataclass(slots=True)
@@ -26,12 +34,20 @@ class _Answer:
 
 
 @dataclass(slots=True)
+class _Part:
+    """An operation on its way down one chain: its link number, the ranges that travel there, what is said then."""
+
+    link: int
+    mask: int
+    answers: list[_Answer] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class _Sent:
     """An operation that some successor has not confirmed."""
 
     operation: Frame
-    waiting: dict[tuple[int, ...], tuple[int, int]]  # rest of the chain -> its link number, and which ranges
-    answers: list[_Answer] = field(default_factory=list)
+    waiting: dict[tuple[int, ...], _Part]  # by the rest of the chain
     sent_s: float = 0.0
 
 
@@ -50,7 +66,7 @@ class Chain:
         self._layout = Layout()
         self._pending: list[_Sent] = []
         self._by_link: dict[tuple[int, int], tuple[_Sent, tuple[int, ...]]] = {}
-        self._by_push: dict[tuple[int, int, int], list[_Sent]] = {}
+        self._by_name: dict[_Name, list[_Sent]] = {}
         self._last: dict[int, int] = {}  # successor -> last link number
         self._next: dict[int, int] = {}  # predecessor -> link number that comes next
         self._early: dict[tuple[int, int], Frame] = {}
@@ -60,7 +76,7 @@ class Chain:
         """`operation` goes to the successors of its ranges; `answers` follow once all confirmed, at once where none."""
         table = self._layout.tables.get(operation.table)
         successors = table.successors(self._server) if table is not None else {}
-        sent = _Sent(operation, {}, [], now_s)
+        sent = _Sent(operation, {}, now_s)
         for rest, ranges in successors.items():
             mask = operation.mask & ranges
             if mask:
@@ -68,10 +84,12 @@ class Chain:
         if not sent.waiting:
             out.extend(answers)
             return
-        sent.answers = [_Answer(to, frame) for to, frame in answers]
+        for to, frame in answers:
+            joint = _Answer(to, frame, left=len(sent.waiting))
+            for part in sent.waiting.values():
+                part.answers.append(joint)
         self._pending.append(sent)
-        if operation.seq:
-            self._by_push.setdefault((operation.table, operation.client, operation.seq), []).append(sent)
+        self._by_name.setdefault(_name(operation), []).append(sent)
 
     def _forward(self, sent: _Sent, rest: tuple[int, ...], mask: int, out: Outbox) -> None:
         successor = rest[0]
@@ -80,21 +98,22 @@ class Chain:
         operation = sent.operation
         part = operation if mask == operation.mask else self._restrict(operation, mask)
         frame = part.copy(kind=Kind.FORWARD, epoch=self._layout.epoch, link=link)
-        sent.waiting[rest] = link, mask
+        sent.waiting[rest] = _Part(link, mask)
         self._by_link[successor, link] = sent, rest
         self.forwarded += 1
         out.append((successor, frame))
 
-    def answer_after(self, push: Frame, mask: int, answer: tuple[Peer, Frame], out: Outbox) -> None:
-        """`answer` follows when what is on its way of `push` in the ranges `mask` is confirmed.
+    def answer_after(self, frame: Frame, mask: int, answer: tuple[Peer, Frame], out: Outbox) -> None:
+        """`answer` follows when what is on its way of `frame` in the ranges `mask` is confirmed.
 
-        A push may be on its way in several parts, each of other ranges: waiting for all of them could go in a circle.
+        `frame` is one that came before: whoever repeats it must not hear that the rest of the chain has it before it
+        does. Only the parts of these ranges are waited for: waiting for all of an operation could go in a circle.
         """
-        parts = self._by_push.get((push.table, push.client, push.seq), ()) if push.seq else ()
-        after = [sent for sent in parts if any(mask & ranges for _, ranges in sent.waiting.values())]
+        sent = self._by_name.get(_name(frame), ())
+        after = [part for each in sent for part in each.waiting.values() if part.mask & mask]
         joint = _Answer(*answer, left=len(after))
-        for sent in after:
-            sent.answers.append(joint)
+        for part in after:
+            part.answers.append(joint)
         if not after:
             out.append(answer)
 
@@ -106,22 +125,19 @@ class Chain:
         if found is None:
             return
         sent, rest = found
-        sent.waiting.pop(rest, None)
-        if not sent.waiting:
-            self._finish(sent, out)
-
-    def _finish(self, sent: _Sent, out: Outbox) -> None:
-        operation = sent.operation
-        self._pending.remove(sent)
-        if operation.seq:
-            key = (operation.table, operation.client, operation.seq)
-            self._by_push[key].remove(sent)
-            if not self._by_push[key]:
-                del self._by_push[key]
-        for answer in sent.answers:
+        for answer in sent.waiting.pop(rest).answers:
             answer.left -= 1
             if not answer.left:
                 out.append((answer.to, answer.frame))
+        if not sent.waiting:
+            self._finish(sent)
+
+    def _finish(self, sent: _Sent) -> None:
+        self._pending.remove(sent)
+        name = _name(sent.operation)
+        self._by_name[name].remove(sent)
+        if not self._by_name[name]:
+            del self._by_name[name]
 
     def begin(self, layout: Layout, now_s: float, out: Outbox) -> None:
         """`layout` is in force: what is unconfirmed goes to the successors there are now.
@@ -136,7 +152,6 @@ class Chain:
         self._early.clear()
         for sent in list(self._pending):
             sent.waiting.clear()
-            sent.answers.clear()
             table = layout.tables.get(sent.operation.table)
             successors = table.successors(self._server) if table is not None else {}
             for rest, ranges in successors.items():
@@ -145,7 +160,7 @@ class Chain:
                     self._forward(sent, rest, mask, out)
             sent.sent_s = now_s
             if not sent.waiting:
-                self._finish(sent, out)
+                self._finish(sent)
 
     def in_order(self, predecessor: int, frame: Frame) -> list[Frame]:
         """The operations that can be applied now that `frame` came; a repeated one is given again, to be confirmed."""
@@ -168,10 +183,10 @@ class Chain:
             if now_s - sent.sent_s < self._resend_s:
                 continue
             sent.sent_s = now_s
-            for (successor, *_), (link, mask) in sent.waiting.items():
+            for (successor, *_), part in sent.waiting.items():
                 operation = sent.operation
-                part = operation if mask == operation.mask else self._restrict(operation, mask)
-                out.append((successor, part.copy(kind=Kind.FORWARD, epoch=self._layout.epoch, link=link)))
+                again = operation if part.mask == operation.mask else self._restrict(operation, part.mask)
+                out.append((successor, again.copy(kind=Kind.FORWARD, epoch=self._layout.epoch, link=part.link)))
 
     def safe_clock(self, table: int, applied: int) -> int:
         """Sums of all clocks below this one are on all replicas, where those below `applied` are applied here."""

@@ -170,6 +170,16 @@ class Client:
         self.clock += 1
         return self._ask(Kind.TICK, ())
 
+    def stand_at(self, clock: int) -> None:
+        """The worker has completed `clock` clocks, here or elsewhere, and says so to all.
+
+        A server counts a worker that joins from where its own floor is, and a replica's may be behind: whoever serves
+        after it hears this again.
+        """
+        self.clock = clock
+        if clock:
+            self._ask(Kind.TICK, ())
+
     def attach(self) -> int:
         """The servers are asked where this worker's clock stands; the answer is that clock."""
         return self._ask(Kind.ATTACH, ())
@@ -310,7 +320,7 @@ class Client:
         if frame.kind == Kind.RECEIVED:
             request.kept |= got
         elif frame.kind == Kind.ATTACHED:
-            request.result = frame.clock if request.result is None else min(request.result, frame.clock)
+            request.parts.append((frame.clock, frame.meta["joined"]))
         elif frame.kind == Kind.VALUES:
             if got != frame.mask:
                 return
@@ -498,6 +508,11 @@ class Client:
         if request.kind == Kind.CALL:
             self._requests.pop(ts, None)
             return request.parts
+        if request.kind == Kind.ATTACH:
+            self._requests.pop(ts, None)
+            # Who joins begins where no range is ahead of it; who succeeds another, with what a range may lack.
+            begin = max if all(joined for _, joined in request.parts) else min
+            return begin(clock for clock, _ in request.parts)
         if request.kind == Kind.PULL_RANGE and not self.dense:
             self._requests.pop(ts, None)
             if not request.parts:

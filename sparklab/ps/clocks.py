@@ -6,7 +6,7 @@ Source: Li et al. 2014, section 4.1 (vector clocks of ranges: O(m k) instead of 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 NEVER: Final = 1 << 62  # the floor where no worker is waited for
@@ -26,15 +26,12 @@ class ClockGroup:
         Pushes of all clocks below this one are in the weights, where pushes are aggregated.
     floor : int
         The least of `clocks`.
-    closed : dict of int to int
-        Workers that have gone, with all they pushed here safe, and their clocks then.
     """
 
     mask: int
     clocks: dict[int, int]
     applied: int = 0
     floor: int = NEVER
-    closed: dict[int, int] = field(default_factory=dict)
 
     def settle(self) -> None:
         """`floor` is right again."""
@@ -42,12 +39,12 @@ class ClockGroup:
 
     def same_as(self, other: ClockGroup) -> bool:
         """Whether both could be one group."""
-        return self.applied == other.applied and self.clocks == other.clocks and self.closed == other.closed
+        return self.applied == other.applied and self.clocks == other.clocks
 
     def parted(self, mask: int) -> ClockGroup:
         """The ranges `mask` have left this group for one of their own."""
         self.mask &= ~mask
-        return ClockGroup(mask, dict(self.clocks), self.applied, self.floor, dict(self.closed))
+        return ClockGroup(mask, dict(self.clocks), self.applied, self.floor)
 
 
 class RangeClocks:
@@ -86,11 +83,11 @@ class RangeClocks:
         """Pushes of clocks below this one are applied in all ranges of `mask`."""
         return min((group.applied for group in self.groups if group.mask & mask), default=0)
 
-    def summed(self, worker: int, clock: int, mask: int) -> int:
-        """The ranges of `mask` in which the sum of `clock`, with all that `worker` pushed for it, is applied."""
+    def completed(self, worker: int, clock: int, mask: int) -> int:
+        """The ranges of `mask` that have all that `worker` pushed for `clock`."""
         found = 0
         for group in self.groups:
-            if group.applied > clock and worker in group.clocks:
+            if worker in group.clocks and (group.applied > clock or group.clocks[worker] > clock):
                 found |= group.mask & mask
         return found
 
@@ -116,55 +113,32 @@ class RangeClocks:
             self._join()
         return changed
 
-    def count(self, worker: int, clock: int) -> None:
-        """`worker` is waited for from now on, as one that has completed `clock` clocks."""
+    def recount(self, workers: set[int]) -> set[int]:
+        """`workers` are waited for and nobody else. Those that were not, which it gives, begin where the floor is."""
+        new = set()
         for group in self.groups:
-            group.clocks.setdefault(worker, clock)
+            if group.clocks.keys() == workers:
+                continue
+            group.clocks = {worker: clock for worker, clock in group.clocks.items() if worker in workers}
+            group.settle()
+            begin = max(group.applied, group.floor if group.floor != NEVER else 0)
+            for worker in workers - group.clocks.keys():
+                new.add(worker)
+                group.clocks[worker] = begin
             group.settle()
         self._join()
+        return new
 
     def counts(self, worker: int) -> bool:
         """Whether `worker` is waited for, in every range."""
         return all(worker in group.clocks for group in self.groups)
 
-    def leave_out(self, worker: int) -> None:
-        """`worker` is not waited for any more."""
-        for group in self.groups:
-            if group.clocks.pop(worker, None) is not None:
-                group.settle()
-        self._join()
-
     def close(self, worker: int, clock: int, mask: int) -> None:
         """`worker` has gone, with all it pushed in the ranges `mask` for the clocks below `clock` safe."""
         for group in self.part(mask):
-            group.closed[worker] = clock
             if worker in group.clocks:
                 group.clocks[worker] = max(clock, group.clocks[worker])
                 group.settle()
-        self._join()
-
-    def reopen(self, worker: int) -> None:
-        """`worker` is there again."""
-        for group in self.groups:
-            group.closed.pop(worker, None)
-        self._join()
-
-    def lower(self, mask: int) -> None:
-        """In the ranges `mask`, no clock is above what is applied: what came after it will be sent again.
-
-        But not of workers that have gone with everything safe.
-        """
-        for group in list(self.groups):
-            inside = group.mask & mask
-            if not inside:
-                continue
-            if inside != group.mask:
-                group = group.parted(inside)
-                self.groups.append(group)
-            group.clocks = {
-                w: max(min(clock, group.applied), group.closed.get(w, 0)) for w, clock in group.clocks.items()
-            }
-            group.settle()
         self._join()
 
     def part(self, mask: int) -> list[ClockGroup]:
@@ -198,15 +172,15 @@ class RangeClocks:
         groups[0].mask = groups[0].mask & ~mask | 1 << new
         return True
 
-    def export(self, mask: int) -> list[tuple[int, dict[int, int], int, dict[int, int]]]:
+    def export(self, mask: int) -> list[tuple[int, dict[int, int], int]]:
         """The clocks of the ranges `mask`, as they travel with these."""
-        return [(g.mask & mask, dict(g.clocks), g.applied, dict(g.closed)) for g in self.groups if g.mask & mask]
+        return [(g.mask & mask, dict(g.clocks), g.applied) for g in self.groups if g.mask & mask]
 
     def accept(self, exported: Iterable[Any]) -> None:
         """Clocks that came with ranges stand for these."""
-        for mask, clocks, applied, closed in exported:
+        for mask, clocks, applied in exported:
             self.forget(mask)
-            group = ClockGroup(mask, dict(clocks), applied, closed=dict(closed))
+            group = ClockGroup(mask, dict(clocks), applied)
             group.settle()
             self.groups.append(group)
         self._join()

@@ -288,11 +288,17 @@ class Manager:
         if not self._moving or not all(move.done for move in self._moving.values()):
             return
         tables = dict(self.layout.tables)
+        wanted = min(self.replicas + 1, len(self._staying()))
         for move in self._moving.values():
             table = tables[move.table]
             at = table.position(move.range)
-            chain = tuple(server for server in table.chains[at] if server != move.leaving)
-            chain = (move.to, *chain)[: self.replicas + 1] if move.how == "head" else (*chain, move.to)
+            chain = table.chains[at]
+            if move.how == "head":
+                chain = (move.to, *chain)[: self.replicas + 1]
+            elif move.leaving in chain and len(chain) >= wanted:
+                chain = tuple(move.to if server == move.leaving else server for server in chain)
+            else:  # who leaves keeps its copy until there are enough
+                chain = (*chain, move.to)
             chains = (*table.chains[:at], chain, *table.chains[at + 1 :])
             tables[move.table] = replace(table, chains=chains)
             self.moved_ranges += 1
@@ -302,9 +308,13 @@ class Manager:
         self._start_moves()
 
     def _finish_leaving(self) -> None:
-        """Servers that were told to leave, and from which nothing is left to move, are no servers any more."""
+        """Servers that were told to leave, and without which there are copies enough, are no servers any more."""
+        wanted = max(1, min(self.replicas + 1, len(self._staying())))
         for server in list(self._leaving):
-            if any(server in (m.leaving, m.to) for m in (*self._planned, *self._moving.values())):
+            if any(server in (move.to, move.source) for move in self._moving.values()):
+                continue
+            chains = (chain for table in self.layout.tables.values() for chain in table.chains)
+            if any(server in chain and len(chain) <= wanted for chain in chains):
                 continue
             self._leaving.discard(server)
             self._heard.pop(server, None)

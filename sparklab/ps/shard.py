@@ -173,7 +173,6 @@ class Shard:
             transfer.carry_ranges(self, table, old, new)
         table.layout = new
         held = new.held(self.server)
-        before = old.held(self.server) & ~table.headed
         known = 0
         for group in table.clocks.groups:
             known |= group.mask
@@ -183,22 +182,11 @@ class Shard:
         if held & ~known:  # new ranges: those that came from elsewhere were installed before, with their clocks
             table.clocks.begin(held & ~known, range(spec.workers))
         table.headed = new.heads.get(self.server, 0)
-        promoted = table.headed & new.carried(before, old)  # a replica until now
-        if promoted and spec.aggregate:
-            table.clocks.lower(promoted)
         transfer.settle(self, number, layout.servers)
         table.tau = layout.taus.get(number, table.tau)
-        for client in [rank for of, rank in layout.gone if of == number and rank not in table.gone]:
-            table.gone.add(client)
-            table.clocks.leave_out(client)
-        for client in [rank for rank in table.gone if (number, rank) not in layout.gone]:
-            table.gone.discard(client)
-            table.extra.discard(client)
-            table.clocks.count(client, min(table.clocks.floor(held), _most(table)))
-        for client in [rank for of, rank in layout.extra if of == number and rank not in table.extra]:
-            table.extra.add(client)
-            if client not in table.gone:
-                table.clocks.count(client, min(table.clocks.floor(held), _most(table)))
+        table.gone = {rank for of, rank in layout.gone if of == number}
+        table.extra = {rank for of, rank in layout.extra if of == number}
+        table.recount()
         # Pulls that waited for ranges that are elsewhere now.
         parked, table.parked = table.parked, []
         for pull in parked:
@@ -220,18 +208,16 @@ class Shard:
         table = self._table(source, frame)
         if table is None:
             return
-        if not table.ledger.open(frame.client, frame.incarnation):
+        if not table.admit(frame.client, frame.incarnation):
             self._refuse(source, frame, f"worker {frame.client} was started anew elsewhere", "stop this one")
             return
         if frame.client >= 0 and (frame.client in table.gone or not table.clocks.counts(frame.client)):
             # The floor has to count it first; the layout that says so makes the client ask again.
             self.out.append((MANAGER, Frame(Kind.JOINS, frame.table, frame.client, frame.incarnation)))
             return
-        if frame.client >= 0:
-            table.clear_held(frame.client, frame.incarnation)
-            table.clocks.reopen(frame.client)
         clock = table.clocks.clock(frame.client, table.headed)
-        self.out.append((source, frame.answer(Kind.ATTACHED, clock=clock)))
+        joined = frame.client in table.joined
+        self.out.append((source, frame.answer(Kind.ATTACHED, clock=clock, meta={"joined": joined})))
 
     def _pull(self, source: Peer, frame: Frame) -> None:
         table = self._table(source, frame)
@@ -279,14 +265,16 @@ class Shard:
         if mask & table.frozen:
             self._waiting.append((source, frame))
             return
+        table.admit(client, frame.incarnation)
         missing = table.ledger.missing(client, frame.incarnation, frame.seq, mask, frame.settled)
         if missing == -1:
             self._refuse(source, frame, f"worker {client} was started anew elsewhere", "stop this one")
             return
         aggregated = table.spec.aggregate and client >= 0
         if aggregated and missing:
-            # A replica that became head knows of its predecessor's sums, not of the pushes in them.
-            missing &= ~table.clocks.summed(client, frame.clock, missing)
+            # A replica that became head knows of its predecessor's sums, not of the pushes in them; and a worker's
+            # successor, of whom the clocks are those of the servers that are behind, may repeat a clock here.
+            missing &= ~table.clocks.completed(client, frame.clock, missing)
         done = frame.answer(Kind.DONE)
         done.settled = self._safe_clock(table)
         if not missing:
@@ -345,8 +333,10 @@ class Shard:
         if mask & table.frozen:
             self._waiting.append((source, frame))
             return
+        table.admit(client, frame.incarnation)
         done = frame.answer(Kind.DONE)
         changed = table.clocks.tick(client, frame.clock, mask)
+        table.joined.discard(client)
         if changed:
             table.bounds[client] = table.tau
         if table.spec.aggregate:
@@ -450,6 +440,7 @@ class Shard:
         """`frame` is done here; None where it was before."""
         mask = frame.mask
         if frame.operation in (Operation.PUSH, Operation.HOLD):
+            table.admit(frame.client, frame.incarnation)
             mask = table.ledger.missing(frame.client, frame.incarnation, frame.seq, mask, frame.settled)
             if mask <= 0 or frame.values is None:
                 return None
@@ -489,7 +480,7 @@ class Shard:
         part = frame if fresh == frame.mask else self._restrict(frame, fresh)
         assert part.values is not None
         table.apply(part.keys, part.values, part.version)
-        transfer.drop_held(table, frame.clock, fresh)
+        table.drop_held(frame.clock, fresh)  # the sum of the head has them
         return part
 
     def _restrict(self, frame: Frame, mask: int) -> Frame:
@@ -497,8 +488,3 @@ class Shard:
             return frame.copy(mask=mask)
         chosen = self.tables[frame.table].layout.chosen(frame.keys, mask)
         return frame.copy(mask=mask, keys=frame.keys[chosen], values=frame.values[chosen])
-
-
-def _most(table: ShardTable) -> int:
-    clocks = [clock for group in table.clocks.groups for clock in group.clocks.values()]
-    return max(clocks, default=0)

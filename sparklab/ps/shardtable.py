@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class HeldPush:
     keys: Keys
     values: Array
     safe: bool = False  # a replica holds it, too
+    final: int = 0  # ranges in which its worker had completed the clock when it left
 
 
 @dataclass(slots=True)
@@ -75,6 +77,7 @@ class ShardTable:
         self.bounds: dict[int, int] = {}  # the bound in force for a worker: that of its last clock
         self.gone: set[int] = set()
         self.extra: set[int] = set()
+        self.joined: set[int] = set()  # of the workers counted from where the floor was, those that have not ticked
         self.headed = 0
         self.frozen = 0
         self.installed: dict[int, int] = {}  # ranges copied here that no layout gives this server yet, and their move
@@ -210,15 +213,51 @@ class ShardTable:
         order = np.argsort(all_keys[:count])
         return all_keys[:count][order], sums[:count][order]
 
-    def clear_held(self, client: int, incarnation: int) -> None:
-        """Pushes of earlier incarnations for a clock they did not complete are gone: the successor makes them again."""
-        completed = self.clocks.clock(client, self.headed)
-        for clock in [each for each in self.held if each >= completed]:
-            kept = [p for p in self.held[clock] if p.client != client or p.incarnation >= incarnation]
-            if kept:
-                self.held[clock] = kept
-            else:
-                del self.held[clock]
+    def recount(self) -> None:
+        """The floor counts those that the layout says in every range: also in ranges copied from a server that was
+        behind the layout. Who is new there is counted from where the floor is."""
+        ranks = {*range(self.spec.workers), *self.extra} - self.gone
+        for clock, pushes in self.held.items():
+            for push in pushes:
+                if push.client not in ranks:
+                    push.final |= self.clocks.completed(push.client, clock, push.mask)
+        self.joined |= self.clocks.recount(ranks)
+        self.joined &= ranks
+
+    def admit(self, client: int, incarnation: int) -> bool:
+        """Frames of this incarnation are taken in. False where a later one is there; nothing changes for the same one.
+
+        What its predecessor pushed for a clock that it did not complete is gone: the successor makes it again.
+        """
+        before = self.ledger.incarnation(client)
+        if before == incarnation:
+            return True
+        if not self.ledger.open(client, incarnation):
+            return False
+        if before:
+            for clock in list(self.held):
+                self._keep_held(clock, lambda push: self._lasting(push, client, clock))  # noqa: B023
+        return True
+
+    def _lasting(self, push: HeldPush, client: int, clock: int) -> int:
+        """The ranges in which `push` stays when a successor of `client` comes."""
+        if push.client != client:
+            return push.mask
+        return self.clocks.completed(client, clock, push.mask) | push.final & push.mask
+
+    def _keep_held(self, clock: int, lasting: Callable[[HeldPush], int]) -> None:
+        """Pushes of `clock` wait on in the ranges that `lasting` gives for each."""
+        kept = []
+        for push in self.held[clock]:
+            left = lasting(push)
+            if left == push.mask:
+                kept.append(push)
+            elif left:
+                kept.append(_part(push, left, self.layout.chosen(push.keys, left)))
+        if kept:
+            self.held[clock] = kept
+        else:
+            del self.held[clock]
 
     def close_client(self, frame: Frame) -> None:
         """The client of a DETACH, or of what it becomes on the way down, has gone with everything safe."""
@@ -260,17 +299,12 @@ class ShardTable:
         self.clocks.forget(mask)
         self.ledger.forget(mask)
         for clock in list(self.held):
-            kept = []
-            for push in self.held[clock]:
-                left = push.mask & ~mask
-                if left == push.mask:
-                    kept.append(push)
-                elif left:
-                    kept.append(_part(push, left, self.layout.chosen(push.keys, left)))
-            if kept:
-                self.held[clock] = kept
-            else:
-                del self.held[clock]
+            self.drop_held(clock, mask)
+
+    def drop_held(self, clock: int, mask: int) -> None:
+        """Pushes of `clock` do not wait any more in the ranges `mask`."""
+        if clock in self.held:
+            self._keep_held(clock, lambda push: push.mask & ~mask)
 
     def facts(self) -> dict[str, Any]:
         """What a person would want to know, as plain data."""
@@ -296,4 +330,4 @@ class ShardTable:
 
 
 def _part(push: HeldPush, mask: int, chosen: Array) -> HeldPush:
-    return HeldPush(push.client, push.incarnation, push.seq, mask, push.keys[chosen], push.values[chosen], push.safe)
+    return replace(push, mask=mask, keys=push.keys[chosen], values=push.values[chosen])

@@ -156,7 +156,8 @@ def export(table: ShardTable, range_id: int) -> dict[str, Any]:
         for push in pushes:
             if push.mask & mask:
                 chosen = table.layout.chosen(push.keys, mask)
-                held.append((clock, push.client, push.incarnation, push.seq, push.keys[chosen], push.values[chosen]))
+                name = push.client, push.incarnation, push.seq
+                held.append((clock, *name, push.keys[chosen], push.values[chosen], push.final & mask))
     return {
         "range": range_id,
         "low": low,
@@ -184,9 +185,12 @@ def accept(table: ShardTable, data: dict[str, Any]) -> None:
     for state, values in zip(store.states, data["states"], strict=True):
         state[rows] = values
     table.clocks.accept(data["clocks"])
+    table.recount()
+    for client, incarnation, *_ in data["ledger"]:
+        table.admit(client, incarnation)
     table.ledger.accept(data["ledger"])
-    for clock, client, incarnation, seq, keys, values in data["held"]:
-        table.hold(clock, HeldPush(client, incarnation, seq, mask, keys, values, safe=False))
+    for clock, client, incarnation, seq, keys, values, final in data["held"]:
+        table.hold(clock, HeldPush(client, incarnation, seq, mask, keys, values, final=final))
     for worker, bound in data["bounds"].items():
         table.bounds.setdefault(worker, bound)
 
@@ -214,25 +218,6 @@ def _install(shard: Shard, source: Peer, frame: Frame) -> None:
         shard.out.append((source, Frame(Kind.INSTALLED, frame.table, meta={"range": range_id, "move": move})))
 
 
-def drop_held(table: ShardTable, clock: int, mask: int) -> None:
-    """Pushes of `clock` in the ranges `mask` do not wait any more: the head's sum has them."""
-    pushes = table.held.get(clock)
-    if pushes is None:
-        return
-    kept = []
-    for push in pushes:
-        left = push.mask & ~mask
-        if left:
-            chosen = table.layout.chosen(push.keys, left)
-            kept.append(
-                HeldPush(push.client, push.incarnation, push.seq, left, push.keys[chosen], push.values[chosen], True)
-            )
-    if kept:
-        table.held[clock] = kept
-    else:
-        del table.held[clock]
-
-
 def carry_ranges(shard: Shard, table: ShardTable, old: TableLayout, new: TableLayout) -> None:
     """The ranges were split or merged: clocks, ledger, held pushes and the chain speak of the new ones."""
     if not table.clocks.groups:
@@ -254,7 +239,7 @@ def carry_ranges(shard: Shard, table: ShardTable, old: TableLayout, new: TableLa
             table.ledger.merge(sum(1 << i for i in merged), number)
     for pushes in table.held.values():
         for push in pushes:
-            push.mask = new.carried(push.mask, old)
+            push.mask, push.final = new.carried(push.mask, old), new.carried(push.final, old)
     shard.chain.carry(table.spec.table, lambda mask: new.carried(mask, old))
 
 

@@ -78,7 +78,8 @@ class Worker:
         with self._lock:
             ts = self._client.attach()
             self._pump(lambda: self._client.done(ts), WAIT_S, "attaching")
-            self._client.clock = self._client.take(ts) or 0
+            self._client.stand_at(self._client.take(ts))
+            self._sent(0)
 
     @property
     def clock_now(self) -> int:

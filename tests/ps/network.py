@@ -49,6 +49,7 @@ class Player:
         self._program = program(self)
         self._waits_for: int | None = None
         self.acknowledged: list[Any] = []
+        self.began = 0
         self.pulled: list[tuple[int, Any]] = []
         self.finished = False
         self.error: BaseException | None = None

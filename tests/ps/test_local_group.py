@@ -12,6 +12,10 @@ import pytest
 
 from sparklab import ps
 from sparklab.errors import ParameterServerError, ServerLost
+from sparklab.ps import transfer
+from sparklab.ps.layout import TableLayout
+from sparklab.ps.shardtable import ShardTable
+from sparklab.ps.spec import TableSpec
 
 
 @pytest.fixture
@@ -281,3 +285,36 @@ def test_a_dense_table_of_10_9_keys_takes_memory_for_what_is_touched(group: ps.L
     assert table.get(keys).tolist() == [1] * 5
     assert table.weights(10**9 - 3).tolist() == [0, 0, 1]
     assert psutil.Process().memory_info().rss - before < 100 << 20
+
+
+def test_what_a_worker_pushed_before_it_left_stays_when_its_rank_comes_again() -> None:
+    with ps.LocalGroup(num_servers=2, replicas=1) as group:
+        table = group.table("w", num_keys=8, update=ps.Add(), consistency=ps.SSP(2), workers=2)
+        with table.worker(0) as first:
+            first.push(range(8), [1.0] * 8)
+            first.clock()
+        again = table.worker(0)  # while worker 1 has not completed clock 0
+        other = table.worker(1)
+        other.push(range(8), [2.0] * 8)
+        other.clock()
+        again.push(range(8), [4.0] * 8)
+        again.clock()
+        again.close()
+        other.close()
+        assert table.weights().tolist() == [7.0] * 8
+
+
+def test_the_floor_counts_a_worker_that_joined_in_a_range_copied_from_who_had_not_heard_of_it() -> None:
+    layout = TableLayout(8, (0, 4), (0, 1), ((0,), (1,)))
+    spec = TableSpec(0, "w", 1, "float32", 8, True, 1, (ps.Add(),), limit=8)
+    behind, ahead = ShardTable(spec), ShardTable(spec)
+    for table, number in ((behind, 0), (ahead, 1)):
+        table.layout = layout
+        table.clocks.begin(1 << number, [0])
+        table.clocks.tick(0, 3, 1 << number)
+    ahead.extra, ahead.gone = {5}, {0}
+    ahead.recount()
+    transfer.accept(ahead, transfer.export(behind, 0))
+    assert [sorted(clocks.clocks) for clocks in ahead.clocks.groups] == [[5]]
+    assert ahead.clocks.counts(5)
+    assert not ahead.clocks.counts(0)
