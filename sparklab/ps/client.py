@@ -19,6 +19,7 @@ from sparklab.ps.layout import Layout, TableLayout
 from sparklab.ps.plain import layout_from_plain
 
 WINDOW: Final = 1024  # requests that a client may have unsettled
+_PLAIN: Final = frozenset({int(Kind.VALUES), int(Kind.DONE)})
 _UNCUT: Final = -1  # what waits for its turn was not cut by ranges yet
 
 
@@ -55,15 +56,19 @@ class Request:
         "waiting",
     )  # fmt: skip
 
-    def __init__(self, kind: int, seq: int, clock: int) -> None:
+    def __init__(
+        self, kind: int, seq: int, clock: int, keys: Keys | None = None, values: Array | None = None, low: int = 0,
+        high: int = 0, meta: Any = None, notes: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.kind = kind
         self.seq = seq
         self.clock = clock
-        self.keys: Keys | None = None
-        self.values: Array | None = None
-        self.low = self.high = 0
-        self.meta: Any = None
-        self.notes: dict[str, Any] | None = None
+        self.keys = keys
+        self.values = values
+        self.low = low
+        self.high = high
+        self.meta = meta
+        self.notes = notes
         self.waiting = _UNCUT
         self.spread = 0
         self.kept = 0
@@ -192,12 +197,11 @@ class Client:
         """The floor forgets this worker; to be asked once :meth:`detach` was answered."""
         return self._ask(Kind.DETACH, (), clock=-1)
 
-    def _ask(self, kind: int, needs: Sequence[int], **what: Any) -> int:
+    def _ask(self, kind: int, needs: Sequence[int], clock: int | None = None, **what: Any) -> int:
         self._seq += 1
-        request = Request(kind, self._seq, what.pop("clock", self.clock))
-        for name, value in what.items():
-            setattr(request, name, value)
-        request.needs = tuple(ts for ts in needs if ts in self._requests)
+        request = Request(kind, self._seq, self.clock if clock is None else clock, **what)
+        if needs:
+            request.needs = tuple(ts for ts in needs if ts in self._requests)
         if kind in (Kind.TICK, Kind.DETACH):
             request.needs = self._before(request)
         self._requests[request.seq] = request
@@ -229,8 +233,7 @@ class Client:
             return ranges.everything
         if not len(request.keys):
             return 0
-        heads = ranges.heads
-        if len(heads) == 1 and not ranges.lost:
+        if ranges.whole:
             return ranges.everything
         mask = 0
         cuts = np.searchsorted(request.keys, ranges.bounds)
@@ -243,6 +246,7 @@ class Client:
     def _send(self, request: Request, mask: int) -> None:
         ranges = self.ranges
         request.sent_s = self.now_s
+        filters = self.filters.filters
         if mask & ranges.lost:
             request.error = ServerLost(
                 f"asking table {self.table}",
@@ -254,7 +258,7 @@ class Client:
             part = mask & headed
             if part:
                 frame = self._frame(request, part)
-                if self.filters.filters:
+                if filters:
                     self.filters.encode(frame, server, request.notes or {})
                 self.out.append((server, frame))
 
@@ -275,6 +279,8 @@ class Client:
     @property
     def settled(self) -> int:
         """All requests up to this one are answered and safe: none of them is ever sent again."""
+        if len(self._requests) == 1 and not self._unsafe and self._seq in self._requests:
+            return self._seq - 1  # the usual case, without a walk
         first = min((seq for seq, r in self._requests.items() if r.kind == Kind.PUSH), default=self._seq + 1)
         unsafe = min((seq for seq, r in self._unsafe.items() if r.kind == Kind.PUSH), default=self._seq + 1)
         return min(first, unsafe) - 1
@@ -283,7 +289,10 @@ class Client:
 
     def receive(self, server: Any, frame: Frame) -> None:
         """A server, or the manager, said something."""
-        if frame.kind == Kind.MISSED or frame.kind == Kind.PEERS:
+        kind = frame.kind
+        if kind in _PLAIN and self._plainly(frame):
+            return
+        if kind in (Kind.MISSED, Kind.PEERS):
             self.filters.forget(server)
         if frame.kind == Kind.MISSED:  # it does not know the keys that a digest stood for
             missed = self._requests.get(frame.seq)
@@ -332,6 +341,24 @@ class Client:
         request.waiting &= ~got
         if not request.waiting:
             self._answered(request)
+
+    def _plainly(self, frame: Frame) -> bool:
+        """Whether `frame` was all of the answer to a push or a pull, with nothing else to heed, and was taken."""
+        if frame.epoch != self.layout.epoch or frame.settled or self.filters.filters:
+            return False
+        request = self._requests.get(frame.seq)
+        if request is None or request.error is not None or request.kept or request.waiting != frame.mask:
+            return False
+        if request.kind == Kind.PUSH:
+            del self._requests[frame.seq]
+        elif request.kind == Kind.PULL and frame.mask == request.spread:
+            request.result = frame.values
+        else:
+            return False
+        request.waiting = 0
+        if self._held_back:
+            self._let_go()
+        return True
 
     def _take_values(self, request: Request, frame: Frame) -> None:
         values = frame.values

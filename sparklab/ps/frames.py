@@ -140,6 +140,13 @@ class Frame:
             kind, self.table, self.client, self.incarnation, self.seq, epoch=self.epoch, mask=self.mask, **more
         )
 
+    def own(self) -> None:
+        """The arrays are the frame's own, whatever becomes of the buffer that they were views of."""
+        if len(self.keys):
+            self.keys = self.keys.copy()
+        if self.values is not None:
+            self.values = self.values.copy()
+
     def copy(self, **changed: Any) -> Frame:
         """The same frame with other values of some attributes."""
         made = Frame(self.kind)

@@ -26,9 +26,25 @@ def strictly_increasing(keys: Any) -> int:
 
 
 @compiled
+def copied(values: Any, out: Any) -> bool:
+    """``out[...] = values``; whether all of them are finite."""
+    finite = True
+    for i in range(len(values)):
+        value = values[i]
+        out[i] = value
+        finite &= np.isfinite(value)
+    return finite
+
+
+@compiled
 def gather(values: Any, rows: Any, out: Any) -> None:
     """``out[i] = values[rows[i]]``, 0 where the row is negative (a key that is not there)."""
     width = values.shape[1]
+    if width == 1:
+        for i in range(len(rows)):
+            row = rows[i]
+            out[i, 0] = values[row, 0] if row >= 0 else 0
+        return
     for i in range(len(rows)):
         row = rows[i]
         if row < 0:

@@ -51,6 +51,11 @@ class TableLayout:
         return mask_of(i for i, chain in zip(self.ids, self.chains, strict=True) if not chain)
 
     @cached_property
+    def whole(self) -> bool:
+        """Whether one server serves all of it."""
+        return len(self.heads) == 1 and not self.lost
+
+    @cached_property
     def heads(self) -> dict[int, int]:
         """For each server, the ranges that it serves."""
         masks: dict[int, int] = {}

@@ -1,4 +1,7 @@
-"""The compiled loops of the update functions; formulas and sources stand in :mod:`sparklab.ps.updates`."""
+"""The compiled loops of the update functions; formulas and sources stand in :mod:`sparklab.ps.updates`.
+
+Those that most tables use are compiled for a width of 1 apart: the loop over one value costs more than its body.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,18 @@ from sparklab.ps.kernels import compiled
 
 
 @compiled
-def add(w: Any, rows: Any, g: Any) -> None:
+def _add(w: Any, rows: Any, g: Any, width: int) -> None:
     for i in range(len(rows)):
-        for j in range(w.shape[1]):
+        for j in range(width):
             w[rows[i], j] += g[i, j]
+
+
+@compiled
+def add(w: Any, rows: Any, g: Any) -> None:
+    if w.shape[1] == 1:
+        _add(w, rows, g, 1)
+    else:
+        _add(w, rows, g, w.shape[1])
 
 
 @compiled
@@ -23,21 +34,37 @@ def assign(w: Any, rows: Any, g: Any) -> None:
 
 
 @compiled
-def sgd(w: Any, rows: Any, g: Any, lr: float, l2: float) -> None:
+def _sgd(w: Any, rows: Any, g: Any, lr: float, l2: float, width: int) -> None:
     for i in range(len(rows)):
         row = rows[i]
-        for j in range(w.shape[1]):
+        for j in range(width):
             w[row, j] -= lr * (g[i, j] + l2 * w[row, j])
 
 
 @compiled
-def adagrad(w: Any, n: Any, rows: Any, g: Any, lr: float, eps: float, l2: float) -> None:
+def sgd(w: Any, rows: Any, g: Any, lr: float, l2: float) -> None:
+    if w.shape[1] == 1:
+        _sgd(w, rows, g, lr, l2, 1)
+    else:
+        _sgd(w, rows, g, lr, l2, w.shape[1])
+
+
+@compiled
+def _adagrad(w: Any, n: Any, rows: Any, g: Any, lr: float, eps: float, l2: float, width: int) -> None:
     for i in range(len(rows)):
         row = rows[i]
-        for j in range(w.shape[1]):
+        for j in range(width):
             slope = g[i, j] + l2 * w[row, j]
             n[row, j] += slope * slope
             w[row, j] -= lr * slope / (math.sqrt(n[row, j]) + eps)
+
+
+@compiled
+def adagrad(w: Any, n: Any, rows: Any, g: Any, lr: float, eps: float, l2: float) -> None:
+    if w.shape[1] == 1:
+        _adagrad(w, n, rows, g, lr, eps, l2, 1)
+    else:
+        _adagrad(w, n, rows, g, lr, eps, l2, w.shape[1])
 
 
 @compiled

@@ -12,7 +12,8 @@ import numpy as np
 
 from sparklab.errors import ParameterServerError
 from sparklab.ps.client import WINDOW, Client
-from sparklab.ps.keys import END_OF_KEYS, KeyRange, Keys, KeySet, as_keys, as_values
+from sparklab.ps.kernels import copied
+from sparklab.ps.keys import END_OF_KEYS, Array, KeyRange, Keys, KeySet, as_keys, as_values
 from sparklab.ps.link import Link
 from sparklab.ps.spec import TableSpec
 
@@ -58,6 +59,10 @@ class Worker:
         self._link = link
         self._lock = threading.RLock()
         self._closed = False
+        self._pushing = f"pushing to table {spec.name!r}"
+        self._pulling = f"pulling from table {spec.name!r}"
+        self._end = spec.end
+        self._dtype = np.dtype(spec.dtype)
         self._client = Client(
             spec.table,
             spec.width,
@@ -115,11 +120,13 @@ class Worker:
         ParameterServerError
             Keys or values do not fit the table.
         """
-        attempted = f"pushing to table {self._spec.name!r}"
+        attempted = self._pushing
         checked = self._keys(keys, attempted)
-        rows = as_values(values, len(checked), self._spec.width, np.dtype(self._spec.dtype), attempted)
-        if rows is values or np.shares_memory(rows, values):
-            rows = rows.copy()
+        rows = self._copied(values, len(checked))
+        if rows is None:
+            rows = as_values(values, len(checked), self._spec.width, self._dtype, attempted)
+            if rows is values or np.shares_memory(rows, values):
+                rows = rows.copy()
         with self._lock:
             self._make_room()
             return self._sent(self._client.push(checked, rows, deps))
@@ -131,7 +138,7 @@ class Worker:
         """
         if isinstance(keys, KeyRange):
             return self.pull_range(keys.low, keys.high, deps)
-        checked = self._keys(keys, f"pulling from table {self._spec.name!r}")
+        checked = self._keys(keys, self._pulling)
         with self._lock:
             return self._sent(self._client.pull(checked, deps))
 
@@ -259,7 +266,7 @@ class Worker:
 
     def _keys(self, keys: Any, attempted: str) -> Keys:
         if isinstance(keys, KeySet):
-            if len(keys) and int(keys.keys[-1]) >= self._spec.end:
+            if keys.last >= self._end:
                 as_keys(keys.keys, self._spec.end, attempted)
             return keys.keys
         if isinstance(keys, KeyRange):
@@ -267,6 +274,20 @@ class Worker:
             return np.arange(keys.low, keys.high, dtype=np.uint64)
         checked = as_keys(keys, self._spec.end, attempted)
         return checked.copy() if checked is keys else checked
+
+    def _copied(self, values: Any, count: int) -> Array | None:
+        """A copy of `values`, a row each, where they are just what the table takes; else None: who checks, says why."""
+        if type(values) is not np.ndarray or values.dtype != self._dtype or not values.flags.c_contiguous:
+            return None
+        width = self._spec.width
+        if values.ndim != 1:
+            if values.shape != (count, width):
+                return None
+            values = values.reshape(-1)
+        if len(values) != count * width:
+            return None
+        out = np.empty((count, width), self._dtype)
+        return out if copied(values, out.reshape(-1)) else None
 
     def _check_range(self, low: int, high: int, attempted: str) -> None:
         if not 0 <= low <= high <= min(self._spec.end, END_OF_KEYS):
@@ -288,20 +309,26 @@ class Worker:
         return ts
 
     def _make_room(self) -> None:
-        if self._client.unsettled >= WINDOW:
+        if self._client.unsettled >= WINDOW:  # nobody may be made to keep more
             self._pump(lambda: self._client.unsettled < WINDOW, WAIT_S, f"waiting for {WINDOW} unsettled requests")
 
     def _pump(self, done: Callable[[], bool], timeout_s: float, attempted: str) -> None:
-        deadline = time.monotonic() + timeout_s
-        self._sent(0)
+        client, link = self._client, self._link
+        left, deadline = timeout_s, 0.0
+        if client.out:
+            self._sent(0)
         while not done():
-            left = deadline - time.monotonic()
+            if deadline:
+                left = deadline - time.monotonic()
+            else:
+                deadline = time.monotonic() + timeout_s
             if left <= 0:
                 raise ParameterServerError(
                     f"{attempted} at table {self._spec.name!r}, worker {self.rank}, clock {self._client.clock}",
                     f"no answer within {timeout_s:g} s",
                     "look at table.facts(): a worker that neither goes on nor leaves holds up the floor",
                 )
-            for server, frame in self._link.receive(min(left, 1.0)):
-                self._client.receive(server, frame)
-            self._sent(0)
+            for server, frame in link.receive(min(left, 1.0)):
+                client.receive(server, frame)
+            if client.out:
+                self._sent(0)

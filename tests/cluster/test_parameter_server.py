@@ -235,7 +235,7 @@ def test_a_pickle_from_a_worker_is_refused() -> None:
     buffers = wire.encode(frame, trusted=True)
     whole = b"".join(bytes(each) for each in buffers)
     with pytest.raises(wire.MalformedError, match="pickle"):
-        wire.decode(whole[: wire.HEADER_BYTES], whole[wire.HEADER_BYTES :], trusted=False)
+        wire.decode(wire.header(whole), whole[wire.HEADER_BYTES :], trusted=False)
 
 
 def test_clocks_lags_promotions_and_moves_are_facts_of_the_context() -> None:
@@ -297,9 +297,9 @@ def test_frames_are_what_they_were_after_the_wire() -> None:
                 rng.normal(size=(9, width)).astype(dtype), {"a": [1, "b"]}, 3, 2, 1,
             )  # fmt: skip
             whole = bytearray(b"".join(bytes(each) for each in wire.encode(frame, trusted=False)))
-            length = wire.body_bytes(whole)
-            back = wire.decode(whole[: wire.HEADER_BYTES], whole[wire.HEADER_BYTES :], trusted=False)
-            assert length == len(whole) - wire.HEADER_BYTES
+            fields = wire.header(whole)
+            back = wire.decode(fields, whole[wire.HEADER_BYTES :], trusted=False)
+            assert fields[0] == len(whole) - wire.HEADER_BYTES
             for name in Frame.__slots__:
                 assert np.array_equal(getattr(back, name), getattr(frame, name)), name
             assert back.keys.flags.aligned

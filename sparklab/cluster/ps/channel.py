@@ -6,6 +6,7 @@ import contextlib
 import select
 import socket
 import ssl
+import struct
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +18,8 @@ from sparklab.ps.frames import Frame
 
 _CONNECT_S: Final = 5.0
 _READ_BYTES: Final = 1 << 16
+SOON_S: Final = 1.0
+_SECOND: Final = struct.pack("ll", int(SOON_S), 0)  # a struct timeval
 
 
 class Channel:
@@ -55,6 +58,9 @@ class Channel:
             self._socket.close()
             raise
         self._socket.settimeout(None)
+        self.plain = not isinstance(self._socket, ssl.SSLSocket)
+        if self.plain:  # OpenSSL would take it for an error
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _SECOND)
 
     def fileno(self) -> int:
         """Of the socket; -1 once it is closed."""
@@ -73,7 +79,7 @@ class Channel:
     def send(self, frame: Frame) -> None:
         """`frame` is in the socket's hands. Blocks while the server takes nothing; OSError where it is gone."""
         buffers = wire.encode(frame, trusted=self._trusted)
-        if isinstance(self._socket, ssl.SSLSocket):
+        if not self.plain:
             for each in buffers:
                 self._socket.sendall(each)
             return
@@ -85,11 +91,42 @@ class Channel:
                 self._socket.sendall(memoryview(each)[sent:])
                 sent = 0
 
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes are here that the socket does not tell of."""
+        return self._filled > self._start or bool(getattr(self._socket, "pending", int)())
+
     def ready(self, timeout_s: float) -> bool:
         """Whether something has come, within `timeout_s` seconds."""
-        if self._filled > self._start or getattr(self._socket, "pending", int)():
+        if self.has_more:
             return True
-        return bool(select.select([self._socket], [], [], timeout_s)[0])
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        return bool(waiting.poll(timeout_s * 1000))
+
+    def receive_soon(self) -> list[Frame]:
+        """The same as :meth:`receive`; none where nothing has come within a second. Not for TLS."""
+        if self._filled == self._start:
+            self._start = self._filled = 0
+            try:
+                got = self._socket.recv_into(self._buffer)
+            except BlockingIOError:
+                return []
+            if not got:
+                raise ConnectionResetError("the server is gone")
+            self._filled = got
+        return self.receive()
+
+    def _some(self, into: Any, flags: int = 0) -> int:
+        """So many bytes have come. Blocks; OSError where the server is gone."""
+        while True:
+            try:
+                got: int = self._socket.recv_into(into, 0, flags)
+            except BlockingIOError:
+                continue  # SO_RCVTIMEO: a second without anything
+            if not got:
+                raise ConnectionResetError("the server is gone")
+            return got
 
     def receive(self) -> list[Frame]:
         """The frames that have come, one at least; blocks until it is complete. OSError where the server is gone."""
@@ -98,12 +135,12 @@ class Channel:
             if self._filled - self._start >= wire.HEADER_BYTES:
                 at = self._start
                 start = at + wire.HEADER_BYTES
-                header = self._view[at:start]
-                length = wire.body_bytes(header)
+                fields = wire.header(self._view, at)
+                length = fields[0]
                 if self._filled - start >= length:
                     body = bytearray(self._view[start : start + length])
                     self._start = start + length
-                    frames.append(wire.decode(header, body, trusted=True))
+                    frames.append(wire.decode(fields, body, trusted=True))
                     if self._start == self._filled:
                         self._start = self._filled = 0
                         return frames
@@ -111,7 +148,7 @@ class Channel:
                 if frames:
                     return frames
                 if length + wire.HEADER_BYTES > _READ_BYTES:
-                    frames.append(self._large(bytes(header), length, start))
+                    frames.append(self._large(fields, start))
                     return frames
             elif frames:
                 return frames
@@ -119,26 +156,17 @@ class Channel:
                 rest = self._filled - self._start
                 self._buffer[:rest] = self._buffer[self._start : self._filled]
                 self._start, self._filled = 0, rest
-            got = self._socket.recv_into(self._view[self._filled :])
-            if not got:
-                raise ConnectionResetError("the server is gone")
-            self._filled += got
+            self._filled += self._some(self._view[self._filled :])
 
-    def _large(self, header: bytes, length: int, start: int) -> Frame:
+    def _large(self, fields: wire.Header, start: int) -> Frame:
+        length = fields[0]
         body = np.empty(length, np.uint8).data
         have = self._filled - start
         body[:have] = self._view[start : self._filled]
         self._start = self._filled = 0
         while have < length:
-            got = self._socket.recv_into(body[have:], 0, socket.MSG_WAITALL if self._plain else 0)
-            if not got:
-                raise ConnectionResetError("the server is gone")
-            have += got
-        return wire.decode(header, body, trusted=True)
-
-    @property
-    def _plain(self) -> bool:
-        return not isinstance(self._socket, ssl.SSLSocket)
+            have += self._some(body[have:], socket.MSG_WAITALL if self.plain else 0)
+        return wire.decode(fields, body, trusted=True)
 
     def close(self) -> None:
         """The connection is gone. Idempotent."""

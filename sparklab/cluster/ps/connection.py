@@ -33,8 +33,8 @@ class Owner(Protocol):
     def opened(self, connection: Connection) -> None:
         """The peer has shown who it is."""
 
-    def heard(self, connection: Connection, frame: Frame) -> None:
-        """A frame has come."""
+    def heard(self, connection: Connection, frame: Frame, borrowed: bool) -> None:
+        """A frame has come. Its arrays are only good until this returns, if they are `borrowed`."""
 
     def closed(self, connection: Connection) -> None:
         """The connection is gone."""
@@ -47,6 +47,8 @@ class Connection:
     ----------
     role, number : int
         What the peer is: see :mod:`sparklab.cluster.ps.handshake`. 0 before it was shown.
+    trusted : bool
+        Whether the peer has shown the control secret.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Connection:
     ) -> None:
         self.role = 0
         self.number = -1
+        self.trusted = False
         self.problem = ""
         self._owner = owner
         self._socket = sock
@@ -64,7 +67,7 @@ class Connection:
         self._filled = 0
         self._large: Any = None  # the body of a frame that does not fit the buffer
         self._large_filled = 0
-        self._header = b""
+        self._fields: wire.Header = ()
         self._waiting: deque[Any] = deque()
         self._waiting_bytes = 0
         self._writing = False
@@ -80,11 +83,6 @@ class Connection:
             self._write([greeting])
         else:
             self.number = calling[1]
-
-    @property
-    def trusted(self) -> bool:
-        """Whether the peer has shown the control secret."""
-        return self.role in (handshake.SERVER, handshake.MANAGER_ROLE)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -111,7 +109,7 @@ class Connection:
                 if self._large_filled < len(self._large):
                     continue
                 body, self._large = self._large, None
-                self._deliver(self._header, body)
+                self._deliver(self._fields, body)
                 return
             got = self._socket.recv_into(self._view[self._filled :])
             if not got:
@@ -133,15 +131,18 @@ class Connection:
                 return
         view, filled = self._view, self._filled
         while self._open and filled - at >= wire.HEADER_BYTES:
-            length = wire.body_bytes(view[at : at + wire.HEADER_BYTES])
+            fields = wire.header(view, at)
+            length = fields[0]
             start = at + wire.HEADER_BYTES
             if filled - start >= length:
-                # A copy: what the frame holds may be kept longer than this buffer.
-                self._deliver(view[at:start], bytearray(view[start : start + length]))
                 at = start + length
+                if start % 8:  # kernels are compiled for aligned arrays
+                    self._deliver(fields, bytearray(view[start:at]))
+                else:
+                    self._deliver(fields, view[start:at], borrowed=True)
                 continue
             if length + wire.HEADER_BYTES > _READ_BYTES:
-                self._header = bytes(view[at:start])
+                self._fields = fields
                 self._large = np.empty(length, np.uint8).data
                 self._large_filled = filled - start
                 self._large[: self._large_filled] = view[start:filled]
@@ -160,6 +161,7 @@ class Connection:
         if found is None:
             raise ParameterServerError("accepting a connection", "a wrong secret", "use the session's own handles")
         self.role, self.number, proof = found
+        self.trusted = self.role in (handshake.SERVER, handshake.MANAGER_ROLE)
         self._write([proof])
         self._owner.opened(self)
         return size
@@ -177,14 +179,14 @@ class Connection:
         proof = bytes(self._view[at : at + handshake.PROOF_BYTES])
         if not handshake.same(proof, self._expected):
             raise ParameterServerError("connecting to a server", "it does not hold the secret", "make a new session")
-        self.role, self.number = handshake.SERVER, peer
+        self.role, self.number, self.trusted = handshake.SERVER, peer, True
         unsent, self._unsent = self._unsent, []
         for frame in unsent:
             self.send(frame)
         return at + handshake.PROOF_BYTES
 
-    def _deliver(self, header: Any, body: Any) -> None:
-        self._owner.heard(self, wire.decode(header, body, trusted=self.trusted))
+    def _deliver(self, fields: wire.Header, body: Any, borrowed: bool = False) -> None:
+        self._owner.heard(self, wire.decode(fields, body, trusted=self.trusted), borrowed)
 
     # --- writing ----------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from sparklab.cluster.ps import handshake
 from sparklab.cluster.ps.address import Address, this_host
-from sparklab.cluster.ps.channel import Channel
+from sparklab.cluster.ps.channel import SOON_S, Channel
 from sparklab.cluster.ps.sharing import SharedView
 from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps.frames import Frame, Kind, Peer
@@ -65,6 +65,8 @@ class SocketLink:
         self._number = number
         self._addresses = dict(handle.addresses)
         self._channels: dict[int, Channel] = {}
+        self._by_number: dict[int, int] = {}  # servers by descriptor
+        self._polled = select.poll()
         self._tls = handle.tls()
         self._inbox: list[tuple[Peer, Frame]] = []
         self._alone_since_s: float | None = None
@@ -96,6 +98,8 @@ class SocketLink:
         except OSError:
             return None
         self._channels[server] = made
+        self._by_number[made.fileno()] = server
+        self._polled.register(made.fileno(), select.POLLIN)
         self._alone_since_s = None
         return made
 
@@ -169,6 +173,8 @@ class SocketLink:
     def _drop(self, server: int) -> None:
         channel = self._channels.pop(server, None)
         if channel is not None:
+            self._polled.unregister(channel.fileno())
+            del self._by_number[channel.fileno()]
             # Its last words may say who serves now.
             with contextlib.suppress(OSError, ParameterServerError):
                 while channel.ready(0.0):
@@ -179,26 +185,32 @@ class SocketLink:
 
     def receive(self, timeout_s: float) -> list[tuple[Peer, Frame]]:
         """What has come. Blocks until something has, or `timeout_s` passed."""
-        if len(self._channels) == 1:
+        if len(self._channels) == 1 and timeout_s >= SOON_S and not self._inbox:
             ((server, channel),) = self._channels.items()
-            ready = [server] if channel.ready(0.0 if self._inbox else timeout_s) else []
-        else:
-            by_number = {channel.fileno(): server for server, channel in self._channels.items()}
-            ready = [s for s, c in self._channels.items() if c.ready(0.0)] if by_number else []
-            if not ready:
-                readable, _, _ = select.select(list(by_number), [], [], 0.0 if self._inbox else timeout_s)
-                ready = [by_number[number] for number in readable]
-        for server in ready:
-            try:
-                frames = self._channels[server].receive()
-            except OSError:
-                self._drop(server)
-                continue
-            self._take(server, frames)
+            if channel.plain:  # the usual case: nobody needs to be asked who is ready
+                self._read(server, Channel.receive_soon)
+                timeout_s = -1.0
+        if timeout_s >= 0 and self._channels:
+            ready = [server for server, channel in self._channels.items() if channel.has_more]
+            wait_ms = 0.0 if ready or self._inbox else timeout_s * 1000
+            found_ready = [self._by_number[number] for number, _ in self._polled.poll(wait_ms)]
+            for server in dict.fromkeys((*ready, *found_ready)):
+                self._read(server, Channel.receive)
         found, self._inbox = self._inbox, []
         if not found and not self._channels:
             self._look_around()
         return found
+
+    def _read(self, server: int, read: Callable[[Channel], list[Frame]]) -> None:
+        channel = self._channels.get(server)
+        if channel is None:  # gone since it was found ready
+            return
+        try:
+            frames = read(channel)
+        except OSError:
+            self._drop(server)
+        else:
+            self._take(server, frames)
 
     def _take(self, server: int, frames: list[Frame]) -> None:
         for frame in frames:

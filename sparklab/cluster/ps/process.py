@@ -26,6 +26,7 @@ from sparklab.cluster.ps.warming import warm
 from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox
 from sparklab.ps.plain import layout_to_plain
 from sparklab.ps.shard import Shard
+from sparklab.ps.shortcut import answer_at_once
 
 _MOVES_FLOOR: Final = frozenset({Kind.TICK, Kind.ATTACH, Kind.DETACH})
 _CHANGES_RANGES: Final = frozenset({Kind.LAYOUT, Kind.INSTALL, Kind.RESTORE, Kind.RELEASE})
@@ -104,8 +105,15 @@ class ServerProcess:
         if self._peers.get(connection.number) is connection:
             del self._peers[connection.number]
 
-    def heard(self, connection: Connection, frame: Frame) -> None:
+    def heard(self, connection: Connection, frame: Frame, borrowed: bool) -> None:
         """A frame has come."""
+        if connection.role == handshake.CLIENT:
+            quick = answer_at_once(self._shard, frame)
+            if quick is not None:
+                connection.send(quick)
+                return
+        if borrowed:
+            frame.own()
         now_s = time.monotonic()
         if connection.role == handshake.CLIENT and frame.kind == Kind.SHARE:
             self._share(connection, frame)

@@ -17,13 +17,17 @@ from sparklab.errors import ParameterServerError
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.keys import KEY, NO_KEYS
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 MOST_BYTES: Final = 1 << 30  # of one frame
 
 # body, meta, keys (count), client, incarnation, seq, clock, settled, link, epoch, table, version, width, mask (bytes),
-# kind, operation, type of the values, how the meta is written
-_HEADER: Final = struct.Struct("<IIIqQQqQQIHHHHBBBBxxxx")
+# kind, operation, type of the values, how the meta is written, and where the body is: 0 behind the header, else one
+# more than its place in the ring that the two sides share, in units of 64 bytes
+_HEADER: Final = struct.Struct("<IIIqQQqQQIHHHHBBBBI")
 HEADER_BYTES: Final = _HEADER.size
+RING: Final = 18  # position of the last field
+RING_UNIT_BYTES: Final = 64
+_RING_AT: Final = HEADER_BYTES - 4
 _DTYPES: Final = (
     None,
     np.dtype(np.float32),
@@ -43,6 +47,7 @@ _CONTROL: Final = frozenset(
 _KINDS: Final = frozenset(int(kind) for kind in Kind)
 
 Buffer = bytes | bytearray | memoryview
+Header = tuple[int, ...]
 
 
 class MalformedError(ParameterServerError):
@@ -63,43 +68,51 @@ def encode(frame: Frame, *, trusted: bool) -> list[Any]:
         else:
             meta, how = json.dumps(frame.meta, separators=(",", ":")).encode(), _JSON
     mask = frame.mask
-    mask_bytes = -(-mask.bit_length() // 64) * 8
+    mask_bytes = (mask.bit_length() + 63) // 64 * 8
     keys, values = frame.keys, frame.values
-    meta_room = -(-len(meta) // 8) * 8
+    key_count, meta_bytes = len(keys), len(meta)
+    meta_room = (meta_bytes + 7) // 8 * 8
     code, width, value_bytes = 0, 0, 0
     if values is not None:
         code, width, value_bytes = _CODES[values.dtype], values.shape[1] if values.ndim == 2 else 0, values.nbytes
-    body = mask_bytes + meta_room + keys.nbytes + value_bytes
+    body = mask_bytes + meta_room + 8 * key_count + value_bytes
     if body > MOST_BYTES:
         raise ParameterServerError(
             f"sending a frame of {body} bytes", f"frames have at most {MOST_BYTES} bytes", "push or pull in parts"
         )
     head = _HEADER.pack(
-        body, len(meta), len(keys), frame.client, frame.incarnation, frame.seq, frame.clock, frame.settled, frame.link,
-        frame.epoch, frame.table, frame.version, width, mask_bytes, frame.kind, frame.operation, code, how,
+        body, meta_bytes, key_count, frame.client, frame.incarnation, frame.seq, frame.clock, frame.settled, frame.link,
+        frame.epoch, frame.table, frame.version, width, mask_bytes, frame.kind, frame.operation, code, how, 0,
     )  # fmt: skip
-    if mask_bytes or meta_room:
-        head += mask.to_bytes(mask_bytes, "little") + meta + bytes(meta_room - len(meta))
+    if meta_room:
+        head += mask.to_bytes(mask_bytes, "little") + meta + bytes(meta_room - meta_bytes)
+    elif mask_bytes:
+        head += mask.to_bytes(mask_bytes, "little")
     buffers: list[Any] = [head]
-    if keys.nbytes:
+    if key_count:
         buffers.append(keys.data.cast("B"))
     if value_bytes:
         assert values is not None
-        buffers.append(np.ascontiguousarray(values).data.cast("B"))
+        buffers.append((values if values.flags.c_contiguous else np.ascontiguousarray(values)).data.cast("B"))
     return buffers
 
 
-def body_bytes(header: Buffer) -> int:
-    """How many bytes follow `header`. Raises MalformedError where it is none."""
-    fields = _HEADER.unpack_from(header)
+def header(buffer: Buffer, at: int = 0) -> Header:
+    """The fields of the header at position `at`, of which the first is the length of the body.
+
+    Raises
+    ------
+    MalformedError
+        It is none.
+    """
+    fields = _HEADER.unpack_from(buffer, at)
     if fields[0] > MOST_BYTES or fields[14] not in _KINDS:
         raise MalformedError(f"a frame of kind {fields[14]} and {fields[0]} bytes")
-    length: int = fields[0]
-    return length
+    return fields
 
 
-def decode(header: Buffer, body: Any, *, trusted: bool) -> Frame:
-    """The frame in `header` and `body`, whose arrays are views of `body`.
+def decode(fields: Header, body: Any, *, trusted: bool) -> Frame:
+    """The frame of a header's fields and `body`, whose arrays are views of `body`.
 
     Raises
     ------
@@ -108,10 +121,9 @@ def decode(header: Buffer, body: Any, *, trusted: bool) -> Frame:
     """
     (
         length, meta_bytes, key_count, client, incarnation, seq, clock, settled, link, epoch, table, version, width,
-        mask_bytes, kind, operation, code, how,
-    ) = _HEADER.unpack_from(header)  # fmt: skip
-    meta_room = -(-meta_bytes // 8) * 8
-    at = mask_bytes + meta_room
+        mask_bytes, kind, operation, code, how, _,
+    ) = fields  # fmt: skip
+    at = mask_bytes + (meta_bytes + 7) // 8 * 8
     values_at = at + 8 * key_count
     if values_at > length or len(body) != length or code >= len(_DTYPES) or (kind in _CONTROL and not trusted):
         raise MalformedError(f"a frame of kind {kind} whose parts do not fit")
