@@ -260,7 +260,7 @@ class AttachedBackend:
         with contextlib.suppress(Exception):  # the cluster may be gone, and the rest must go on
             self._client.unsubscribe_topic("all")  # type: ignore[no-untyped-call]
             self._client.unregister_worker_plugin(f"sparklab-{self._app}")  # type: ignore[no-untyped-call]
-            self._client.close(timeout=2)  # type: ignore[no-untyped-call]
+        compat.close(self._client, timeout_s=2)
         if self._scratch is not None:
             self._scratch.cleanup()
 

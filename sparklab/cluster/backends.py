@@ -305,7 +305,8 @@ class LocalBackend:
         if self._runner is not None:
             self._runner.close()
         if self._client is not None:
-            with contextlib.suppress(Exception):  # the connection is torn down below in any case
-                self._client.close(timeout=1)
+            from sparklab.cluster import compat
+
+            compat.close(self._client, timeout_s=1)
         if self._cluster is not None:
             self._cluster.stop()

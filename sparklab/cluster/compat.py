@@ -7,10 +7,7 @@ import concurrent.futures
 import contextlib
 import inspect
 import logging
-import ssl
-import tempfile
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
@@ -21,6 +18,7 @@ from distributed import Client, Scheduler, Worker
 from distributed.security import Security
 
 from sparklab.cluster.credentials import Credentials
+from sparklab.cluster.security import security_of, temporary_files_in
 
 _T = TypeVar("_T")
 
@@ -110,33 +108,10 @@ def quiet_logs() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def security_of(credentials: Credentials) -> Security:
-    """Dask's form of `credentials`: TLS 1.3 for all roles, both sides present and check the one certificate."""
-    pem = {"cert": credentials.certificate, "key": credentials.key}
-    roles = {f"tls_{role}_{part}": text for role in ("client", "scheduler", "worker") for part, text in pem.items()}
-    return Security(  # type: ignore[no-untyped-call]
-        require_encryption=True,
-        tls_ca_file=credentials.certificate,
-        tls_min_version=ssl.TLSVersion.TLSv1_3,
-        **roles,
-    )
-
-
-@contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
-    # Security writes the key to a temporary file for the time it takes OpenSSL to read it.
-    before = tempfile.tempdir
-    tempfile.tempdir = str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before
-
-
 async def serve_scheduler(credentials: Credentials, scratch: Path, started: Callable[[str], None]) -> None:
     """Dask's scheduler has run on a free loopback port until it was closed; `started` got its address."""
     dask.config.set(dict(_PROCESS_SETTINGS))
-    with _temporary_files_in(scratch):
+    with temporary_files_in(scratch):
         scheduler = _LockedScheduler(
             host=LOOPBACK,
             protocol="tls",
@@ -161,7 +136,7 @@ async def serve_worker(
 ) -> None:
     """A one-thread worker has run until it was closed; `ready` got its address once the scheduler knew it."""
     dask.config.set(dict(_PROCESS_SETTINGS))
-    with _temporary_files_in(scratch):
+    with temporary_files_in(scratch):
         worker = _LockedWorker(
             scheduler_address,
             nthreads=1,
@@ -210,6 +185,31 @@ def attach(target: Any, security: Any, timeout_s: float) -> Client:
     return _QuietClient(  # type: ignore[no-untyped-call]
         target, security=security, set_as_default=False, timeout=timeout_s
     )
+
+
+def close(client: Client, timeout_s: float) -> None:
+    """`client` is closed, and so are its loop's thread and connections, unless others use that loop too; blocks.
+
+    Dask's own close gives up after `timeout_s` on a loop that is too busy, and leaves thread and sockets as they are.
+    """
+    runner: Any = client._loop_runner
+    loop: Any = runner._loop
+    try:
+        client.close(timeout=timeout_s)  # type: ignore[no-untyped-call]
+    except Exception as error:  # the scheduler may be gone, or the machine busy
+        logging.getLogger(__name__).debug("closing a client: %r", error)
+        with contextlib.suppress(RuntimeError, TimeoutError):  # the loop has ended, or gets to nothing at all
+            on_loop(client, _abort(client)).result(timeout_s)
+        client.status = "closed"
+        runner.stop()
+    if loop is not None and loop.asyncio_loop.is_closed():
+        loop.close(all_fds=True)
+
+
+async def _abort(client: Client) -> None:
+    stream: Any = client.scheduler_comm
+    for comm in [*client.rpc._created, *([] if stream is None else [stream])]:
+        comm.abort()
 
 
 async def until_lost(client: Client, look_s: float = 0.5) -> None:

@@ -110,11 +110,11 @@ class LocalCluster:
     @property
     def security(self) -> Security:
         """Dask's ``Security`` for a client of this cluster."""
-        from sparklab.cluster import compat
+        from sparklab.cluster.security import security_of
 
         if self._credentials is None:
             raise ClusterError("reading the cluster's keys", "the cluster has not started", "call start() first")
-        return compat.security_of(self._credentials)
+        return security_of(self._credentials)
 
     @property
     def scratch(self) -> Path:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import queue
 import signal
 import socket
 import ssl
 import stat
+import struct
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +29,9 @@ from sparklab.cluster.credentials import Credentials, temporary_credentials
 from sparklab.cluster.local import LocalCluster
 from sparklab.cluster.processes import ClusterEvent, ClusterLost, ExecutorExited, ExecutorReady, ExecutorStarted
 from sparklab.cluster.scratch import make_scratch, sweep
+from sparklab.cluster.security import security_of
 from sparklab.errors import ClusterError
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 STANDIN = "tests.cluster.standin:install"
@@ -460,3 +467,43 @@ class TestScripts:
         code = "import sparklab.cluster.local, sys; print('distributed' in sys.modules)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
         assert done.stdout.strip() == "False"
+
+
+def test_a_socket_whose_peer_resets_it_before_the_handshake_is_closed() -> None:
+    arguments = security_of(temporary_credentials()).get_connection_args("client")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        mine = socket.create_connection(server.getsockname())
+        theirs, _ = server.accept()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            with pytest.raises(ConnectionResetError):
+                arguments["ssl_context"].wrap_socket(mine, do_handshake_on_connect=False)
+            gc.collect()
+        assert not [each for each in said if each.category is ResourceWarning]
+
+
+def test_a_client_whose_close_gets_nowhere_leaves_no_thread_and_no_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = start(tmp_path, 1)
+    try:
+        before = set(threading.enumerate())
+        client = compat.connect(cluster.address, cluster.security)
+        (executor,) = cluster.executors()
+        assert executor.address is not None
+        ask(client, executor.address, "whoami")
+        loop: Any = client.loop
+        sockets = [held for held, _ in loop.handlers.values()]
+        assert len(sockets) >= 2
+
+        async def gets_nowhere(*_: Any, **__: Any) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(Client, "_close", gets_nowhere)
+        compat.close(client, timeout_s=0.05)
+        assert [held.fileno() for held in sockets] == [-1] * len(sockets)
+        wait_until(lambda: set(threading.enumerate()) <= before)
+    finally:
+        cluster.stop()
