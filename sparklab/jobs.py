@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -10,9 +11,13 @@ from sparklab.cluster import jobs
 from sparklab.cluster.backends import Backend
 from sparklab.cluster.dispatch import JobHandle
 from sparklab.cluster.orders import indices
+from sparklab.cluster.rerun import Rerun as Rerun
+from sparklab.cluster.rerun import Work, note_failure, rerun, work_of
 from sparklab.cluster.results import unpack
 from sparklab.errors import JobCancelled, SparklabError
+from sparklab.events.bus import Bus
 from sparklab.events.facts import JobStarted
+from sparklab.events.states import FAILED
 from sparklab.labels import Labels
 from sparklab.rdd.callsite import call_site
 from sparklab.rdd.core import RDDCore
@@ -29,6 +34,8 @@ class Jobs(Labels, Checkpoints):
     _job_ids: Iterator[int]
     _last_job: int
     _stopped: bool
+    bus: Bus
+    _last_failure: weakref.ref[BaseException] | None = None
 
     def waitUntilReady(self, timeout_s: float | None = None) -> Any:
         raise NotImplementedError
@@ -123,12 +130,51 @@ class Jobs(Labels, Checkpoints):
         self._last_job = job
         what = f"Job {job} ({action} at {where})"
         in_time = jobs.run(self._dispatcher, submitted, handle, what, self._killer, for_s)
+        if isinstance(handle.error, SparklabError) and not isinstance(handle.error, JobCancelled):
+            self._last_failure = note_failure(handle.error, Work(job, rdd, func))
         if handle.error is not None and (in_time or not isinstance(handle.error, JobCancelled)):
             jobs.raise_from(handle.error)
         return handle, done
 
     def _killer(self) -> Callable[[int], None] | None:
         return (lambda executor: self._backend.kill(executor, False)) if self._ready.is_set() else None
+
+    def rerun(self, error: BaseException | None = None) -> Rerun:
+        """The partition that made a job fail was computed once more, here in the driver; what came of it.
+
+        With the functions of the program itself, in the calling thread, where a debugger can look. Caches are not
+        asked, shuffles are read where the executors have left them, which must be on this host.
+
+        Parameters
+        ----------
+        error : JobFailed, optional
+            What the job raised; by default what the last failed job raised, while somebody refers to it.
+
+        Raises
+        ------
+        SparklabError
+            No failed job is known, or what the partition is made of is gone.
+
+        Examples
+        --------
+        >>> try:
+        ...     sc.parallelize(["1", "x"], 2).map(int).collect()
+        ... except Exception as error:
+        ...     again = sc.rerun(error)
+        >>> again.partition, again.record, type(again.error).__name__
+        (1, "'x'", 'ValueError')
+        """
+        attempted = "computing a failed partition in the driver"
+        work = work_of(error if error is not None else self._last_failure() if self._last_failure else None, attempted)
+        with self.bus.lock:
+            view = self.bus.views.jobs.get(work.job)
+            stage = self.bus.views.stages.get(view.failed_stage) if view is not None else None
+            failed = stage.states.find(FAILED.encode()) if stage is not None else -1
+            node = stage.node if stage is not None else None
+        if node is None or failed < 0:
+            found = f"job {work.job} failed without a task that did" if view is not None else "the job was forgotten"
+            raise SparklabError(attempted, found, "`%sparklab jobs` has its error")
+        return rerun(work, node, failed, self._dispatcher.call)
 
     def plan(self, rdd: RDDCore) -> JobStarted:
         """What computing all of `rdd` would take now, as the fact that a job of it would begin with. Nothing runs."""

@@ -117,7 +117,7 @@ def raise_from(error: BaseException) -> Any:
         raise error from None
     cause = error.__cause__
     if cause is not None:
-        cause.__traceback__ = _users_part(cause.__traceback__)
+        cause.__traceback__ = users_part(cause.__traceback__)
         if cause.__traceback__ is None and cause.__cause__ is None and isinstance(error, UserCodeError):
             cause.__cause__ = OnExecutor(error.remote_traceback)
     raise error
@@ -133,7 +133,7 @@ class OnExecutor(Exception):
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-def _users_part(traceback: types.TracebackType | None) -> types.TracebackType | None:
+def users_part(traceback: types.TracebackType | None) -> types.TracebackType | None:
     """`traceback` without sparklab's own frames; whole where there are no others."""
     found = []
     each = traceback

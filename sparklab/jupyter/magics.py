@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from sparklab.jupyter import background, explain, hands, reports, surfaces
+from sparklab.jupyter import background, explain, hands, reports, surfaces, tracebacks
 from sparklab.jupyter.cells import LINE_FILE, Cells
 from sparklab.jupyter.commands import LEVELS, Commands
 from sparklab.jupyter.lines import line_rows, nothing_found
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from sparklab.context import SparkContext
     from sparklab.events.run import Run
+    from sparklab.jobs import Rerun
 
 Rows = list[dict[str, Any]]
 
@@ -201,6 +203,18 @@ class Magics:
             job = job_of(sc.bus.views, options.past_job).job
         return _printed(line_rows(sc.line_samples.of(job)), nothing_found(job, sc.master))
 
+    def _debug(self, options: Namespace) -> Rerun:
+        again = self.context("computing a failed partition in the driver").rerun()
+        print(tracebacks.named(str(again)))
+        if again.error is not None:
+            sys.last_type, sys.last_value, sys.last_traceback = type(again.error), again.error, again.traceback
+            self.shell.InteractiveTB.tb = again.traceback
+            if options.pdb:
+                self.shell.debugger(force=True)  # type: ignore[no-untyped-call]
+            else:
+                print("`%debug` or `%sparklab debug --pdb` stops at this line, with its variables.")
+        return again
+
     # --- act ----------------------------------------------------------------------------------------------
 
     def _persist(self, options: Namespace) -> None:
@@ -291,6 +305,7 @@ class Magics:
         "timeline": _timeline,
         "skew": _skew,
         "profile": _profile,
+        "debug": _debug,
         "cache": _cache,
         "executors": _executors,
         "persist": _persist,

@@ -237,6 +237,11 @@ def _report(parser: Parser) -> None:
     parser.add_argument("--title", default="", help="the page's title")
 
 
+def _debug(parser: Parser) -> None:
+    parser.add_argument("--pdb", action="store_true", help="stop at the line that raised, with its variables")
+    _out(parser)
+
+
 def _past_job(parser: Parser) -> None:
     parser.add_argument("past_job", metavar="JOB", type=int, nargs="?", help="the job's number (default: the newest)")
 
@@ -260,6 +265,10 @@ SUBCOMMANDS: Final[dict[str, tuple[str, _Options]]] = {
     "timeline": ("Shows a job in time: a lane for each executor, stragglers by name.", _past_job),
     "skew": ("Prints how evenly the work of a job was spread, and what to do about it.", _skew),
     "profile": ("Prints at which lines of your functions the tasks of a job were found.", _skew),
+    "debug": (
+        "Computes the partition that failed last again in the driver: the record, your frames first, a debugger.",
+        _debug,
+    ),
     "cache": ("Prints what is cached where, against the budget.", _out),
     "executors": ("Prints the executors.", _out),
     "persist": ("An RDD is kept when it is next computed.", _persist),

@@ -63,10 +63,10 @@ def remote_traceback(error: BaseException) -> str:
     cause = error.__cause__
     if not remote and cause is not None:
         remote = "".join(traceback.format_exception_only(type(cause), cause)).rstrip()
-    return _named(remote)
+    return named(remote)
 
 
-def _named(remote: str) -> str:
+def named(remote: str) -> str:
     """`remote` with cells called by their names, and their source lines where an executor could not know them."""
     lines = remote.splitlines()
     found: list[str] = []

@@ -27,7 +27,7 @@ def complete(shell: Any) -> Any:
 
 
 def test_subcommands_are_completed(complete: Any) -> None:
-    assert complete("%sparklab ki") == ["kill-executor"]
+    assert complete("%sparklab ki") == ["kill-executor", "kill-server"]
     assert "dag" in complete("%sparklab ")
 
 
