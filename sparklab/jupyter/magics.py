@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from sparklab.context import SparkContext
     from sparklab.events.run import Run
-    from sparklab.jobs import Rerun
 
 Rows = list[dict[str, Any]]
 
@@ -203,7 +202,7 @@ class Magics:
             job = job_of(sc.bus.views, options.past_job).job
         return _printed(line_rows(sc.line_samples.of(job)), nothing_found(job, sc.master))
 
-    def _debug(self, options: Namespace) -> Rerun:
+    def _debug(self, options: Namespace) -> Any:
         again = self.context("computing a failed partition in the driver").rerun()
         print(tracebacks.named(str(again)))
         if again.error is not None:
