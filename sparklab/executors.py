@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sparklab.cluster.backends import Backend
 from sparklab.cluster.dispatch import Dispatcher
+from sparklab.cluster.resources import room_bytes
 from sparklab.errors import ClusterError
 from sparklab.events.bus import Bus
 from sparklab.rdd.core import RDDCore
@@ -43,6 +44,10 @@ class Executors:
 
     def waitUntilReady(self, timeout_s: float | None = None) -> Any:
         raise NotImplementedError
+
+    def driverRoomBytes(self) -> int:
+        """Bytes of memory that the driver's process may still take: of the machine's, and of its container's."""
+        return room_bytes()
 
     def executorInfos(self) -> list[ExecutorInfo]:
         """The executors as they stand now, by number. Blocks until the cluster has started."""

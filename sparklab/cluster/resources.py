@@ -78,6 +78,14 @@ def plan_executors(resources: Resources, settings: Settings, executors: int | No
     return ExecutorPlan(executors=executors, memory_bytes=memory, cache_bytes=cache, work_bytes=int(usable) - cache)
 
 
+def room_bytes(resources: Resources | None = None) -> int:
+    """Bytes of memory that this process may still take: of the machine's, and of its container's."""
+    import psutil
+
+    limit = (resources or find_resources()).memory_bytes
+    return max(0, min(int(psutil.virtual_memory().available), limit - resident_bytes()))
+
+
 def resident_bytes() -> int:
     """Bytes of memory that this process holds, as Dask and the system count them; takes microseconds."""
     try:

@@ -33,7 +33,7 @@ class Bismarck:
         for epoch in range(problem.epochs):
             if not session.proceed():
                 break
-            with shared(shards, mean.state) as sent:
+            with shared(shards.context, mean.state) as sent:
                 learnt = shards.mapPartitions(_transition(sent, problem, session.lr, epoch * share))
                 total, rows, loss = learnt.treeReduce(_merged)
             mean.begin((total / rows).astype(np.float32), (epoch + 1) * share)

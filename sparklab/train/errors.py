@@ -17,6 +17,10 @@ class NotFittedError(SparklabError, ValueError, AttributeError):
     """A model was asked for something before it had learnt anything."""
 
 
+class HandleNameError(SparklabError, AttributeError):
+    """Something of a run was set that a hand cannot move, or that there is not."""
+
+
 class TrainingStoppedError(SparklabError):
     """A run ended before it had any weights to give."""
 

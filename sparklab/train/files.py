@@ -14,6 +14,10 @@ CSV_ENDINGS: Final = (".csv", ".csv.gz", ".csv.bz2", ".csv.xz", ".csv.zst", ".cs
 Record: TypeAlias = tuple[float, tuple[Any, Any]]
 
 
+class _ZeroIndexError(Exception):
+    """An index 0 where the lowest is 1."""
+
+
 def format_of(path: str, asked: Format) -> Literal["libsvm", "csv"]:
     """The format of the file(s) at `path`: what was asked for, else by the ending."""
     if asked == "auto":
@@ -21,24 +25,34 @@ def format_of(path: str, asked: Format) -> Literal["libsvm", "csv"]:
     return asked
 
 
-def parsed(kind: Literal["libsvm", "csv"], zero_based: bool) -> Callable[[int, Iterable[str]], Iterator[Record]]:
-    """A function of a partition's index and lines that yields ``(label, (indices, values))``. Travels to executors."""
+def parsed(
+    kind: Literal["libsvm", "csv"], zero_based: bool, file: str = ""
+) -> Callable[[int, Iterable[str]], Iterator[Record]]:
+    """A function of a partition's index and lines that yields ``(label, (indices, values))``. Travels to executors.
+
+    Errors name the line, counted from 1, and the `file`, or where there is none the partition.
+    """
     parse = _csv if kind == "csv" else _libsvm_of(0 if zero_based else 1)
 
     def records(partition: int, lines: Iterable[str]) -> Iterator[Record]:
-        for number, line in enumerate(lines):
+        of = file or f"partition {partition}"
+        for number, line in enumerate(lines, 1):
             if not line.strip() or line.startswith("#"):
                 continue
             try:
                 yield parse(line)
+            except _ZeroIndexError as error:
+                raise TrainingInputError(
+                    f"reading line {number} of {of} as libsvm",
+                    f"index 0 in {line[:80].strip()!r}, where the format counts from 1",
+                    "set zero_based=True where the file counts from 0",
+                ) from error
             except (ValueError, IndexError) as error:
-                if isinstance(error, TrainingInputError):
-                    raise
-                if kind == "csv" and number == 0 and not _has_number(line):
+                if kind == "csv" and number == 1 and not _has_number(line):
                     continue  # the header of a file
                 raise TrainingInputError(
-                    f"reading line {number} of partition {partition} as {kind}",
-                    f"{line[:80]!r} ({error})",
+                    f"reading line {number} of {of} as {kind}",
+                    f"{line[:80].strip()!r} ({error})",
                     'write "label index:value ..." (libsvm) or "label,value,value,..." (csv), or set file_format',
                 ) from error
 
@@ -51,11 +65,7 @@ def _libsvm_of(base: int) -> Callable[[str], Record]:
         pairs = [entry.split(":") for entry in entries if not entry.startswith("qid:")]
         indices = np.array([int(index) for index, _ in pairs], np.int64) - base
         if base and len(indices) and indices.min() < 0:
-            raise TrainingInputError(
-                "reading libsvm lines",
-                f"index 0 in {line[:80]!r}, where the format counts from 1",
-                "set zero_based=True where the file counts from 0",
-            )
+            raise _ZeroIndexError
         return float(label), (indices, np.array([float(value) for _, value in pairs], np.float32))
 
     return parse

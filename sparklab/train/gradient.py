@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 
 from sparklab.broadcast import Broadcast
-from sparklab.context import SparkContext
-from sparklab.rdd.rdd import RDD
 from sparklab.train import batch
 from sparklab.train.blocks import Block, rows_of
 from sparklab.train.problem import Problem, Weights
@@ -34,7 +32,7 @@ class Gradient:
         for epoch in range(problem.epochs):
             if not session.proceed():
                 break
-            with shared(shards, weights) as sent:
+            with shared(shards.context, weights) as sent:
                 total, loss = shards.treeAggregate((None, 0.0), adding(sent, problem), merged, TREE_DEPTH)
             mean = loss / problem.rows + problem.penalty.of(weights)
             session.report(mean, (epoch + 1) * problem.rows, epoch + 1, weights.copy, epoch + 1 == problem.epochs)
@@ -50,9 +48,9 @@ def proximal(weights: Weights, step: float, problem: Problem) -> Weights:
 
 
 @contextmanager
-def shared(shards: RDD, value: Any) -> Iterator[Broadcast[Any]]:
+def shared(context: Any, value: Any) -> Iterator[Broadcast[Any]]:
     """`value` on every executor, inside."""
-    sent = cast("SparkContext", shards.context).broadcast(value)
+    sent: Broadcast[Any] = context.broadcast(value)
     try:
         yield sent
     finally:

@@ -40,7 +40,7 @@ class LargeBatch:
         for step in range(problem.epochs * steps):
             if not session.proceed():
                 break
-            with shared(shards, weights) as sent:
+            with shared(shards.context, weights) as sent:
                 part = _slice_gradient(sent, problem, step % steps, steps)
                 total, loss, rows = shards.mapPartitions(part).treeReduce(_added)
             if rows:

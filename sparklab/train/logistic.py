@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextvars
-import inspect
 import math
 import os
 import threading
 import time
 import warnings
+from contextlib import nullcontext
 from typing import Any, Final, Self
 
 import numpy as np
@@ -16,21 +16,26 @@ import numpy as np
 from sparklab.errors import SparklabError
 from sparklab.events.facts import bounded
 from sparklab.events.training import TrainingEnded, TrainingStarted
+from sparklab.rdd.callsite import at_call_site, call_site
+from sparklab.rdd.rdd import RDD
+from sparklab.train.arguments import PLAIN_STEPS, check_arguments
 from sparklab.train.blocks import Policy
 from sparklab.train.errors import DivergedWarning, TrainingInputError
 from sparklab.train.files import Format
 from sparklab.train.linear import LinearClassifier
-from sparklab.train.matrices import check_columns
+from sparklab.train.matrices import check_columns, matrix_of
+from sparklab.train.online import Online
 from sparklab.train.optimizers import Penalty, make_optimizer
+from sparklab.train.parameters import Parameters
 from sparklab.train.problem import Problem
 from sparklab.train.session import Divergence, Session, TrainingHandle, Weights
-from sparklab.train.sources import MatrixSource, Reading, Survey, active_context, source_of, two_classes
+from sparklab.train.sources import Reading, Survey, active_context, is_path, source_of, two_classes
 from sparklab.train.strategies import make_strategy
 
 WAIT_STEP_S: Final = 0.1  # a wait without a limit cannot be interrupted on every platform
 
 
-class SparseLogisticRegression(LinearClassifier):
+class SparseLogisticRegression(Parameters, LinearClassifier):
     """Two-class logistic regression for sparse rows, up to 2**32 features, trained in one of many ways.
 
     It minimises ``mean log loss + l1 |w| + l2/2 |w|**2``; the intercept is not penalised. Works in scikit-learn's
@@ -144,57 +149,6 @@ class SparseLogisticRegression(LinearClassifier):
         self.zero_based = zero_based
         self.random_state = random_state
 
-    # --- scikit-learn's parameters ----------------------------------------------------------------
-
-    @classmethod
-    def _names(cls) -> list[str]:
-        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments, as they are now."""
-        return {name: getattr(self, name) for name in self._names()}
-
-    def set_params(self, **params: Any) -> Self:
-        """The arguments named are changed; a ``fit`` that runs in another thread takes a new `lr` at once.
-
-        Raises
-        ------
-        ValueError
-            There is no argument of that name.
-        """
-        known = self._names()
-        for name, value in params.items():
-            if name not in known:
-                raise TrainingInputError(
-                    f"set_params({name}=...)", f"Invalid parameter {name!r}", f"it has {', '.join(known)}"
-                )
-            setattr(self, name, value)
-        running = getattr(self, "handle_", None)
-        if "lr" in params and running is not None and running.status in ("running", "paused"):
-            running.lr = params["lr"]
-        return self
-
-    def __sklearn_tags__(self) -> Any:
-        from importlib import import_module
-
-        utils = import_module("sklearn.utils")
-        tags = utils.Tags(
-            estimator_type="classifier",
-            target_tags=utils.TargetTags(required=True),
-            classifier_tags=utils.ClassifierTags(multi_class=False),
-            input_tags=utils.InputTags(sparse=True, allow_nan=False),
-        )
-        return tags
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The handle of a run belongs to the process that trains.
-        return {name: value for name, value in self.__dict__.items() if name != "handle_"}
-
-    def __repr__(self) -> str:
-        defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
-        changed = [f"{name}={v!r}" for name, v in self.get_params().items() if v is not defaults[name]]
-        return f"SparseLogisticRegression({', '.join(changed)})"
-
     # --- learning ---------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -236,20 +190,22 @@ class SparseLogisticRegression(LinearClassifier):
 
         Arguments are checked now, rows in the background; what is wrong with those, ``result()`` raises.
         """
-        self._check()
+        check_arguments(self)
         strategy = make_strategy(self)
         context = active_context()
-        label = bounded(f"{strategy.name}, {self._optimizer_name()}, lr {self.lr:g}")
+        label = bounded(f"{strategy.name}, {self._optimizer_name()}")
         bus = None if context is None else context.bus
         handle = TrainingHandle(
             label, self.lr, getattr(strategy, "tau", None), bus, getattr(strategy, "aggregates", False)
         )
         self.handle_ = handle
-        # Jobs of the run belong to the cell that began it.
-        scope = contextvars.copy_context()
+        # Jobs of the run belong to the line and the cell that began it.
+        with at_call_site(call_site()):
+            scope = contextvars.copy_context()
+        properties = {} if context is None else dict(context.local_properties())
         thread = threading.Thread(
             target=scope.run,
-            args=(self._run, X, y, strategy, handle),
+            args=(self._run, X, y, strategy, handle, properties),
             name=f"sparklab-training-{handle.number}",
             daemon=True,
         )
@@ -257,11 +213,16 @@ class SparseLogisticRegression(LinearClassifier):
         return handle
 
     def _optimizer_name(self) -> str:
-        if self.strategy in ("gradient", "large-batch"):
+        if self.strategy in PLAIN_STEPS:
             return "sgd"
         return ("ftrl" if self.l1 or self.l2 else "adagrad") if self.optimizer == "auto" else self.optimizer
 
-    def _run(self, X: Any, y: Any, strategy: Any, handle: TrainingHandle) -> None:
+    def _run(self, X: Any, y: Any, strategy: Any, handle: TrainingHandle, properties: dict[str, str]) -> None:
+        context = active_context()
+        with nullcontext() if context is None else context.labelled(properties):
+            self._run_labelled(X, y, strategy, handle)
+
+    def _run_labelled(self, X: Any, y: Any, strategy: Any, handle: TrainingHandle) -> None:
         session = Session(handle)
         began_s = time.monotonic()
         source = None
@@ -269,15 +230,16 @@ class SparseLogisticRegression(LinearClassifier):
         try:
             source = source_of(X, y, self._reading())
             survey = source.survey()
+            classes = survey.classes()
             problem = Problem(
-                source=source, rows=survey.rows, dimension=survey.dimension, positive=survey.classes[1],
+                source=source, rows=survey.rows, dimension=survey.dimension, positive=classes[1],
                 bias=self.fit_intercept, penalty=Penalty(self.l1, self.l2), optimizer=self.optimizer,
                 epochs=self.epochs, batch_size=self.batch_size, workers=self.workers, seed=self.random_state,
                 shuffle=self.shuffle,
             )  # fmt: skip
             self._begun(handle, strategy, survey)
             status, weights = self._trained(strategy, problem, session)
-            self._learnt(weights, survey.classes, survey.dimension, handle, status)
+            self._learnt(weights, classes, survey.dimension, handle, status)
         except BaseException as found:
             error = found
         finally:
@@ -325,6 +287,7 @@ class SparseLogisticRegression(LinearClassifier):
     def _learnt(
         self, weights: Weights, classes: tuple[Any, Any], dimension: int, handle: TrainingHandle, status: str
     ) -> None:
+        self.__dict__.pop("_online", None)  # partial_fit goes on from this
         self.classes_ = np.array(classes)
         self.coef_ = weights[:-1].astype(np.float64).reshape(1, -1)
         self.intercept_ = weights[-1:].astype(np.float64) if self.fit_intercept else np.zeros(1)
@@ -333,61 +296,75 @@ class SparseLogisticRegression(LinearClassifier):
         self.loss_curve_ = list(handle.history)
         self.status_ = status
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """It has learnt once from the rows of a matrix, going on from what it knows; blocks. One thread, in order.
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None) -> Self:
+        """It has learnt once from these rows, going on from what it knows; blocks. One thread, in order.
 
         Parameters
         ----------
         X, y
-            A matrix and its labels.
+            As for :meth:`fit`; the rows of an RDD or a file come to this process.
         classes : array, optional
-            Both labels; needed at the first call where `y` shows only one of them.
+            Both labels; needed at the first call where the rows show only one of them.
+
+        Raises
+        ------
+        TrainingInputError
+            The strategy is none of HOGWILD's, or the rows do not fit what was learnt before.
+
+        Warns
+        -----
+        DivergedWarning
+            The weights ran away: these rows count as not learnt from.
         """
-        self._check()
-        if not hasattr(self, "_online"):
-            reading = self._reading()
-            source = MatrixSource(X, y, reading)
-            found = np.unique(np.asarray(y)) if classes is None else np.unique(np.asarray(classes))
-            self.classes_ = np.array(two_classes(found, "reading the classes of the first partial_fit"))
-            self.n_features_in_ = source.dimension
-            penalty = Penalty(self.l1, self.l2)
-            self._online = make_optimizer(self.optimizer, self.n_features_in_, self.fit_intercept, penalty)
-            self._online_rows = 0
-        else:
-            source = MatrixSource(X, y, self._reading())
-            check_columns(source.dimension, self.n_features_in_, type(self).__name__)
-        strange = np.setdiff1d(np.asarray(y), self.classes_)
-        if len(strange):
+        check_arguments(self)
+        if not self.strategy.startswith("hogwild"):
             raise TrainingInputError(
-                "partial_fit",
-                f"label {strange[0].item()!r}",
-                f"the classes are {self.classes_.tolist()}: name all of them at first",
+                f"partial_fit with strategy={self.strategy!r}",
+                "it learns in passes over all rows, not from some at a time",
+                'use strategy="hogwild" (a call is one pass in order, by one thread), or fit() with all rows',
             )
-        rows = source.local(self.classes_[1])
-        self._online.learn(rows, self.lr, 0, len(rows), self._online_rows, 1)
-        self._online_rows += len(rows)
-        weights = self._online.weights(self.lr, self._online_rows)
+        known = hasattr(self, "coef_")
+        width = self.n_features_in_ if known else self.n_features
+        if known and not (is_path(X) or isinstance(X, RDD)):
+            check_columns(matrix_of(X).shape[1], self.n_features_in_, type(self).__name__)
+        source = source_of(X, y, Reading(width, self.nonfinite, self.file_format, self.zero_based))
+        try:
+            survey = source.survey()
+            found = survey.labels if classes is None else np.unique(np.asarray(classes))
+            both = (
+                self.classes_ if known else np.array(two_classes(found, "reading the classes of the first partial_fit"))
+            )
+            strange = np.setdiff1d(survey.labels, both)
+            if len(strange):
+                raise TrainingInputError(
+                    "partial_fit",
+                    f"label {strange[0].item()!r}",
+                    f"the classes are {both.tolist()}: name all of them at first",
+                )
+            rows = source.local(both[1])
+        finally:
+            source.forget()
+        if not hasattr(self, "_online"):
+            optimizer = make_optimizer(self.optimizer, survey.dimension, self.fit_intercept, Penalty(self.l1, self.l2))
+            if known:
+                optimizer.go_on_from(np.append(self.coef_[0], self.intercept_), self.lr)
+            self._online = Online(optimizer)
+        try:
+            weights = self._online.learn(rows, self.lr)
+        except Divergence:
+            weights = np.append(self.coef_[0], self.intercept_) if known else np.zeros(survey.dimension + 1, np.float32)
+            self._said = str(
+                SparklabError(
+                    f"partial_fit of {len(rows)} rows",
+                    "the weights ran away",
+                    f"lower lr (it was {self.lr:g}) or scale the features; the weights from before were kept",
+                )
+            )
+            warnings.warn(self._said, DivergedWarning, stacklevel=2)
+        self.classes_, self.n_features_in_ = both, survey.dimension
         self.coef_ = weights[:-1].astype(np.float64).reshape(1, -1)
         self.intercept_ = weights[-1:].astype(np.float64)
         return self
 
     def _reading(self) -> Reading:
         return Reading(self.n_features, self.nonfinite, self.file_format, self.zero_based)
-
-    def _check(self) -> None:
-        wrong = [
-            (name, value, wanted)
-            for name, value, good, wanted in (
-                ("lr", self.lr, self.lr > 0 and math.isfinite(self.lr), "a finite number above 0"),
-                ("l1", self.l1, self.l1 >= 0 and math.isfinite(self.l1), "a finite number, not negative"),
-                ("l2", self.l2, self.l2 >= 0 and math.isfinite(self.l2), "a finite number, not negative"),
-                ("epochs", self.epochs, self.epochs >= 1, "1 or more"),
-                ("batch_size", self.batch_size, self.batch_size >= 1, "1 or more"),
-                ("workers", self.workers, self.workers is None or self.workers >= 1, "1 or more, or None"),
-                ("n_features", self.n_features, self.n_features is None or self.n_features >= 1, "1 or more, or None"),
-                ("nonfinite", self.nonfinite, self.nonfinite in ("raise", "drop", "zero"), "raise, drop or zero"),
-            )
-            if not good
-        ]
-        for name, value, wanted in wrong:
-            raise TrainingInputError("training a SparseLogisticRegression", f"{name}={value!r}", f"give {wanted}")

@@ -74,6 +74,10 @@ class _OwedPenalties:
     def weights(self, lr: float, seen: int) -> Weights:
         raise NotImplementedError
 
+    def go_on_from(self, weights: Weights, lr: float) -> None:
+        """A new optimiser begins with `weights` (the intercept last)."""
+        self.state[:, 0] = weights
+
     def begin(self, state: State, seen: int) -> None:
         self.state = state
         if self._touched is not None:
@@ -173,6 +177,10 @@ class FTRLProximal:
         weights /= slope + np.float32(self._penalty.l2 * seen)
         weights[-1] = -z[-1] / slope[-1]
         return weights.astype(np.float32)
+
+    def go_on_from(self, weights: Weights, lr: float) -> None:
+        """A new optimiser begins with `weights` (the intercept last)."""
+        self.state[:, 0] = -weights * np.float32(self.BETA / lr)
 
     def begin(self, state: State, seen: int) -> None:
         self.state = state

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, Final, cast
 
 import numpy as np
@@ -172,8 +173,14 @@ class _Team:
         """The weights when all workers have completed all clocks, or a hand has stopped them."""
         session = self._session
         session.on_change(self._wake)
+        properties = dict(self._context.local_properties())
         threads = [
-            threading.Thread(target=self._work, args=(worker,), name=f"sparklab-worker-{worker}", daemon=True)
+            threading.Thread(
+                target=copy_context().run,  # the line and the cell that the jobs belong to
+                args=(self._work, worker, properties),
+                name=f"sparklab-worker-{worker}",
+                daemon=True,
+            )
             for worker in range(len(self._clocks))
         ]
         for thread in threads:
@@ -195,8 +202,12 @@ class _Team:
 
     # --- one worker -------------------------------------------------------------------------------
 
-    def _work(self, worker: int) -> None:
+    def _work(self, worker: int, properties: dict[str, str]) -> None:
         """Turn after turn of `worker`, in a thread of its own."""
+        with self._context.labelled(properties):
+            self._take_turns(worker)
+
+    def _take_turns(self, worker: int) -> None:
         plan = self._plan
         while True:
             upto = self._allowed(worker)

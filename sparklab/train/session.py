@@ -9,6 +9,8 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from numbers import Real
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -17,7 +19,7 @@ import numpy.typing as npt
 from sparklab.errors import SparklabError
 from sparklab.events import training as f
 from sparklab.events.facts import Fact
-from sparklab.train.errors import TrainingStoppedError
+from sparklab.train.errors import HandleNameError, TrainingInputError, TrainingStoppedError
 
 Weights = npt.NDArray[Any]
 
@@ -70,6 +72,8 @@ class TrainingHandle:
     (True, 'finished')
     """
 
+    _MOVABLE: Final = ("lr", "tau")
+
     def __init__(
         self, label: str, lr: float, tau: float | None, publisher: Publisher | None, bounded: bool = False
     ) -> None:
@@ -91,6 +95,18 @@ class TrainingHandle:
         self._serving: Any = None  # a Serving, while there are servers
         self._listeners: list[Callable[[], None]] = []
         _handles[self.number] = self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # What a slip of the hand has named must not be taken for a change that acts.
+        if name.startswith("_") or name in self._MOVABLE or "_listeners" not in self.__dict__:
+            object.__setattr__(self, name, value)
+            return
+        known = get_close_matches(name, self._MOVABLE, 1)
+        raise HandleNameError(
+            f"setting {name} of {self.label} to {value!r}",
+            f"{name} cannot be set while it trains" if hasattr(self, name) else f"a run has no {name}",
+            f"set {known[0]}" if known else "set lr or tau; pause(), resume() and stop() are called",
+        )
 
     # --- what it says -----------------------------------------------------------------------------
 
@@ -116,8 +132,8 @@ class TrainingHandle:
 
     @lr.setter
     def lr(self, rate: float) -> None:
-        if not (rate > 0 and math.isfinite(rate)):
-            raise SparklabError("changing the learning rate", f"{rate!r}", "give a finite number above 0")
+        if not is_number(rate) or not (rate > 0 and math.isfinite(rate)):
+            raise TrainingInputError("changing the learning rate", f"{rate!r}", "give a finite number above 0")
         before, self._lr = self._lr, float(rate)
         self._publish(f.LearningRateChanged(self.number, before, float(rate)))
         self._wake()
@@ -142,8 +158,8 @@ class TrainingHandle:
     def tau(self, bound: float) -> None:
         if self._tau is None:
             raise self._boundless()
-        if math.isnan(bound) or bound < 0 or (math.isfinite(bound) and bound != int(bound)):
-            raise SparklabError("changing tau", f"{bound!r}", "give a whole number of clocks, or math.inf")
+        if not is_number(bound) or not bound >= 0 or (math.isfinite(bound) and bound != int(bound)):
+            raise TrainingInputError("changing tau", f"{bound!r}", "give a whole number of clocks, or math.inf")
         if math.isinf(bound) and self._must_be_bounded:
             raise SparklabError(
                 "changing tau to no bound",
@@ -248,7 +264,11 @@ class TrainingHandle:
         return self._model
 
     def __repr__(self) -> str:
-        return f"<training {self.number}: {self.label}, {self.status}, clock {self.clock}, loss {self.loss:.4f}>"
+        tau = "" if self._tau is None else f", tau {self._tau:g}"
+        moved = f"lr {self._lr:g}{tau}"
+        return (
+            f"<training {self.number}: {self.label}, {moved}, {self.status}, clock {self.clock}, loss {self.loss:.4f}>"
+        )
 
     # --- for the strategies -----------------------------------------------------------------------
 
@@ -276,6 +296,11 @@ def newest_running() -> TrainingHandle | None:
     """The run that began last of those still at work."""
     running = [handle for handle in _handles.values() if handle.status in ("running", "paused")]
     return max(running, key=lambda handle: handle.number, default=None)
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a real number, no truth value and no text."""
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
 
 
 def _as_bound(tau: float) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -16,6 +17,10 @@ from sparklab.train.blocks import Block, Policy, Rows, blocks_of, rows_of
 from sparklab.train.errors import TrainingInputError
 from sparklab.train.files import Format, format_of, parsed
 from sparklab.train.matrices import block_of
+
+LOCAL_COPIES: Final = (
+    4  # of rows that come to this process, at most at a time: pieces, whole, and shuffled with an order
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +47,35 @@ class Survey(NamedTuple):
     """What one look at all rows has shown."""
 
     rows: int
-    classes: tuple[Any, Any]
+    labels: Any  # distinct ones, ascending, some three at most
     dimension: int
     partitions: int  # 0: the data is no RDD yet
+    what: str  # whose labels they are
+
+    def classes(self) -> tuple[Any, Any]:
+        """The two classes, the positive one second; raises TrainingInputError where there are not two."""
+        return two_classes(self.labels, f"reading the labels of {self.what}")
 
 
 class Source(Protocol):
     """Labelled rows."""
 
     def survey(self) -> Survey:
-        """Two classes, and how many rows and features; blocks. The rows are checked on the way."""
+        """Labels, and how many rows and features; blocks. The rows are checked on the way."""
         ...
 
     def local(self, positive: Any) -> Rows:
-        """All rows in this process; blocks."""
+        """All rows in this process; blocks.
+
+        Raises
+        ------
+        TrainingInputError
+            They are more than this process has room for.
+        """
+        ...
+
+    def mapped(self, function: Callable[[Block], Any]) -> list[Any]:
+        """``function(block)`` of all blocks, in the order of the rows, made where the rows are; blocks."""
         ...
 
     def shards(self, workers: int | None) -> RDD:
@@ -69,7 +89,11 @@ class Source(Protocol):
 
 def source_of(X: Any, y: Any, reading: Reading) -> Source:
     """The rows that a user has handed over: an RDD, a matrix with labels, or paths of files."""
-    if isinstance(X, str) or (isinstance(X, list | tuple) and X and all(isinstance(path, str) for path in X)):
+    if is_path(X):
+        if y is not None:
+            raise TrainingInputError(
+                "reading files", "labels beside the paths (y)", "leave y out: a line begins with its label"
+            )
         return _of_files(X if isinstance(X, str) else ",".join(X), reading)
     if isinstance(X, RDD):
         if y is not None:
@@ -80,6 +104,13 @@ def source_of(X: Any, y: Any, reading: Reading) -> Source:
     return MatrixSource(X, y, reading)
 
 
+def is_path(X: Any) -> bool:
+    """Whether `X` is the path of a file, or a list of such."""
+    return isinstance(X, str) or (
+        isinstance(X, list | tuple) and len(X) > 0 and all(isinstance(path, str) for path in X)
+    )
+
+
 def _of_files(path: str, reading: Reading) -> Source:
     context = active_context()
     kind = format_of(path, reading.file_format)
@@ -88,8 +119,13 @@ def _of_files(path: str, reading: Reading) -> Source:
         return RddSource(lines.mapPartitionsWithIndex(parsed(kind, reading.zero_based)), reading)
     records: list[Any] = []
     for number, name in enumerate(path.split(",")):
-        with open(name, encoding="utf-8") as file:
-            records.extend(parsed(kind, reading.zero_based)(number, file))
+        try:
+            with open(name, encoding="utf-8") as file:
+                records.extend(parsed(kind, reading.zero_based, name)(number, file))
+        except OSError as error:
+            raise TrainingInputError(
+                f"reading {name}", str(error), "give the path of a file; other places need a SparkContext"
+            ) from error
     return MatrixSource.of_blocks(list(blocks_of(reading.policy, reading.dimension)(0, records)), reading)
 
 
@@ -143,10 +179,13 @@ class MatrixSource:
         return made
 
     def survey(self) -> Survey:
-        return Survey(len(self._block[0]), two_classes(np.unique(self._block[0]), "reading y"), self._dimension, 0)
+        return Survey(len(self._block[0]), np.unique(self._block[0]), self._dimension, 0, "y")
 
     def local(self, positive: Any) -> Rows:
         return rows_of([self._block], positive)
+
+    def mapped(self, function: Callable[[Block], Any]) -> list[Any]:
+        return [function(self._block)]
 
     def shards(self, workers: int | None) -> RDD:
         if self._sliced is None:
@@ -177,31 +216,35 @@ class RddSource:
         self._blocks = rdd.mapPartitionsWithIndex(blocks_of(reading.policy, reading.dimension))
         self._blocks.setName("training rows").persist(StorageLevel.MEMORY_AND_DISK)
         self._reading = reading
+        self._bytes: int | None = None
 
     def survey(self) -> Survey:
-        try:
+        with _own_errors():
             seen = self._blocks.mapPartitions(_seen).collect()
-        except UserCodeError as error:
-            self.forget()
-            # What our own check of the records found is the error; where it ran is not the news.
-            if isinstance(error.__cause__, TrainingInputError):
-                raise error.__cause__ from None
-            raise
         rows = sum(part[0] for part in seen)
         if rows == 0:
-            self.forget()
             raise _no_rows("reading the RDD")
         labels = np.unique(np.concatenate([part[1] for part in seen if len(part[1])]))
-        try:
-            classes = two_classes(labels, "reading the labels of the RDD")
-        except TrainingInputError:
-            self.forget()
-            raise
         widest = max(part[2] for part in seen) + 1
-        return Survey(rows, classes, self._reading.dimension or max(widest, 1), len(seen))
+        self._bytes = sum(part[3] for part in seen)
+        return Survey(rows, labels, self._reading.dimension or max(widest, 1), len(seen), "the RDD")
 
     def local(self, positive: Any) -> Rows:
+        context = cast("SparkContext", self._blocks.context)
+        if self._bytes is None:
+            self.survey()
+        needed, room = LOCAL_COPIES * (self._bytes or 0), context.driverRoomBytes()
+        if needed > room:
+            raise TrainingInputError(
+                "bringing the rows of the RDD into this process, where they are learnt from",
+                f"they need {needed / 2**20:,.0f} MiB, and it has room for {room / 2**20:,.0f} MiB",
+                'choose strategy="ps" or "bismarck", which leave them on the executors, or take fewer: rdd.sample(...)',
+            )
         return rows_of(self._blocks.collect(), positive)
+
+    def mapped(self, function: Callable[[Block], Any]) -> list[Any]:
+        with _own_errors():
+            return self._blocks.map(function).collect()
 
     def shards(self, workers: int | None) -> RDD:
         if workers is None or workers == self._blocks.getNumPartitions():
@@ -216,16 +259,28 @@ class RddSource:
         self._blocks.unpersist()
 
 
-def _seen(blocks: Iterable[Block]) -> Iterator[tuple[int, Any, int]]:
-    """(rows, distinct labels - three at most, highest index) of a partition."""
-    rows, highest = 0, -1
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """What our own check of the records found is the error; where it ran is not the news."""
+    try:
+        yield
+    except UserCodeError as error:
+        if isinstance(error.__cause__, TrainingInputError):
+            raise error.__cause__ from None
+        raise
+
+
+def _seen(blocks: Iterable[Block]) -> Iterator[tuple[int, Any, int, int]]:
+    """(rows, distinct labels - three at most, highest index, bytes) of a partition."""
+    rows, highest, size = 0, -1, 0
     labels: Any = np.empty(0)
     for block in blocks:
         rows += len(block[0])
+        size += sum(array.nbytes for array in block if array is not None)
         highest = max(highest, int(block[2].max(initial=0)) if len(block[2]) else -1)
         found = np.unique(block[0])
         labels = np.unique(np.concatenate([labels, found]) if len(labels) else found)[:3]
-    yield rows, labels, highest
+    yield rows, labels, highest, size
 
 
 def two_classes(labels: Sequence[Any] | Any, attempted: str) -> tuple[Any, Any]:
@@ -236,15 +291,18 @@ def two_classes(labels: Sequence[Any] | Any, attempted: str) -> tuple[Any, Any]:
     TrainingInputError
         There are fewer or more.
     """
-    if len(labels) == 2:
+    numbers = np.asarray(labels)
+    continuous = numbers.dtype.kind == "f" and bool(np.any(numbers != np.round(numbers)))
+    if len(labels) == 2 and not continuous:
         return labels[0], labels[1]
     shown = ", ".join(repr(getattr(label, "item", lambda value=label: value)()) for label in labels[:3])
     if len(labels) < 2:
         raise TrainingInputError(attempted, f"one class only ({shown})", "give rows of both classes")
-    numbers = np.asarray(labels)
-    if numbers.dtype.kind == "f" and np.any(numbers != np.round(numbers)):
+    if continuous:
         raise TrainingInputError(
-            attempted, f"numbers of many values ({shown}, ...). Unknown label type: continuous", "give two classes"
+            attempted,
+            f"numbers that are not whole ({shown}, ...). Unknown label type: continuous",
+            "give two classes, such as 0 and 1",
         )
     raise TrainingInputError(
         attempted,
