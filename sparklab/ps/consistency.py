@@ -43,8 +43,11 @@ class SSP:
     tau: int
 
     def __post_init__(self) -> None:
+        if isinstance(self.tau, bool) or not hasattr(self.tau, "__index__"):
+            raise ParameterServerError("making SSP", f"a bound of {self.tau!r}", "give a whole number: SSP(4)")
         if self.tau < 0:
             raise ParameterServerError("making SSP", f"a bound of {self.tau}", "give 0 or more, or use ASP()")
+        object.__setattr__(self, "tau", int(self.tau))
 
     @property
     def bound(self) -> int:
@@ -66,6 +69,29 @@ class ASP:
 
 
 Consistency: TypeAlias = BSP | SSP | ASP
+
+
+_SPELLINGS: Final = {"bsp": "BSP()", "ssp": "SSP(4)", "asp": "ASP()"}
+
+
+def checked(consistency: object, attempted: str) -> Consistency:
+    """`consistency`, which is one.
+
+    Raises
+    ------
+    ParameterServerError
+        It is something else, such as a name or a class; the right spelling is named.
+
+    Examples
+    --------
+    >>> checked(SSP(2), "training")
+    SSP(tau=2)
+    """
+    if isinstance(consistency, BSP | SSP | ASP):
+        return consistency
+    asked = getattr(consistency, "__name__", str(consistency))
+    right = _SPELLINGS.get(asked.strip("() ").lower(), "BSP(), ps.SSP(4) or ps.ASP()")
+    raise ParameterServerError(attempted, f"consistency={consistency!r}", f"give an object: consistency=ps.{right}")
 
 
 def of_bound(bound: int) -> Consistency:

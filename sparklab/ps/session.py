@@ -15,6 +15,7 @@ from sparklab.errors import ParameterServerError
 from sparklab.ps import directory, snapshot
 from sparklab.ps import updates as known_updates
 from sparklab.ps.consistency import BSP, Consistency, of_bound
+from sparklab.ps.consistency import checked as checked_consistency
 from sparklab.ps.filters import Filter
 from sparklab.ps.link import Link
 from sparklab.ps.manager import Manager
@@ -133,7 +134,7 @@ class Session(ABC):
             raise ParameterServerError(attempted, "neither num_keys nor sparse=True", "say which keys it has")
         if workers < 0:
             raise ParameterServerError(attempted, f"workers={workers}", "give 0 or more")
-        bound = (consistency if consistency is not None else BSP()).bound
+        bound = (checked_consistency(consistency, attempted) if consistency is not None else BSP()).bound
         if bound < 0 and apply == "aggregate":
             raise ParameterServerError(
                 attempted, "ASP with aggregation: a worker far ahead would pile up pushes without end",

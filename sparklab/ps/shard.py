@@ -223,6 +223,9 @@ class Shard:
         table = self._table(source, frame)
         if table is None:
             return
+        if frame.client >= 0 and frame.incarnation < table.ledger.incarnation(frame.client):
+            self._refuse(source, frame, f"worker {frame.client} was started anew elsewhere", "stop this one")
+            return
         mask = frame.mask or table.headed
         if not table.may_read(frame, mask):
             table.parked = [p for p in table.parked if p.source != source or p.frame.seq != frame.seq]

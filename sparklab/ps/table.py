@@ -43,7 +43,7 @@ class Table:
 
     # --- workers ----------------------------------------------------------------------------------
 
-    def worker(self, rank: int, incarnation: int | None = None) -> Worker:
+    def worker(self, rank: int, incarnation: int | None = None, *, join: bool = False) -> Worker:
         """A connection for worker `rank`, to be used by one process; close it when it is done.
 
         It begins at the clock at which the rank stood before. The same rank connected again, anywhere, takes over: the
@@ -53,15 +53,32 @@ class Table:
         Parameters
         ----------
         rank : int
-            0 or more. One that nobody waited for yet is waited for from now on.
+            0 to ``workers - 1``, where the table was made with as many.
         incarnation : int, optional
             Grows from one connection of a rank to the next; the time in nanoseconds by default.
+        join : bool
+            A further rank: one that nobody waited for yet is waited for from now on.
         """
+        attempted = f"making worker {rank} of table {self.name!r}"
         if rank < 0:
+            raise ParameterServerError(attempted, "a negative rank", "count from 0")
+        if 0 < self.spec.workers <= rank and not join:
             raise ParameterServerError(
-                f"making worker {rank} of table {self.name!r}", "a negative rank", "count from 0"
+                attempted,
+                f"it was made with workers={self.spec.workers}: ranks 0 to {self.spec.workers - 1}",
+                "count ranks from 0; worker(rank, join=True) has one more waited for",
             )
-        return Worker(self.spec, rank, self._session.link(), incarnation)
+        return Worker(self.spec, rank, self._session.link(), incarnation, self._slowest)
+
+    def _slowest(self) -> str:
+        """Who holds up the floor, in words; empty where only the driver could tell."""
+        try:
+            clocks = self.facts()["clocks"]
+        except ParameterServerError:
+            return ""
+        floor = min(clocks.values(), default=0)
+        ranks = [str(rank) for rank, clock in clocks.items() if clock == floor]
+        return f"; still at clock {floor}: worker{'s' * (len(ranks) > 1)} {', '.join(ranks)}"
 
     def worker_lost(self, rank: int) -> None:
         """Worker `rank` is dead: the floor leaves it out, and it is refused if it comes back without :meth:`worker`."""

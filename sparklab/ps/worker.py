@@ -53,7 +53,9 @@ class Worker:
         rank: int,
         link: Link,
         incarnation: int | None = None,
+        slowest: Callable[[], str] = str,
     ) -> None:
+        self._slowest = slowest
         self.rank = rank
         self._spec = spec
         self._link = link
@@ -167,6 +169,11 @@ class Worker:
             if not self._client.done(ts):
                 self._pump(lambda: self._client.done(ts), timeout_s, f"waiting for request {ts}")
             return self._shaped(self._client.take(ts))
+
+    def poll(self, ts: int, timeout_s: float) -> bool:
+        """Whether request `ts` has been answered, after at most `timeout_s` seconds; :meth:`wait` gives the answer."""
+        with self._lock:
+            return self._until(lambda: self._client.done(ts), timeout_s)
 
     def get(self, keys: Any) -> Any:
         """The weights of `keys`: ``wait(pull(keys))``. Blocks.
@@ -313,6 +320,15 @@ class Worker:
             self._pump(lambda: self._client.unsettled < WINDOW, WAIT_S, f"waiting for {WINDOW} unsettled requests")
 
     def _pump(self, done: Callable[[], bool], timeout_s: float, attempted: str) -> None:
+        if not self._until(done, timeout_s):
+            raise ParameterServerError(
+                f"{attempted} at table {self._spec.name!r}, worker {self.rank}, clock {self._client.clock}",
+                f"no answer within {timeout_s:g} s{self._slowest()}",
+                "have these start, go on or close; table.worker_lost(rank) has nobody wait for one (table.facts())",
+            )
+
+    def _until(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        """Whether `done` came true while frames went both ways for at most `timeout_s` seconds."""
         client, link = self._client, self._link
         left, deadline = timeout_s, 0.0
         if client.out:
@@ -323,12 +339,9 @@ class Worker:
             else:
                 deadline = time.monotonic() + timeout_s
             if left <= 0:
-                raise ParameterServerError(
-                    f"{attempted} at table {self._spec.name!r}, worker {self.rank}, clock {self._client.clock}",
-                    f"no answer within {timeout_s:g} s",
-                    "look at table.facts(): a worker that neither goes on nor leaves holds up the floor",
-                )
+                return False
             for server, frame in link.receive(min(left, 1.0)):
                 client.receive(server, frame)
             if client.out:
                 self._sent(0)
+        return True

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from sparklab.ps.consistency import ASP, BSP, SSP
+from sparklab.errors import ParameterServerError
+from sparklab.ps.consistency import checked
 from sparklab.train.errors import TrainingInputError
 from sparklab.train.session import is_number
 
@@ -14,7 +15,6 @@ ATTEMPTED: Final = "training a SparseLogisticRegression"
 # Arguments of one strategy, and what they are where nobody has set them.
 OF_PS: Final[dict[str, Any]] = {"consistency": None, "servers": 1, "replicas": 0, "filters": None}
 PLAIN_STEPS: Final = ("gradient", "large-batch")
-_SPELLINGS: Final = {"bsp": "BSP()", "ssp": "SSP(4)", "asp": "ASP()"}
 
 
 def check_arguments(model: Any) -> None:
@@ -54,13 +54,12 @@ def check_consistency(consistency: Any) -> None:
     TrainingInputError
         It is something else; the right spelling is named.
     """
-    if consistency is None or isinstance(consistency, BSP | SSP | ASP):
+    if consistency is None:
         return
-    asked = getattr(consistency, "__name__", str(consistency))
-    right = _SPELLINGS.get(asked.strip("() ").lower(), "BSP(), SSP(4) or ASP()")
-    raise TrainingInputError(
-        ATTEMPTED, f"consistency={consistency!r}", f"give an object: from sparklab import ps; consistency=ps.{right}"
-    )
+    try:
+        checked(consistency, ATTEMPTED)
+    except ParameterServerError as error:
+        raise TrainingInputError(error.attempted, error.found, error.do) from None
 
 
 def _set_in_vain(model: Any) -> Iterator[tuple[str, Any]]:

@@ -175,7 +175,7 @@ class MatrixSource:
         labels = np.concatenate([block[0] for block in blocks])
         made._sliced, made._reading = None, reading
         made._block = (labels, rows.indptr, rows.indices, rows.values)
-        made._dimension = reading.dimension or int(rows.indices.max(initial=-1)) + 1
+        made._dimension = reading.dimension or int(rows.indices.max(initial=0)) + 1
         return made
 
     def survey(self) -> Survey:

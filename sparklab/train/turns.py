@@ -17,11 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sparklab.ps import KeySet, Table, Worker
+from sparklab.ps.worker import WAIT_S
 from sparklab.rdd.running import current_task
 from sparklab.train import batch
 from sparklab.train.blocks import Block, Rows, rows_of
 
 KEPT_SHARDS: Final = 64  # of all runs in this process
+PATIENCE_S: Final = 0.1  # so long a turn waits for an answer before it gives its slot to others
 
 
 Filtered = dict[str, tuple[int, int]]
@@ -122,6 +124,8 @@ class _Shard:
         cuts = [i * len(rows) // plan.batches for i in range(plan.batches + 1)]
         self._batches = [_localised(rows.part(a, b), localiser, plan) for a, b in pairwise(cuts)]
         self.worker = plan.table.worker(partition)
+        self._pull: int | None = None  # the request for the weights of the next batch, once it was made
+        self._parked_s = 0.0
         self._closed = False
 
     def learn(self, plan: Plan, upto: int) -> tuple[float, int]:
@@ -131,7 +135,9 @@ class _Shard:
         worker = self.worker
         while worker.clock_now < min(upto + 1, plan.clocks):
             keys, rows = self._batches[worker.clock_now % plan.batches]
-            weights = np.asarray(worker.wait(worker.pull(keys)))
+            weights = self._pulled(keys)
+            if weights is None:
+                break
             gradient: npt.NDArray[np.float32] = np.zeros(len(weights), np.float32)
             loss += float(
                 batch.gradient(
@@ -150,6 +156,22 @@ class _Shard:
         if worker.clock_now >= plan.clocks:
             self.close(leave=True)
         return loss, count
+
+    def _pulled(self, keys: KeySet) -> npt.NDArray[Any] | None:
+        """The weights of `keys`; None where they take long.
+
+        A server that took over from a dead one knows less of the workers' clocks than that one did, until they tell it:
+        whoever waits there in a slot keeps it from the one that would have to tell.
+        """
+        if self._pull is None:
+            self._pull = self.worker.pull(keys)
+        if not self.worker.poll(self._pull, PATIENCE_S):
+            self._parked_s += PATIENCE_S
+            if self._parked_s < WAIT_S:
+                return None
+        weights = np.asarray(self.worker.wait(self._pull, 0.0))
+        self._pull, self._parked_s = None, 0.0
+        return weights
 
     def filtered(self) -> Filtered:
         """What the table's filters have made of this connection's messages so far."""

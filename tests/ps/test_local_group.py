@@ -103,7 +103,7 @@ def test_a_fast_worker_waits_for_the_slowest_and_goes_on_when_it_leaves(group: p
     for _ in range(2):
         fast.clock()
     ts = fast.pull([1])
-    with pytest.raises(ParameterServerError, match="holds up the floor"):
+    with pytest.raises(ParameterServerError, match="still at clock 0: worker 0"):
         fast.wait(ts, timeout_s=0.05)
     assert table.facts()["parked"] > 0
     slow.close()
@@ -318,3 +318,36 @@ def test_the_floor_counts_a_worker_that_joined_in_a_range_copied_from_who_had_no
     assert [sorted(clocks.clocks) for clocks in ahead.clocks.groups] == [[5]]
     assert ahead.clocks.counts(5)
     assert not ahead.clocks.counts(0)
+
+
+def test_of_two_open_workers_of_one_rank_the_older_is_refused_whatever_it_asks(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=10, workers=1)
+    older, newer = table.worker(0), table.worker(0)
+    for ask in (lambda: older.get([1]), lambda: older.wait(older.push([1], [1.0]))):
+        with pytest.raises(ParameterServerError, match=r"(?s)Found: .*worker 0 was started anew elsewhere.*To do: "):
+            ask()
+    assert newer.get([1]).tolist() == [0]
+    newer.close()
+    older.abandon()
+
+
+def test_a_rank_beyond_those_of_the_table_joins_only_where_asked(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=10, workers=2)
+    with pytest.raises(ParameterServerError, match=r"(?s)worker 2.*Found: .*ranks 0 to 1\nTo do: count ranks from 0"):
+        table.worker(2)
+    assert set(table.facts()["clocks"]) == {0, 1}
+    with table.worker(2, join=True):
+        assert set(table.facts()["clocks"]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("wrong", ["ssp", "SSP", ps.SSP, 4])
+def test_a_consistency_that_is_none_is_refused_with_the_right_spelling(wrong: Any, group: ps.LocalGroup) -> None:
+    with pytest.raises(ParameterServerError, match=r"(?s)Found: consistency=.*To do: .*ps\.SSP\(4\)"):
+        group.table("w", num_keys=10, consistency=wrong)
+
+
+@pytest.mark.parametrize("wrong", ["x", 1.5, True, None, -1])
+def test_a_bound_that_is_no_whole_number_is_refused(wrong: Any) -> None:
+    with pytest.raises(ParameterServerError, match=r"(?s)making SSP\nFound: a bound of .*To do: give"):
+        ps.SSP(wrong)
+    assert ps.SSP(np.int64(3)) == ps.SSP(3)

@@ -12,7 +12,8 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from sparklab import SparkContext
-from sparklab.datasets import bundled
+from sparklab.datasets import AdClick, bundled
+from sparklab.ps import BSP, SSP
 from sparklab.train import DivergedWarning, SparseLogisticRegression, TrainingInputError
 
 X = csr_matrix(np.array([[1, 0, 2], [0, 3, 0], [1, 1, 1], [0, 0, 4]], np.float32))
@@ -60,6 +61,15 @@ def test_strategies_on_rdds_say_that_they_need_a_context() -> None:
         ((X, Y), {"strategy": "magic"}, "no such strategy"),
         ((X, Y), {"optimizer": "magic"}, "no such algorithm"),
         ((X, Y), {"strategy": "hogwild-locked", "optimizer": "sgd"}, "optimizer='sgd'"),
+        ((X, Y), {"consistency": SSP(4)}, "consistency=SSP(tau=4), which it has no use for"),
+        ((X, Y), {"replicas": 1}, 'To do: use strategy="ps", or leave replicas out'),
+        ((X, Y), {"strategy": "bismarck", "servers": 2}, "servers=2, which it has no use for"),
+        ((X, Y), {"strategy": "gradient", "optimizer": "adagrad"}, "it takes plain (proximal) steps"),
+        ((X, Y), {"strategy": "ps", "consistency": "ssp"}, "consistency=ps.SSP(4)"),
+        ((X, Y), {"strategy": "ps", "consistency": BSP}, "consistency=ps.BSP()"),
+        ((X, Y), {"lr": "fast"}, "lr='fast'"),
+        ((X, Y), {"epochs": 1.5}, "epochs=1.5"),
+        ((X, [0.25, 0.75, 0.25, 0.75]), {}, "numbers that are not whole"),
     ],
 )
 def test_a_matrix_that_does_not_fit_is_refused(data: Any, arguments: Any, said: str) -> None:
@@ -149,14 +159,50 @@ def test_a_run_that_converges_does_not_warn() -> None:
         SparseLogisticRegression(workers=1, epochs=3).fit(*bundled("digits"))
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "said"),
-    [
-        ("rows.svm", "1 0:1\n0 2:1\n", "index 0 in '1 0:1"),
-        ("rows.svm", "1 1:1\n0 two:1\n", "Found: '0 two:1"),
-        ("rows.csv", "label,a\n1,2\n0,x\n", "Found: '0,x"),
-    ],
-)
-def test_lines_that_cannot_be_read_are_named(name: str, text: str, said: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(text)
-    assert said in refusal(str(tmp_path / name))
+def test_an_rdd_that_is_larger_than_this_process_has_room_for_is_not_collected(
+    sc_threads: SparkContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = AdClick(rows=2_000, dimension=1 << 12).rdd(sc_threads, 2)
+    monkeypatch.setattr(SparkContext, "driverRoomBytes", lambda self: 100_000)
+    told = refusal(rows)
+    assert "bringing the rows of the RDD into this process" in told
+    assert "it has room for 0 MiB" in told
+    assert 'choose strategy="ps" or "bismarck"' in told
+    model = SparseLogisticRegression("bismarck", epochs=1).fit(rows)  # these leave rows where they are
+    assert model.status_ == "finished"
+
+
+@pytest.mark.parametrize("ask", ["predict", "score", "partial_fit"])
+@pytest.mark.parametrize("kind", ["matrix", "file"])
+def test_other_features_than_were_learnt_from_are_refused(ask: str, kind: str, tmp_path: Path) -> None:
+    model = SparseLogisticRegression(workers=1, epochs=2).fit(X, Y)
+    before = model.coef_.copy()
+    wide = np.array([[1, 0, 0, 1, 0], [0, 1, 0, 0, 2]], np.float32)
+    path = tmp_path / "wide.svm"
+    path.write_text("1 1:1 4:1\n0 2:1 4:2\n")
+    arguments = {"matrix": (wide,), "file": (str(path),)}[kind]
+    labels = ([1, 0],) if kind == "matrix" and ask != "predict" else ()
+    found = {"matrix": "X has 5 features, but .* is expecting 3 features", "file": "feature index 3, with 3 features"}
+    with pytest.raises(TrainingInputError, match=rf"(?s)reading .*\nFound: {found[kind]}.*\nTo do: "):
+        getattr(model, ask)(*arguments, *labels)
+    assert np.array_equal(model.coef_, before)
+
+
+@pytest.mark.parametrize("labels", [[0.0, math.nan], [0.5, 1.0], [0, 7]])
+def test_labels_that_partial_fit_does_not_know_are_refused(labels: Any) -> None:
+    model = SparseLogisticRegression(workers=1).partial_fit(X, Y)
+    before = model.coef_.copy()
+    with pytest.raises(TrainingInputError, match=r"(?s)\nFound: .*label.*\nTo do: "):
+        model.partial_fit(X[:2], labels)
+    assert np.array_equal(model.coef_, before)
+
+
+def test_a_partial_fit_that_runs_away_says_so_and_keeps_the_weights_from_before() -> None:
+    model = SparseLogisticRegression(workers=1, optimizer="sgd", lr=0.1).partial_fit(X, Y)
+    before, huge = model.coef_.copy(), csr_matrix(X * np.float32(5e37))
+    with pytest.warns(
+        DivergedWarning, match=r"(?s)partial_fit of 4 rows\nFound: the weights ran away\nTo do: lower lr"
+    ):
+        model.set_params(lr=1e4).partial_fit(huge, 1 - Y)
+    assert np.array_equal(model.coef_, before)
+    assert np.isfinite(model.set_params(lr=0.1).partial_fit(X, Y).coef_).all()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 from sklearn.base import clone, is_classifier
+from sklearn.datasets import dump_svmlight_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -107,6 +109,39 @@ def test_partial_fit_goes_on_where_it_was() -> None:
     assert np.allclose(model.coef_, whole.coef_, atol=1e-5)
     with pytest.raises(TrainingInputError, match="label 7"):
         model.partial_fit(X[:2], [1, 7])
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "sgd", "ftrl"])
+def test_partial_fit_goes_on_from_what_fit_has_learnt(optimizer: str) -> None:
+    X, y = CLICKS.csr()
+    model = SparseLogisticRegression(workers=1, optimizer=optimizer, epochs=3, lr=0.01).fit(X, y)
+    fitted = model.coef_.copy()
+    model.partial_fit(X[:1], y[:1])
+    moved = np.flatnonzero(np.abs(model.coef_ - fitted) > 1e-6)
+    assert len(moved) <= X[0].nnz
+    model.fit(X, y)
+    fitted = model.coef_.copy()
+    model.partial_fit(X[:1], y[:1])  # and not from what the first partial_fit had
+    assert len(np.flatnonzero(np.abs(model.coef_ - fitted) > 1e-6)) <= X[0].nnz
+
+
+@pytest.mark.parametrize("with_context", [False, True])
+def test_files_and_rdds_are_predicted_and_scored_as_the_matrix_is(
+    with_context: bool, tmp_path: Path, cancer: tuple[Any, Any], request: pytest.FixtureRequest
+) -> None:
+    X, y = cancer
+    model = SparseLogisticRegression(epochs=10, workers=1, random_state=0).fit(X, y)
+    path = str(tmp_path / "cancer.svm")
+    dump_svmlight_file(X, y, path, zero_based=False)
+    if with_context:
+        sc = request.getfixturevalue("sc_threads")
+        rows = sc.parallelize([(label, X[i]) for i, label in enumerate(y)], 3)
+        assert np.allclose(model.predict_proba(rows), model.predict_proba(X))
+        assert model.score(rows) == model.score(X, y)
+    assert np.array_equal(model.predict(path), model.predict(X))
+    assert model.score(path) == model.score(X, y)
+    with pytest.raises(TrainingInputError, match=r"(?s)Found: labels beside.*To do: leave y out"):
+        model.score(path, y)
 
 
 def test_partial_fit_needs_the_classes_where_the_first_rows_show_one() -> None:

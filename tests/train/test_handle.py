@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import threading
 import time
@@ -13,7 +14,8 @@ from sparklab import SparkContext
 from sparklab.datasets import AdClick
 from sparklab.errors import SparklabError
 from sparklab.events import training as f
-from sparklab.train import SparseLogisticRegression, TrainingStoppedError
+from sparklab.events.facts import JobStarted
+from sparklab.train import SparseLogisticRegression, TrainingHandle, TrainingInputError, TrainingStoppedError
 
 X, Y = AdClick(rows=20_000, dimension=1 << 12).csr()
 
@@ -78,6 +80,48 @@ def test_tau_is_refused_where_there_is_none_and_a_rate_that_is_no_rate() -> None
             run.lr = rate
     run.stop()
     run.result(20)
+
+
+@pytest.mark.parametrize("wrong", ["x", None, True])
+def test_what_is_no_number_is_refused_as_rate_and_as_bound(wrong: Any) -> None:
+    run = TrainingHandle("a run", 0.1, 4, None)
+    for name in ("lr", "tau"):
+        with pytest.raises(TrainingInputError, match=r"(?s)changing .*Found: .*To do: give a "):
+            setattr(run, name, wrong)
+    assert (run.lr, run.tau) == (0.1, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "do"), [("lrr", "set lr"), ("taw", "set tau"), ("speed", "set lr or tau"), ("loss", "set lr or tau")]
+)
+def test_a_slip_of_the_hand_on_the_handle_is_refused(name: str, do: str) -> None:
+    run = TrainingHandle("a run", 0.1, 4, None)
+    with pytest.raises(AttributeError, match=rf"(?s)setting {name} of a run to 1\nFound: .*To do: {do}"):
+        setattr(run, name, 1)
+
+
+def test_the_label_names_no_rate_that_a_hand_has_changed() -> None:
+    run = endless(lr=0.25).start(X, Y)
+    assert "0.25" not in run.label
+    assert "lr 0.25," in repr(run)
+    run.lr = 0.5
+    assert "lr 0.5," in repr(run)
+    run.stop()
+    run.result(20)
+
+
+@pytest.mark.parametrize("strategy", ["gradient", "bismarck", "large-batch", "ps"])
+def test_jobs_of_a_run_belong_to_the_line_and_the_group_that_began_it(strategy: str, sc_threads: SparkContext) -> None:
+    seen: list[Any] = []
+    watch = sc_threads.bus.observe("test", lambda records: seen.extend(record.fact for record in records))
+    line = inspect.currentframe().f_lineno + 2  # type: ignore[union-attr]
+    with sc_threads.labelled({"spark.jobGroup.id": "learning"}):
+        SparseLogisticRegression(strategy, epochs=2).start(X[:500], Y[:500]).result(60)
+    watch.close()
+    jobs = [fact for fact in seen if isinstance(fact, JobStarted)]
+    assert len(jobs) >= 2
+    assert {fact.call_site for fact in jobs} == {f"test_handle.py:{line}"}
+    assert {fact.group for fact in jobs} == {"learning"}
 
 
 def test_result_waits_no_longer_than_asked() -> None:

@@ -1,0 +1,64 @@
+"""What stands in files and cannot be learnt from is refused with its file and its line, counted from 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sparklab import SparkContext
+from sparklab.train import SparseLogisticRegression, TrainingInputError
+
+
+def refusal(*data: object) -> str:
+    with pytest.raises(TrainingInputError, match=r"(?s)^reading .*\nFound: .*\nTo do: ") as caught:
+        SparseLogisticRegression(workers=1).fit(*data)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line", "said"),
+    [
+        ("rows.svm", "1 0:1\n0 2:1\n", 1, "Found: index 0 in '1 0:1'"),
+        ("rows.svm", "1 1:1\n0 two:1\n", 2, "Found: '0 two:1'"),
+        ("rows.csv", "label,a\n1,2\n0,x\n", 3, "Found: '0,x'"),
+        ("rows.csv", "1,2\n\nx,1\n", 3, "Found: 'x,1'"),
+    ],
+)
+@pytest.mark.parametrize("with_context", [False, True])
+def test_lines_that_cannot_be_read_are_named(
+    name: str, text: str, line: int, said: str, with_context: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    if with_context:
+        with SparkContext("threads[1]") as sc:
+            assert sc.textFile(str(path)).glom().map(len).collect()[0] >= line  # it is in the first partition
+            told = refusal(str(path))
+        assert f"reading line {line} of partition 0 as" in told
+    else:
+        told = refusal(str(path))
+        assert f"reading line {line} of {path} as" in told
+    assert said in told
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "Found: no rows"),
+        ("1 1:1\n1 2:1\n", "Found: one class only (1.0)"),
+        ("1 1:1\n0 2:1\n2 1:1\n", "Found: more than two classes (0.0, 1.0, 2.0"),
+        ("0.25 1:1\n0.5 2:1\n", "Found: numbers that are not whole (0.25, 0.5"),
+        ("nan 1:1\n1 2:1\n", "Found: a label that is NaN"),
+        ("0 1:1\n1 2:nan\n", "Found: feature 1 that is NaN"),
+    ],
+)
+def test_rows_of_a_file_that_cannot_be_learnt_from_are_refused(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.svm"
+    path.write_text(text)
+    assert said in refusal(str(path))
+
+
+def test_a_file_that_is_not_there_and_labels_beside_a_file_are_refused(tmp_path: Path) -> None:
+    assert "No such file" in refusal(str(tmp_path / "none.svm"))
+    assert "labels beside the paths" in refusal(str(tmp_path / "none.svm"), [0, 1])
