@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sparklab.jupyter import load_ipython_extension, unload_ipython_extension
     from sparklab.profiler import BasicProfiler, Profiler, UDFBasicProfiler
     from sparklab.rdd import RDD, RDDBarrier
+    from sparklab.sql import SparkSession
     from sparklab.status import SparkExecutorInfo, SparkJobInfo, SparkStageInfo, StatusTracker
     from sparklab.storage.level import StorageLevel
     from sparklab.taskcontext import BarrierTaskContext, BarrierTaskInfo, TaskContext
@@ -38,6 +39,7 @@ __all__ = [
     "SparkExecutorInfo",
     "SparkFiles",
     "SparkJobInfo",
+    "SparkSession",
     "SparkStageInfo",
     "StatusTracker",
     "StorageLevel",
@@ -65,6 +67,7 @@ _HOMES = {
     "SparkExecutorInfo": "sparklab.status",
     "SparkFiles": "sparklab.files",
     "SparkJobInfo": "sparklab.status",
+    "SparkSession": "sparklab.sql",
     "SparkStageInfo": "sparklab.status",
     "StatusTracker": "sparklab.status",
     "StorageLevel": "sparklab.storage.level",

@@ -51,14 +51,14 @@ class Recorded {
 }
 
 export class Player {
-  // `pace_s`: seconds that a run of any length takes; 0 plays it as fast as it was.
-  constructor(root, { title, made, chapters }, { pace_s = 0, chapter = chapters.length - 1 } = {}) {
+  // `pace_s`: seconds that a run of any length takes; 0 plays it as fast as it was. `speed`: one of SPEEDS, 0: not at once.
+  constructor(root, { title, made, chapters }, { pace_s = 0, speed = 0, chapter = chapters.length - 1 } = {}) {
     this.chapters = chapters.map((one) => new Chapter(one));
-    this.speed = 1; this.at = 0; this.timer = 0; this.pace_s = pace_s;
+    this.speed = speed || 1; this.at = 0; this.timer = 0; this.pace_s = pace_s;
     this.model = new Recorded();
     this.build(root, title, made);
     this.open(chapter);
-    if (pace_s) { this.go(0); this.play(true); }
+    if (pace_s || speed) { this.go(0); this.play(true); }
   }
 
   build(root, title, made) {
@@ -72,7 +72,7 @@ export class Player {
       speed: choose(SPEEDS.map((speed) => `${speed}x`), (i) => { this.speed = SPEEDS[i]; if (this.timer) { this.play(false); this.play(true); } }, "Speed"),
     };
     const u = this.ui;
-    u.speed.value = SPEEDS.indexOf(1);
+    u.speed.value = SPEEDS.indexOf(this.speed);
     u.cell.hidden = this.chapters.length < 2;
     this.root = el("section", { class: "sl-replay", tabindex: "0", "aria-label": "A recorded run" },
       div("sl-replay-ribbon", el("b", { text: "Recorded" }), u.cell, el("span", { text: [title, made].filter(Boolean).join(", ") })),
@@ -143,7 +143,7 @@ export default {
     const heard = (message, buffers) => {
       if (message?.type !== "recording" || player) return;
       const bytes = buffers[0];
-      player = new Player(root, JSON.parse(new TextDecoder().decode(bytes.buffer ? bytes : new Uint8Array(bytes))), { pace_s: model.get("pace_s") });
+      player = new Player(root, JSON.parse(new TextDecoder().decode(bytes.buffer ? bytes : new Uint8Array(bytes))), { pace_s: model.get("pace_s"), speed: model.get("speed") });
     };
     model.on("msg:custom", heard);
     model.send({ cmd: "hello" });

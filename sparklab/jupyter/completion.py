@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
-from sparklab.jupyter.parsers import SUBCOMMANDS, Parser, cell_parser, parser_of
+from sparklab.jupyter.parsers import SPEEDS, SUBCOMMANDS, Parser, cell_parser, parser_of
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -117,6 +117,8 @@ class Matcher:
                 return [str(n) for run in self._at_work()[-1:] if run.servers for n in run.servers.servers]
             case "tau":
                 return ["0", "1", "2", "4", "8", "16", "async", "bsp"]
+            case "speed":
+                return [f"{speed:g}" for speed in SPEEDS]
             case "chaos":
                 return ["kill=any@any", *(f"kill={number}@50%" for number in self._executors())]
             case "file" | "journal":

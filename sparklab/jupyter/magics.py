@@ -122,7 +122,7 @@ class Magics:
 
     def _stop(self, options: Namespace) -> None:
         sc = self.context("stopping the context")
-        self._freeze(options)
+        surfaces.freeze_all(self.shell)
         sc.stop()
         print(f"Stopped {sc.appName} on {sc.master}.")
 
@@ -278,15 +278,15 @@ class Magics:
 
     def _freeze(self, options: Namespace) -> None:
         count = surfaces.freeze_all(self.shell)
-        if count:
-            print(f"{plural(count, 'panel')} left as {'a picture' if count == 1 else 'pictures'}.")
+        pictures = "a picture" if count == 1 else "pictures"
+        print(f"{plural(count, 'panel')} left as {pictures}." if count else "No panel is live: nothing to freeze.")
 
     # --- teaching -----------------------------------------------------------------------------------------
 
     def _replay(self, options: Namespace) -> None:
         from sparklab.jupyter import playback
 
-        playback.replay(self.shell, options.file, options.cell, options.pace)
+        playback.replay(self.shell, options.file, options.cell, options.pace, options.speed)
 
     def _report(self, options: Namespace) -> None:
         from sparklab.jupyter import playback

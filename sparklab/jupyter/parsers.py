@@ -14,6 +14,8 @@ from sparklab.errors import SparklabError
 from sparklab.jupyter.chaos import death
 from sparklab.jupyter.steering import bound_of
 
+#: How many times as fast as it was a run can be played; the player's list in replay.js.
+SPEEDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 LEVELS: Final = ("MEMORY_ONLY", "MEMORY_AND_DISK")
 AUTO_MODES: Final = ("on", "slow", "off")
 VIEWS: Final = ("dag", "timeline", "cache", "training", "off")
@@ -228,6 +230,16 @@ def _replay(parser: Parser) -> None:
     parser.add_argument("file", metavar="FILE", nargs="?", help="a journal (default: this context's, so far)")
     parser.add_argument("--cell", default="", metavar="TEXT", help="only cells whose label has this text: `In [5]`")
     parser.add_argument("--pace", type=seconds_of, default=0.0, metavar="S", help="play at once, in S seconds")
+    parser.add_argument(
+        "--speed", type=_speed, default=0.0, metavar="X", help="play at once, X times as fast as it was: 0.1 to 10"
+    )
+
+
+def _speed(text: str) -> float:
+    value = {f"{each:g}": each for each in SPEEDS}.get(text.lower().removesuffix("x"))
+    if value is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(f'{each:g}' for each in SPEEDS)}")
+    return value
 
 
 def _report(parser: Parser) -> None:

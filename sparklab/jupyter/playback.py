@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 
-def replay(shell: InteractiveShell, file: str | None, cell: str = "", pace_s: float = 0.0) -> None:
+def replay(shell: InteractiveShell, file: str | None, cell: str = "", pace_s: float = 0.0, speed: float = 0.0) -> None:
     """A recorded run stands under the running cell: that of the journal `file`, or the context's own so far.
 
     In a plain terminal its facts are printed, a sentence each.
@@ -33,7 +33,7 @@ def replay(shell: InteractiveShell, file: str | None, cell: str = "", pace_s: fl
     title, records = _source(file)
     scopes = _scopes(records, cell)
     if in_front_end(shell):
-        play(records, scopes, title, pace_s)
+        play(records, scopes, title, pace_s, speed)
         return
     for chapter in recording(records, scopes)["chapters"]:
         print(chapter["label"])
@@ -42,11 +42,13 @@ def replay(shell: InteractiveShell, file: str | None, cell: str = "", pace_s: fl
             print(f"  {time_s - begun_s:8.3f} s  {text}")
 
 
-def play(records: Iterable[Record], scopes: Sequence[str] | None, title: str, pace_s: float) -> None:
+def play(
+    records: Iterable[Record], scopes: Sequence[str] | None, title: str, pace_s: float, speed: float = 0.0
+) -> None:
     """The player stands under the running cell."""
     from sparklab.jupyter.replay import Replay
 
-    Replay(_recorded(records, scopes, title), pace_s).display()
+    Replay(_recorded(records, scopes, title), pace_s, speed).display()
 
 
 def report(page: str, journal: str | None, cell: str = "", title: str = "") -> str:

@@ -23,6 +23,7 @@ class ReplayWidget(anywidget.AnyWidget):
     """The player of one recording, which each view gets when it says hello and no saved notebook carries."""
 
     pace_s = traitlets.Float(0.0).tag(sync=True)
+    speed = traitlets.Float(0.0).tag(sync=True)
 
     def __init__(self, recording: Mapping[str, Any], **state: Any) -> None:
         self._esm = widget_module("replay.js")
@@ -45,7 +46,7 @@ class Replay:
 
     running: Final = False
 
-    def __init__(self, recording: Mapping[str, Any], pace_s: float = 0.0) -> None:
+    def __init__(self, recording: Mapping[str, Any], pace_s: float = 0.0, speed: float = 0.0) -> None:
         if not recording["chapters"]:
             raise SparklabError(
                 "replaying a recorded run",
@@ -56,7 +57,7 @@ class Replay:
         self.touched_s = time.monotonic()
         self._last = _last_picture(recording)
         self._outputs = ViewAndTwin()
-        self.widget = ReplayWidget(recording, pace_s=pace_s)
+        self.widget = ReplayWidget(recording, pace_s=pace_s, speed=speed)
 
     def display(self) -> None:
         """The player stands under the running cell, above the twin that hides while it lives."""

@@ -17,6 +17,7 @@ from sparklab.rdd.callsite import line_name
 _PACKAGE: Final = str(Path(__file__).resolve().parents[1])
 _RENDERED: Final[tuple[type[BaseException], ...]] = (SparklabError, JobInterrupted)
 _FRAME: Final = re.compile(r'  File "(?P<file>[^"]*)", line (?P<line>\d+)(?P<rest>.*)')
+_MAGIC_CALL: Final = re.compile(r"get_ipython\(\)\.run_line_magic\((['\"])(?P<name>\w+)\1, (['\"])(?P<line>.*)\3\)$")
 _HOOK: Final = "_render_traceback_"
 
 
@@ -91,10 +92,18 @@ def user_lines(tb: TracebackType | None) -> list[str]:
         path = frame.f_code.co_filename
         if _is_machinery(path):
             continue
-        source = _source_line(path, number, frame.f_globals)
+        source = _as_written(_source_line(path, number, frame.f_globals))
+        if source.startswith("%sparklab"):
+            continue  # the line says nothing that the message does not
         where = line_name(frame.f_code, number).rpartition(":")[0]
         found.append(f"{where}, line {number}" + (f": {source}" if source else ""))
     return found
+
+
+def _as_written(source: str) -> str:
+    """`source` with a call that IPython made of a line magic written as the reader sees it."""
+    found = _MAGIC_CALL.match(source)
+    return f"%{found['name']} {found['line']}".strip() if found else source
 
 
 def _is_machinery(path: str) -> bool:

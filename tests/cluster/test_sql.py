@@ -73,3 +73,10 @@ def test_a_stopped_session_is_followed_by_a_new_one() -> None:
         assert second is not first
         assert second.sparkContext.appName == "second"
     assert second.sparkContext.state == "stopped"
+
+
+def test_a_pasted_import_finds_the_session_wherever_pyspark_is_replaced_by_sparklab() -> None:
+    import sparklab
+
+    assert sparklab.SparkSession is SparkSession
+    assert "SparkSession" in sparklab.__all__

@@ -168,16 +168,17 @@ def test_every_running_job_is_cancelled_by_one_word(shell: Any, loaded: Any, lin
     assert "Cancelled 0 jobs." in loaded("%sparklab cancel all").out
 
 
-def test_freezing_without_a_front_end_is_no_error(loaded: Any) -> None:
-    assert loaded("%sparklab freeze").error is None
+def test_freezing_without_a_front_end_says_that_there_was_nothing_to_freeze(loaded: Any) -> None:
+    assert loaded("%sparklab freeze").out == "No panel is live: nothing to freeze.\n"
 
 
-def test_the_doctor_is_asked_with_the_running_context(shell: Any, loaded: Any) -> None:
+def test_the_doctor_runs_its_job_in_a_process_of_its_own(shell: Any, loaded: Any) -> None:
     ran = loaded("%sparklab doctor -o findings")
 
     assert ran.error is None
     assert {"versions", "job"} <= {row["subject"] for row in shell.user_ns["findings"]}
-    assert "threads[2] was ready" in ran.out
+    assert "local[2] was ready" in ran.out
+    assert "No job has run yet." in loaded("%sparklab jobs").out
 
 
 def test_a_job_in_time_is_told_in_words_where_there_is_no_front_end(shell: Any, loaded: Any, links: Any) -> None:

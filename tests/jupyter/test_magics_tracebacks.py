@@ -73,3 +73,18 @@ def test_unloading_leaves_the_error_classes_as_they_were() -> None:
     tracebacks.Rendering().uninstall()
     assert not hasattr(SparklabError, "_render_traceback_")
     assert not hasattr(JobInterrupted, "_render_traceback_")
+
+
+def test_the_call_that_ipython_makes_of_a_line_magic_is_not_shown(shell: Any, rendered: Any) -> None:
+    def refuse(line: str) -> None:
+        raise SparklabError(f"doing {line}", "it cannot be done", "do another thing")
+
+    for name in ("sparklab", "other"):
+        shell.register_magic_function(refuse, "line", name)
+    try:
+        ours, theirs = rendered("%sparklab debug"), rendered("%other it's this")
+    finally:
+        shell.magics_manager.magics["line"].pop("sparklab")
+    assert "get_ipython" not in ours + theirs
+    assert "line 1: %sparklab" not in ours
+    assert "line 1: %other it's this" in theirs

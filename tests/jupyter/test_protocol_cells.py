@@ -265,7 +265,7 @@ def test_freezing_leaves_a_picture_in_the_place_of_each_live_panel(k: Kernel) ->
     left = next(content["data"] for content in updates if content["transient"]["display_id"] == name)
     assert VIEW not in left
     assert 'src="data:image/svg+xml;base64,' in left["text/html"]
-    assert k.ok("%sparklab freeze").text == ""
+    assert k.ok("%sparklab freeze").text == "No panel is live: nothing to freeze.\n"
 
 
 def test_an_orderly_shutdown_leaves_pictures() -> None:

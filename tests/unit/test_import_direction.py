@@ -97,6 +97,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "lazy",
         "profiler",
         "rdd",
+        "sql",
         "status",
         "storage",
         "taskcontext",
