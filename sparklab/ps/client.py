@@ -6,6 +6,7 @@ It cuts requests by server, keeps what is not yet safe, and sends it again when 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +20,7 @@ from sparklab.ps.layout import Layout, TableLayout
 from sparklab.ps.plain import layout_from_plain
 
 WINDOW: Final = 1024  # requests that a client may have unsettled
+_PUSH, _PULL = int(Kind.PUSH), int(Kind.PULL)
 _PLAIN: Final = frozenset({int(Kind.VALUES), int(Kind.DONE)})
 _UNCUT: Final = -1  # what waits for its turn was not cut by ranges yet
 
@@ -36,47 +38,30 @@ class Request:
         Ranges that have the push and may lose it: it is sent again if their server dies.
     """
 
-    __slots__ = (
-        "clock",
-        "error",
-        "high",
-        "kept",
-        "keys",
-        "kind",
-        "low",
-        "meta",
-        "needs",
-        "notes",
-        "parts",
-        "result",
-        "sent_s",
-        "seq",
-        "spread",
-        "values",
-        "waiting",
-    )  # fmt: skip
+    # What most requests never change stands in the class: making one is a part of the cost of a small push.
+    keys: Keys | None = None
+    values: Array | None = None
+    low = 0
+    high = 0
+    meta: Any = None
+    notes: dict[str, Any] | None = None
+    waiting = _UNCUT
+    spread = 0
+    kept = 0
+    needs: tuple[int, ...] = ()
+    result: Any = None
+    error: ParameterServerError | None = None
+    sent_s = 0.0
 
-    def __init__(
-        self, kind: int, seq: int, clock: int, keys: Keys | None = None, values: Array | None = None, low: int = 0,
-        high: int = 0, meta: Any = None, notes: dict[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, kind: int, seq: int, clock: int) -> None:
         self.kind = kind
         self.seq = seq
         self.clock = clock
-        self.keys = keys
-        self.values = values
-        self.low = low
-        self.high = high
-        self.meta = meta
-        self.notes = notes
-        self.waiting = _UNCUT
-        self.spread = 0
-        self.kept = 0
-        self.needs: tuple[int, ...] = ()
-        self.parts: list[Any] = []
-        self.result: Any = None
-        self.error: ParameterServerError | None = None
-        self.sent_s = 0.0
+
+    @cached_property
+    def parts(self) -> list[Any]:
+        """What came of an answer in parts."""
+        return []
 
     @property
     def answered(self) -> bool:
@@ -149,7 +134,7 @@ class Client:
     def push(self, keys: Keys, values: Array, needs: Sequence[int] = ()) -> int:
         """A push is on its way; keys ascend, values have a row each. Returns its timestamp."""
         if not self.filters.filters:
-            return self._ask(Kind.PUSH, needs, keys=keys, values=values)
+            return self._whole(_PUSH, needs, keys, values)
         keys, values, notes = self.filters.select(keys, values)
         return self._ask(Kind.PUSH, needs, keys=keys, values=values, notes=notes)
 
@@ -159,7 +144,7 @@ class Client:
 
     def pull(self, keys: Keys, needs: Sequence[int] = ()) -> int:
         """A pull is on its way."""
-        return self._ask(Kind.PULL, needs, keys=keys)
+        return self._whole(_PULL, needs, keys)
 
     def pull_range(self, low: int, high: int, needs: Sequence[int] = ()) -> int:
         """A pull of all keys in [low, high) is on its way."""
@@ -197,9 +182,27 @@ class Client:
         """The floor forgets this worker; to be asked once :meth:`detach` was answered."""
         return self._ask(Kind.DETACH, (), clock=-1)
 
+    def _whole(self, kind: int, needs: Sequence[int], keys: Keys, values: Array | None = None) -> int:
+        """The same as :meth:`_ask`, shorter where one server serves all and nothing has to be waited for."""
+        ranges = self.ranges
+        if needs or not ranges.whole or not len(keys) or self.filters.filters:
+            return self._ask(kind, needs, keys=keys, values=values)
+        self._seq = seq = self._seq + 1
+        self._requests[seq] = request = Request(kind, seq, self.clock)
+        request.keys, request.values, request.sent_s = keys, values, self.now_s
+        request.waiting = request.spread = everything = ranges.everything
+        frame = Frame(
+            kind, self.table, self.client, self.incarnation, seq, self.clock, self.layout.epoch, self.settled,
+            everything, keys, values,
+        )  # fmt: skip
+        self.out.append((ranges.only, frame))
+        return seq
+
     def _ask(self, kind: int, needs: Sequence[int], clock: int | None = None, **what: Any) -> int:
         self._seq += 1
-        request = Request(kind, self._seq, self.clock if clock is None else clock, **what)
+        request = Request(kind, self._seq, self.clock if clock is None else clock)
+        for name, value in what.items():
+            setattr(request, name, value)
         if needs:
             request.needs = tuple(ts for ts in needs if ts in self._requests)
         if kind in (Kind.TICK, Kind.DETACH):

@@ -56,6 +56,11 @@ class TableLayout:
         return len(self.heads) == 1 and not self.lost
 
     @cached_property
+    def only(self) -> int:
+        """A server that serves ranges of it: the one, where one serves all."""
+        return next(iter(self.heads), -1)
+
+    @cached_property
     def heads(self) -> dict[int, int]:
         """For each server, the ranges that it serves."""
         masks: dict[int, int] = {}

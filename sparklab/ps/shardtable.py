@@ -90,16 +90,18 @@ class ShardTable:
 
     # --- weights ----------------------------------------------------------------------------------
 
-    def apply(self, keys: Keys, gradients: Array, version: int) -> None:
-        """`gradients` (a row per key) have gone through the update."""
+    def apply(self, keys: Keys, gradients: Array, version: int | None) -> None:
+        """`gradients` (a row per key) have gone through the update of that version; None: the one in force."""
         if not len(keys):
             return
         guard = self.guard
         if guard is not None:
             guard[0] += 1
         try:
-            rows = self.store.rows_made(keys)
-            self.spec.update(version).apply(self.store.weights, self.store.states, rows, gradients)
+            store, spec = self.store, self.spec
+            update = spec.updates[-1] if version is None else spec.update(version)
+            rows = store.rows_made(keys)
+            update.apply(store.weights, store.states, rows, gradients)
         finally:
             if guard is not None:
                 guard[0] += 1

@@ -50,7 +50,7 @@ def _pushed(shard: Shard, table: ShardTable, frame: Frame, mask: int) -> bool:
         return False
     if ledger.missing(client, frame.incarnation, frame.seq, mask, frame.settled) != mask:
         return False
-    table.apply(frame.keys, values, table.spec.version)
+    table.apply(frame.keys, values, None)
     ledger.take(client, frame.seq, mask)
     table.applied_pushes += 1
     return True

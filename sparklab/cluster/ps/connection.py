@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import select
-import selectors
 import socket
 import ssl
 import time
@@ -15,6 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from sparklab.cluster.ps import handshake, wire
+from sparklab.cluster.ps.polling import WRITE, Poller
 from sparklab.errors import ParameterServerError
 from sparklab.ps.frames import Frame
 
@@ -28,7 +28,7 @@ _WAIT_S: Final = 0.05
 class Owner(Protocol):
     """Who has the connections."""
 
-    selector: selectors.BaseSelector
+    poller: Poller
 
     def opened(self, connection: Connection) -> None:
         """The peer has shown who it is."""
@@ -62,6 +62,7 @@ class Connection:
         self._socket = sock
         self._known = known
         self._open = True
+        self._pending = sock.pending if isinstance(sock, ssl.SSLSocket) else None
         self._buffer = bytearray(_READ_BYTES)
         self._view = memoryview(self._buffer)
         self._filled = 0
@@ -73,7 +74,7 @@ class Connection:
         self._writing = False
         self._nonce = b""
         sock.setblocking(False)
-        owner.selector.register(sock, selectors.EVENT_READ, self._ready)
+        owner.poller.register(sock, self._ready)
         # This side began: as which server, and to which. Two that call each other at once must not wait for each other.
         self._calling = calling
         self._expected: bytes | None = None
@@ -88,9 +89,9 @@ class Connection:
 
     def _ready(self, events: int) -> None:
         try:
-            if events & selectors.EVENT_WRITE:
+            if events & WRITE:
                 self._flush()
-            if events & selectors.EVENT_READ:
+            if events != WRITE:
                 self._read()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
             return
@@ -118,7 +119,7 @@ class Connection:
             self._filled += got
             self._parse()
             # What was decrypted already is not seen by the selector.
-            if self._large is None and not getattr(self._socket, "pending", int)():
+            if self._large is None and (self._pending is None or not self._pending()):
                 return
 
     def _parse(self) -> None:
@@ -219,15 +220,20 @@ class Connection:
             self._watch_writing(True)
 
     def _write_now(self, buffers: list[Any]) -> list[Any]:
-        if isinstance(self._socket, ssl.SSLSocket):
+        if self._pending is not None:
             return self._write_tls(buffers)
-        deadline = time.monotonic() + _WAIT_S
+        deadline = 0.0
         while buffers:
             try:
-                sent = self._socket.sendmsg(buffers[:_BUFFERS_AT_ONCE])
+                if len(buffers) == 1:
+                    sent = self._socket.send(buffers[0])
+                else:
+                    sent = self._socket.sendmsg(buffers[:_BUFFERS_AT_ONCE])
             except BlockingIOError:
+                now_s = time.monotonic()
+                deadline = deadline or now_s + _WAIT_S
                 # A large answer is not copied while its reader keeps up: waiting here costs less than copying it.
-                if sum(map(len, buffers)) < _WORTH_WAITING_BYTES or time.monotonic() > deadline:
+                if sum(map(len, buffers)) < _WORTH_WAITING_BYTES or now_s > deadline:
                     break
                 select.select([], [self._socket], [], _WAIT_S)
                 continue
@@ -257,16 +263,14 @@ class Connection:
     def _watch_writing(self, wanted: bool) -> None:
         if wanted != self._writing:
             self._writing = wanted
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if wanted else 0)
-            self._owner.selector.modify(self._socket, events, self._ready)
+            self._owner.poller.watch(self._socket, writing=wanted)
 
     def close(self) -> None:
         """The connection is gone. Idempotent."""
         if not self._open:
             return
         self._open = False
-        with contextlib.suppress(KeyError, ValueError):
-            self._owner.selector.unregister(self._socket)
+        self._owner.poller.unregister(self._socket)
         with contextlib.suppress(OSError):
             self._socket.close()
         self._owner.closed(self)
@@ -281,14 +285,13 @@ class Listener:
     """Accepts connections, and hands each to `made`."""
 
     def __init__(
-        self, selector: selectors.BaseSelector, sock: socket.socket, tls: ssl.SSLContext | None,
-        made: Callable[[Any], None],
-    ) -> None:  # fmt: skip
+        self, poller: Poller, sock: socket.socket, tls: ssl.SSLContext | None, made: Callable[[Any], None]
+    ) -> None:
         self._socket = sock
         self._tls = tls
         self._made = made
         sock.setblocking(False)
-        selector.register(sock, selectors.EVENT_READ, self._ready)
+        poller.register(sock, self._ready)
 
     def _ready(self, _events: int) -> None:
         try:

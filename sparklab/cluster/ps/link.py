@@ -18,7 +18,7 @@ from sparklab.cluster.ps.channel import SOON_S, Channel
 from sparklab.cluster.ps.sharing import SharedView
 from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps.frames import Frame, Kind, Peer
-from sparklab.ps.kernels import read_shared
+from sparklab.ps.kernels import read_shared, read_shared_all
 from sparklab.ps.keys import KeySet
 from sparklab.ps.layout import Layout
 from sparklab.ps.link import Link
@@ -125,6 +125,12 @@ class SocketLink:
         plan = keys.plans.get((spec.table, layout.epoch))
         if plan is None:
             plan = self._plan(spec, layout, keys)
+        if len(plan) == 1 and spec.width == 1:
+            view = self._views.get((plan[0][0], spec.table))
+            if view is None:
+                return None
+            one = np.empty(len(keys.keys), view.flat.dtype)
+            return one if read_shared_all(view.header, view.flat, keys.keys, one, layout.epoch, floor) else None
         out = np.empty((len(keys.keys), spec.width), _DTYPES[spec.dtype])
         for server, own, places in plan:
             view = self._views.get((server, spec.table))
@@ -187,19 +193,23 @@ class SocketLink:
         """What has come. Blocks until something has, or `timeout_s` passed."""
         if len(self._channels) == 1 and timeout_s >= SOON_S and not self._inbox:
             ((server, channel),) = self._channels.items()
-            if channel.plain:  # the usual case: nobody needs to be asked who is ready
+            if not channel.plain:
+                self._wait(timeout_s)
+            else:  # nobody needs to be asked who is ready
                 self._read(server, Channel.receive_soon)
-                timeout_s = -1.0
-        if timeout_s >= 0 and self._channels:
-            ready = [server for server, channel in self._channels.items() if channel.has_more]
-            wait_ms = 0.0 if ready or self._inbox else timeout_s * 1000
-            found_ready = [self._by_number[number] for number, _ in self._polled.poll(wait_ms)]
-            for server in dict.fromkeys((*ready, *found_ready)):
-                self._read(server, Channel.receive)
+        elif self._channels:
+            self._wait(timeout_s)
         found, self._inbox = self._inbox, []
         if not found and not self._channels:
             self._look_around()
         return found
+
+    def _wait(self, timeout_s: float) -> None:
+        ready = [server for server, channel in self._channels.items() if channel.has_more]
+        wait_ms = 0.0 if ready or self._inbox else timeout_s * 1000
+        found_ready = [self._by_number[number] for number, _ in self._polled.poll(wait_ms)]
+        for server in dict.fromkeys((*ready, *found_ready)):
+            self._read(server, Channel.receive)
 
     def _read(self, server: int, read: Callable[[Channel], list[Frame]]) -> None:
         channel = self._channels.get(server)

@@ -10,7 +10,6 @@ import contextlib
 import gc
 import json
 import os
-import selectors
 import signal
 import ssl
 import sys
@@ -21,6 +20,7 @@ from typing import Any, Final
 from sparklab.cluster.ps import handshake
 from sparklab.cluster.ps.address import Address, connect, listen_tcp, listen_unix, remove_unix, this_host
 from sparklab.cluster.ps.connection import Connection, Listener
+from sparklab.cluster.ps.polling import Poller
 from sparklab.cluster.ps.sharing import SharedMemory
 from sparklab.cluster.ps.warming import warm
 from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox
@@ -39,7 +39,7 @@ class ServerProcess:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.number = int(settings["server"])
-        self.selector: selectors.BaseSelector = selectors.DefaultSelector()
+        self.poller = Poller()
         self._known = handshake.Secrets(bytes.fromhex(settings["work"]), bytes.fromhex(settings["control"]))
         self._memory = SharedMemory()
         self._shard = Shard(self.number, self._memory.allocate, resend_s=1.0)
@@ -53,11 +53,11 @@ class ServerProcess:
         self._leaving = False
         self._tls = _contexts(settings.get("tls"))
         listener, self._unix = listen_unix()
-        Listener(self.selector, listener, None, self._accept)
+        Listener(self.poller, listener, None, self._accept)
         tcp = None
         if settings.get("tcp") is not None:
             made = listen_tcp(settings["tcp"])
-            Listener(self.selector, made, self._tls[0], self._accept)
+            Listener(self.poller, made, self._tls[0], self._accept)
             tcp = (settings.get("advertised") or settings["tcp"], made.getsockname()[1])
         self.address = Address(this_host(), self._unix, tcp, self._tls[0] is not None)
 
@@ -66,8 +66,7 @@ class ServerProcess:
         next_beat = 0.0
         try:
             while self._running:
-                for key, events in self.selector.select(BEAT_S):
-                    key.data(events)
+                self.poller.wait(BEAT_S)
                 now_s = time.monotonic()
                 if now_s >= next_beat:
                     next_beat = now_s + BEAT_S

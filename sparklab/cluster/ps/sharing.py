@@ -99,4 +99,5 @@ class SharedView:
         finally:
             os.close(opened)
         self.header = np.frombuffer(mapped, np.int64, HEADER_BYTES // 8)
-        self.rows = np.frombuffer(mapped, dtype, rows * width, HEADER_BYTES).reshape(rows, width)
+        self.flat = np.frombuffer(mapped, dtype, rows * width, HEADER_BYTES)
+        self.rows = self.flat.reshape(rows, width)
