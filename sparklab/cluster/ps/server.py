@@ -17,32 +17,29 @@ from sparklab.cluster.ps import handshake
 from sparklab.cluster.ps.address import Address
 from sparklab.cluster.ps.channel import Channel
 from sparklab.cluster.ps.link import Handle, SocketLink
-from sparklab.cluster.ps.starting import OnWorkers, Processes, Starter
+from sparklab.cluster.ps.questions import Questions
+from sparklab.cluster.ps.sampling import sample
+from sparklab.cluster.ps.starting import Processes, starter_for
 from sparklab.errors import ParameterServerError
-from sparklab.events.facts import Fact, bounded
-from sparklab.events.servers import RangesMoved, ServerEnded, ServerStarted, TableSampled
+from sparklab.events.facts import Fact
+from sparklab.events.servers import RangesMoved, ServerEnded, ServerStarted
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.link import Link
-from sparklab.ps.local import check_counts, lost
+from sparklab.ps.local import check_counts
 from sparklab.ps.manager import Manager
-from sparklab.ps.session import Session
-from sparklab.ps.snapshot import Part
-from sparklab.ps.spec import TableSpec
 from sparklab.ps.table import Table
 from sparklab.ps.tablefacts import table_facts
 
 logger = logging.getLogger("sparklab.ps")
 
 TICK_S: Final = 0.1
-MOST_LAGS: Final = 64  # in a fact
 SAMPLE_S: Final = 0.5
 SILENCE_S: Final = 30.0  # a dead process is seen by its socket at once; this is for one that hangs
-ASK_S: Final = 30.0
 
 _T = TypeVar("_T")
 
 
-class ParameterServer(Session):
+class ParameterServer(Questions):
     """Server processes of their own, beside a SparkContext or a Dask cluster. Thread-safe.
 
     Parameters
@@ -77,19 +74,15 @@ class ParameterServer(Session):
             raise ParameterServerError("making a ParameterServer", f"transport={transport!r}", "use auto, unix or tcp")
         self._context = weakref.ref(on) if hasattr(on, "bus") else None
         self._bus = getattr(on, "bus", None)
-        self._starter, self._pem = _starter_for(on)
+        self._starter, self._pem = starter_for(on)
         self._known = handshake.new_secrets()
         self._how = transport
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._manager = Manager(replicas, silence_s=SILENCE_S, resend_s=1.0)
         self._addresses: dict[int, Address] = {}
-        self._channels: dict[int, Channel] = {}
         self._sending: dict[int, threading.Lock] = {}
         self._numbers_of_servers = itertools.count()
-        self._requests = itertools.count(1)
-        self._answers: dict[int, Frame | None] = {}
-        self._beats: dict[int, int] = {}
         self._closed = False
         self._group = next(_groups)
         self._sampled: dict[str, Fact] = {}
@@ -317,85 +310,6 @@ class ParameterServer(Session):
         with self._lock:
             return dict(self._addresses)
 
-    def server_facts(self) -> dict[int, dict[str, Any]]:
-        """What each server says of itself now."""
-        with self._lock:
-            before = {server: self._beats.get(server, 0) for server in self._channels}
-            for server in before:
-                self._send(server, Frame(Kind.BEAT))
-
-            def heard(manager: Manager) -> bool:
-                return all(self._beats.get(s, 0) > n for s, n in before.items() if s in manager.layout.servers)
-
-            self.until(heard, ASK_S, "asking the servers for facts")
-            return dict(self._manager.facts_of)
-
-    def call_on_servers(
-        self, spec: TableSpec, part: Callable[..., Any], low: int, high: int | None, arguments: dict[str, Any]
-    ) -> list[Any]:
-        """`part` of each server's rows in the range."""
-        end = spec.end if high is None else high
-        meta = {"function": part, "arguments": arguments, "low": low, "high": end}
-        while True:
-            servers = self.manage(lambda manager: manager.servers_of(spec.table))
-            answers = [self.ask(server, Frame(Kind.CALL, spec.table, meta=meta)) for server in servers]
-            if all(answer.kind != Kind.STALE for answer in answers):
-                break
-        for answer in answers:
-            if answer.kind == Kind.REFUSED:
-                raise ParameterServerError(
-                    f"calling a function on table {spec.name!r}", answer.meta["found"], answer.meta["do"]
-                )
-        return [answer.meta["part"] for answer in answers]
-
-    def export_range(self, spec: TableSpec, range_id: int) -> dict[str, Any]:
-        """A copy of a range, from the server that serves it."""
-        deadline = time.monotonic() + ASK_S
-        while True:
-            layout = self.manage(lambda manager: manager.layout.tables[spec.table])
-            chain = layout.chains[layout.position(range_id)]
-            if not chain:
-                raise lost(spec)
-            with contextlib.suppress(ParameterServerError):
-                answer = self.ask(chain[0], Frame(Kind.EXPORT, spec.table, meta={"range": range_id}))
-                if answer.meta["data"] is not None:
-                    data: dict[str, Any] = answer.meta["data"]
-                    return data
-            if time.monotonic() > deadline:  # it moves again and again
-                raise ParameterServerError(f"copying table {spec.name!r}", "its ranges do not rest", "try again later")
-
-    def load_part(self, spec: TableSpec, part: Part) -> None:
-        """`part` stands in the table, on every replica."""
-        self.settle()
-        meta = {"part": (part.keys, part.weights, part.states)}
-        for server in self.servers:
-            self.ask(server, Frame(Kind.RESTORE, spec.table, meta=meta))
-
-    def ask(self, server: int, frame: Frame) -> Frame:
-        """The answer of `server` to `frame`. Blocks.
-
-        Raises
-        ------
-        ParameterServerError
-            It died meanwhile, or did not answer in time.
-        """
-        with self._lock:
-            seq = next(self._requests)
-            frame.seq, frame.epoch = seq, self._manager.layout.epoch
-            self._answers[seq] = None
-            self._send(server, frame)
-            try:
-                answered = self._changed.wait_for(
-                    lambda: self._answers[seq] is not None or server not in self._channels, ASK_S
-                )
-                answer = self._answers[seq]
-            finally:
-                del self._answers[seq]
-        if answer is None:
-            found = "it died" if answered else f"no answer within {ASK_S:g} s"
-            raise ParameterServerError(f"asking server {server}", found, "try again: replicas serve its ranges")
-        return answer
-
     # --- the end ----------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -436,29 +350,6 @@ def _close_all() -> None:
             each.close()
 
 
-def sample(group: int, name: str, facts: dict[str, Any]) -> TableSampled:
-    """A table's facts as one that is published."""
-    lags = facts["lags"]
-    return TableSampled(
-        group,
-        bounded(name),
-        facts["tau"],
-        facts["floor"],
-        tuple(facts["clocks"]),
-        tuple(facts["clocks"].values()),
-        tuple(lags.get(lag, 0) for lag in range(min(max(lags, default=-1) + 1, MOST_LAGS))),
-        facts["parked"],
-        facts["parked_total"],
-        round(facts["waited_s"], 6),
-        facts["applied_pushes"],
-        facts["duplicates"],
-        facts["used_bytes"],
-        tuple(facts["ranges"]),
-        tuple(facts["ranges"].values()),
-        facts["vector_clocks"],
-    )
-
-
 def _listen(owner: weakref.ref[ParameterServer], server: int, channel: Channel) -> None:
     while True:
         try:
@@ -483,39 +374,3 @@ def _tick(owner: weakref.ref[ParameterServer]) -> None:
         if target is None or not target.tick():
             return
         del target
-
-
-def _starter_for(on: Any) -> tuple[Starter, dict[str, str] | None]:
-    """Who starts servers for a context, a client, or nobody; and the certificates for TLS."""
-    if on is None:
-        return Processes(), None
-    client = on
-    if hasattr(on, "bus"):
-        on.waitUntilReady()
-        client = getattr(on._backend, "_client", None)
-        if type(on._backend).__name__ != "AttachedBackend":
-            return Processes(), None
-    if client is None or not hasattr(client, "scheduler_info"):
-        raise ParameterServerError(
-            f"making a ParameterServer on {type(on).__name__}",
-            "neither a SparkContext nor a distributed.Client",
-            "ParameterServer(sc), ParameterServer(client) or ParameterServer()",
-        )
-    return OnWorkers(client), _pem_of(client)
-
-
-def _pem_of(client: Any) -> dict[str, str] | None:
-    """The certificate, key and authority of the cluster's workers, where it uses TLS."""
-    security = getattr(client, "security", None)
-    found = {name: getattr(security, f"tls_{part}", None) for name, part in _PARTS.items()}
-    if not all(found.values()):
-        return None
-    return {name: text if "-----" in text else _read(text) for name, text in found.items() if text is not None}
-
-
-_PARTS: Final = {"cert": "worker_cert", "key": "worker_key", "ca": "ca_file"}
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()

@@ -160,3 +160,39 @@ class OnWorkers:
 
 def _not_started(server: int, found: str) -> ParameterServerError:
     return ParameterServerError(f"starting server {server}", found, "see the lines above; try fewer servers")
+
+
+def starter_for(on: Any) -> tuple[Starter, dict[str, str] | None]:
+    """Who starts servers for a context, a client, or nobody; and the certificates for TLS."""
+    if on is None:
+        return Processes(), None
+    client = on
+    if hasattr(on, "bus"):
+        on.waitUntilReady()
+        client = getattr(on._backend, "_client", None)
+        if type(on._backend).__name__ != "AttachedBackend":
+            return Processes(), None
+    if client is None or not hasattr(client, "scheduler_info"):
+        raise ParameterServerError(
+            f"making a ParameterServer on {type(on).__name__}",
+            "neither a SparkContext nor a distributed.Client",
+            "ParameterServer(sc), ParameterServer(client) or ParameterServer()",
+        )
+    return OnWorkers(client), _pem_of(client)
+
+
+def _pem_of(client: Any) -> dict[str, str] | None:
+    """The certificate, key and authority of the cluster's workers, where it uses TLS."""
+    security = getattr(client, "security", None)
+    found = {name: getattr(security, f"tls_{part}", None) for name, part in _PARTS.items()}
+    if not all(found.values()):
+        return None
+    return {name: text if "-----" in text else _read(text) for name, text in found.items() if text is not None}
+
+
+_PARTS: Final = {"cert": "worker_cert", "key": "worker_key", "ca": "ca_file"}
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
