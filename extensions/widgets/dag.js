@@ -147,9 +147,15 @@ export class DagMethods {
     art.append(ring); this.after(RING_MS + 50, () => ring.remove());
   }
 
+  // The colours of the states as a canvas takes them, asked for once a theme.
+  fills() {
+    const key = this.panel.className;
+    if (this.tinted?.key !== key) this.tinted = { key, of: Object.fromEntries([..."wnsrdmkMlaf"].map((state) => [state, resolve(this.panel, TINTS[state] || "cell")])) };
+    return this.tinted.of;
+  }
+
   mosaic(node, held, was, picked) {
-    const [, gx, gy, columns, cell, pitch] = node.g, ctx = held.canvas.getContext("2d"), fills = {};
-    for (const state of "wnsrdmkMlaf") fills[state] = resolve(this.panel, TINTS[state] || "cell");
+    const [, gx, gy, columns, cell, pitch] = node.g, ctx = held.canvas.getContext("2d"), fills = this.fills();
     ctx.setTransform(held.ratio, 0, 0, held.ratio, 0, 0);
     for (let i = 0; i < node.p.length; i++) {
       if (was && was[i] === node.p[i]) continue;

@@ -73,6 +73,7 @@ export class View {
   }
 
   theme() {
+    this.tinted = null;
     this.panel.classList.remove("sl-dark", "sl-wide");
     this.panel.classList.toggle("sl-wide", wide(getComputedStyle(this.panel).fontFamily));
     const rgb = (getComputedStyle(this.panel).backgroundColor.match(/[\d.]+/g) || [255, 255, 255]).map(Number);

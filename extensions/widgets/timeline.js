@@ -3,7 +3,7 @@
 import { count, div, drawing, el, ink, px, put, rect, span, sv } from "./dom.js";
 import { NAMES, arrow } from "./shapes.js";
 
-const EDGE = 96, RIGHT = 12, TOP = 34, ROW = 20, NARROW = 8;
+const STEP = 1.25, EDGE = 96, RIGHT = 12, TOP = 34, ROW = 20, NARROW = 8;
 const FILLS = { d: "done", a: "re", f: "fg", l: "bg", r: "run", s: "bg" };
 const ON = { d: "#fff", a: "#000", f: "var(--sl-bg)", r: "var(--sl-fg)", l: "var(--sl-fg)", s: "var(--sl-fg2)" };
 const TRIES = { r: "a further attempt", c: "a second copy" };
@@ -32,7 +32,9 @@ export class TimelineMethods {
   // Where things stand: lanes, then a row for each stage, then the axis.
   drawTime(time, width) {
     const lanes = time.lanes, tall = lanes.length <= 4 ? 40 : lanes.length <= 8 ? 26 : 16, gap = lanes.length <= 4 ? 20 : 8;
-    const inner = width - EDGE - RIGHT, scale = inner / Math.max(1e-6, time.to - time.from), x = (s) => EDGE + (s - time.from) * scale;
+    // While it runs the axis grows in steps: what has ended stands still, and is not drawn again.
+    const whole = Math.max(1e-3, time.to - time.from), shown = this.data.running ? STEP ** Math.ceil(Math.log(whole) / Math.log(STEP) - 1e-9) : whole;
+    const inner = width - EDGE - RIGHT, scale = inner / shown, x = (s) => EDGE + (s - time.from) * scale;
     const named = new Map(time.named.map((one) => [`${one.stage}:${one.part}:${one.attempt}`, one.said]));
     const bottom = TOP + lanes.length * (tall + gap);
     let foot = bottom;
@@ -41,6 +43,7 @@ export class TimelineMethods {
       "aria-label": `Timeline: ${time.said}. Left and right go from task to task, Enter shows its partition in the DAG.` });
     const over = sv("g", {}), taken = [];
     this.bars = [];
+    this.keptBefore = this.kept || new Map(); this.kept = new Map();
     lanes.forEach((lane, i) => {
       const y = TOP + i * (tall + gap);
       art.append(sv("text", { class: "sl-lane", x: 0, y: y + Math.min(14, tall - 3), text: `executor ${lane.ex}` }));
@@ -50,18 +53,17 @@ export class TimelineMethods {
         over.append(sv("path", { class: "sl-gone", d: room ? `M${left + 4} ${middle}H${(left + right) / 2 - reach(text) / 2}M${(left + right) / 2 + reach(text) / 2} ${middle}H${right - 3}` : `M${left + 3} ${middle}H${right - 2}` }),
           room ? sv("text", { x: (left + right) / 2, y: middle + 4, "text-anchor": "middle", text }) : null);
       }
-      for (const [start, length, share, again] of lane.bands) {
-        const wide = Math.max(1, length * scale), tip = tall * share;
-        art.append(rect(x(start), y + tall - tip, wide, tip, { fill: ink("done"), opacity: 0.45 }));
-        if (again > 0) art.append(rect(x(start), y + tall - tip * again, wide, tip * again, { fill: ink("re"), stroke: ink("edge") }, { "stroke-width": 0.5 }));
-      }
+      const band = (start, length, tip) => `M${x(start).toFixed(2)} ${y + tall}v${(-tip).toFixed(2)}h${Math.max(1, length * scale).toFixed(2)}v${tip.toFixed(2)}z`;
+      const busy = lane.bands.map(([start, length, share]) => band(start, length, tall * share)), again = lane.bands.filter((one) => one[3] > 0);
+      if (busy.length) art.append(sv("path", { class: "sl-band", d: busy.join(""), style: { fill: ink("done"), opacity: 0.45 } }));
+      if (again.length) art.append(sv("path", { d: again.map(([start, length, share, part]) => band(start, length, tall * share * part)).join(""), "stroke-width": 0.5, style: { fill: ink("re"), stroke: ink("edge") } }));
       const row = tall / lane.rows;
       for (const bar of lane.bars) this.drawBar(art, over, bar, { x: x(bar[3]), y: y + bar[2] * row, wide: bar[4] * scale, high: row - (lane.rows > 1 ? 1 : 0) }, { lane, time, scale, named, taken, top: y, tall, edge: width - RIGHT });
     });
     for (const row of rows) this.drawStage(art, row, x);
     for (const kill of time.kills) this.drawKill(over, kill, x(kill.at), foot, width, taken);
     art.append(over, sv("path", { class: "sl-rail", d: `M${EDGE} ${foot + 6}H${width - RIGHT}` }));
-    for (const at of ticks(time.from, time.to, Math.floor(inner / 90))) {
+    for (const at of ticks(time.from, time.from + shown, Math.floor(inner / 90))) {
       art.append(sv("path", { class: "sl-rail", d: `M${x(at)} ${foot + 6}v5` }), sv("text", { x: x(at), y: foot + 23, "text-anchor": "middle", text: `${Number(at.toPrecision(6))}${at === 0 ? " s" : ""}` }));
     }
     this.pick1 = sv("rect", { class: "sl-pick", visibility: "hidden", rx: 1 });
@@ -79,22 +81,16 @@ export class TimelineMethods {
     return { art, high };
   }
 
-  // Shape by state, the stage's number inside where it fits, a glyph for what is no first attempt, an outline for a straggler.
+  // A glyph for what is no first attempt, an outline for a straggler; bars that stand as they stood are kept.
   drawBar(art, over, bar, box, on) {
     const [stage, part, , start, length, state, attempt, mark, times] = bar;
     if (state === "l" && box.wide < 8) { box.x -= 8 - box.wide; box.wide = 8; } // what was lost is never too small to be seen
     const wide = Math.max(1.5, box.wide - (box.wide > 3 ? 1 : 0)), middle = box.x + wide / 2, plain = on.time.stages.find((one) => one.id === stage), index = this.bars.length;
     const text = `stage ${stage}, task ${part}${attempt ? `, attempt ${attempt + 1}` : ""} on executor ${on.lane.ex}: ${secs(length)}${state === "d" ? "" : `, ${NAMES[state]}`}${times ? `, ${times < 20 ? times : count(Math.round(times))} x the median` : ""}${TRIES[mark] && mark === "c" ? `, ${TRIES.c}` : ""}`;
     this.bars.push({ stage, part, attempt: `${attempt}@${start}`, start, x: box.x, y: box.y, wide, high: box.high, text });
-    const g = sv("g", { "data-bar": index, "data-part": `${stage}:${part}` }, sv("title", { text }));
-    const lined = state !== "d" && state !== "f";
-    g.append(rect(box.x, box.y, wide, box.high, { fill: state === "r" ? `url(#${this.uid}-run)` : ink(FILLS[state] || "bg"), stroke: state === "l" ? ink("lost") : state === "s" ? ink("wait") : lined ? ink("edge") : "none" },
-      { "stroke-width": lined ? (wide < 4 ? 0.5 : 1) : 0, "stroke-dasharray": state === "s" ? "2 2" : null }));
-    if (state === "l" && wide >= 6) { const r = Math.min(5, wide / 2 - 1, box.high / 2 - 2), cy = box.y + box.high / 2; g.append(sv("path", { d: `M${middle - r} ${cy - r}l${2 * r} ${2 * r}M${middle + r} ${cy - r}l${-2 * r} ${2 * r}`, "stroke-width": 2, style: { stroke: ink("lost"), fill: "none" } })); }
-    const few = `stage ${stage}, task ${part}, ${secs(length)}`, label = [few, `${stage}: task ${part}`, String(stage)].find((one) => wide >= (one.length > 3 ? reach(one) + 4 : one.length * 6.5 + 2));
-    const low = box.high >= 26 ? box.y + box.high - 7 : box.y + box.high / 2 + 4;
-    if (label && box.high >= 12 && state !== "l") g.append(sv("text", { class: state === "r" ? "sl-in sl-halo" : "sl-in", x: middle, y: low, "text-anchor": "middle", text: label, style: { fill: ON[state] || ink("fg") } }));
-    if (state === "a" && wide >= NARROW && box.high >= 26) g.append(sv("g", { transform: `translate(${middle - Math.min(6, wide / 2)} ${box.y + 4})` }, arrow(Math.min(12, wide), "#000")));
+    const key = `${text}|${box.x.toFixed(2)}|${box.y}|${wide.toFixed(2)}|${box.high}`, kept = this.keptBefore.get(key), g = kept || sv("g", { "data-part": `${stage}:${part}` });
+    this.kept.set(key, g); g.setAttribute("data-bar", index);
+    if (!kept) this.fillBar(g, { text, state, stage, part, length, middle, wide }, box);
     if (mark) over.append(sv("g", { class: "sl-mark", transform: `translate(${wide > 40 ? box.x + 4 : middle - 6} ${box.y + (box.high >= 26 ? 4 : -6)})` },
       rect(0.5, 0.5, 11, 11, { fill: ink("bg"), stroke: ink("fg") }), sv("text", { x: 6, y: 9.5, "text-anchor": "middle", text: mark === "c" ? "»" : String(Math.min(attempt + 1, 9)) })));
     if (times) {
@@ -108,6 +104,19 @@ export class TimelineMethods {
       }
     }
     art.append(g);
+  }
+
+  // Shape and colour by state, the stage's number inside where it fits.
+  fillBar(g, { text, state, stage, part, length, middle, wide }, box) {
+    const lined = state !== "d" && state !== "f";
+    g.append(sv("title", { text }));
+    g.append(rect(box.x, box.y, wide, box.high, { fill: state === "r" ? `url(#${this.uid}-run)` : ink(FILLS[state] || "bg"), stroke: state === "l" ? ink("lost") : state === "s" ? ink("wait") : lined ? ink("edge") : "none" },
+      { "stroke-width": lined ? (wide < 4 ? 0.5 : 1) : 0, "stroke-dasharray": state === "s" ? "2 2" : null }));
+    if (state === "l" && wide >= 6) { const r = Math.min(5, wide / 2 - 1, box.high / 2 - 2), cy = box.y + box.high / 2; g.append(sv("path", { d: `M${middle - r} ${cy - r}l${2 * r} ${2 * r}M${middle + r} ${cy - r}l${-2 * r} ${2 * r}`, "stroke-width": 2, style: { stroke: ink("lost"), fill: "none" } })); }
+    const few = `stage ${stage}, task ${part}, ${secs(length)}`, label = [few, `${stage}: task ${part}`, String(stage)].find((one) => wide >= (one.length > 3 ? reach(one) + 4 : one.length * 6.5 + 2));
+    const low = box.high >= 26 ? box.y + box.high - 7 : box.y + box.high / 2 + 4;
+    if (label && box.high >= 12 && state !== "l") g.append(sv("text", { class: state === "r" ? "sl-in sl-halo" : "sl-in", x: middle, y: low, "text-anchor": "middle", text: label, style: { fill: ON[state] || ink("fg") } }));
+    if (state === "a" && wide >= NARROW && box.high >= 26) g.append(sv("g", { transform: `translate(${middle - Math.min(6, wide / 2)} ${box.y + 4})` }, arrow(Math.min(12, wide), "#000")));
   }
 
   // Its spans, apart those that recovered; what is to be said stands beside them, or below.

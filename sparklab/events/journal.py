@@ -5,14 +5,14 @@ from __future__ import annotations
 import glob
 import json
 import logging
-import operator
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from sparklab.events.facts import Record, Snapshot, bounded, from_json, to_json
+from sparklab.events.facts import Record, Snapshot, from_json
+from sparklab.events.lines import lines_of
 from sparklab.events.live import LiveRecords
 
 logger = logging.getLogger("sparklab.events")
@@ -22,20 +22,6 @@ SEGMENTS_KEPT: Final = 4
 READ_BYTES: Final = 1 << 20
 
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-
-
-def _plain(value: Any) -> Any:
-    """What stands in the journal for a value that JSON has no word for: a NumPy number is a number, else its repr."""
-    for convert in (operator.index, float):
-        try:
-            return convert(value)
-        except (TypeError, ValueError):
-            continue
-    return bounded(repr(value))
-
-
-# Made once: json.dumps with options makes a new encoder at each call.
-_encode: Final = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
 
 
 class Journal:
@@ -79,7 +65,7 @@ class Journal:
         """`records` stand in the file when this returns; one write, never an exception."""
         if self._fd < 0:
             return
-        lines = _lines_of(records)
+        lines = lines_of(records)
         try:
             if self._bytes + len(lines) > self._limit_bytes and self._last:
                 self._rotate()
@@ -116,7 +102,7 @@ class Journal:
                 self._numbered(self._segments - len(self._older) - 1).unlink(missing_ok=True)
         live = self._live.records()
         snapshot = Snapshot(self._last, len(live), self._removed)
-        self._write(_lines_of([Record(0, live[-1].time_s if live else 0.0, snapshot), *live]))
+        self._write(lines_of([Record(0, live[-1].time_s if live else 0.0, snapshot), *live]))
         self._limit_bytes = self._bytes + self._segment_bytes
 
     def _numbered(self, segment: int) -> Path:
@@ -146,10 +132,6 @@ class Journal:
                 os.close(fd)
         self._older.clear()
         self._fd = -1
-
-
-def _lines_of(records: Iterable[Record]) -> bytes:
-    return "".join(f"{_encode(to_json(record))}\n" for record in records).encode()
 
 
 def _once(records: Iterable[Record]) -> Iterator[Record]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from sparklab.events.facts import RddEdge, RddNode, StageNode
@@ -187,7 +188,7 @@ def _picture(
         grid, box = drawing.grids[group.key], drawing.nodes[group.key]
         name, site = folding.label(group, steps)
         states = look.states(stage, rdd)
-        tally: Counter[str] = Counter(states)
+        tally = _tally(states)
         if group.kind in ("repeat", "equal", "past"):
             tally = Counter()
             for member in _outputs(group, owner):
@@ -274,6 +275,7 @@ def _losts(states: str) -> list[int]:
     return found
 
 
+@lru_cache(maxsize=32)  # the steps of a stage mostly look alike
 def bins(states: str, cells: int = CELLS_MAX) -> tuple[str, int]:
     """`states` in at most `cells` cells, each in the worst state of its partitions; and how many one cell holds."""
     per_cell = -(-len(states) // cells) or 1
@@ -282,6 +284,10 @@ def bins(states: str, cells: int = CELLS_MAX) -> tuple[str, int]:
     ranked = states.translate(_TO_RANKS)
     parts = (ranked[i : i + per_cell] for i in range(0, len(states), per_cell))
     return "".join(map(min, parts)).translate(_FROM_RANKS), per_cell
+
+
+def _tally(states: str) -> Counter[str]:
+    return Counter({state: n for state in NAMES if (n := states.count(state))})
 
 
 def tally_text(tally: Mapping[str, int]) -> str:

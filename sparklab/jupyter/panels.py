@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 FLUSHES_PER_S: Final = 10
+REST: Final = 49  # times what a flush has taken
+REST_MAX_S: Final = 0.4  # a picture that stands longer looks dead
 NEWEST: Final = 3
 UNTOUCHED_S: Final = 600.0
 _SWEEP_S: Final = 5.0
@@ -119,9 +121,11 @@ class Panels:
                 if not self._live:
                     self._thread = None
                     return
-            spent_s = self.flush()
-            # A picture of a great many partitions takes a while: never more than a tenth of the kernel's time.
-            time.sleep(9 * spent_s)
+            before_s = time.thread_time()
+            self.flush()
+            # A picture of a great many partitions takes a while: about a fiftieth of the kernel's time, not more. What
+            # others on a loaded machine took of this thread's time is no work of its own.
+            time.sleep(min(REST * (time.thread_time() - before_s), REST_MAX_S))
             if self._clock() - swept_s > _SWEEP_S:
                 swept_s = self._clock()
                 self.sweep()

@@ -8,6 +8,7 @@ import os
 import statistics
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Final
 
 from sparklab import SparkContext
 from sparklab.jupyter.model import ModelBuilder
+from sparklab.jupyter.panels import REST, REST_MAX_S
 from tests.benchmarks import process_tree, workloads
 from tests.benchmarks.inputs import FULL, QUICK
 
@@ -32,13 +34,16 @@ def watched(sc: SparkContext) -> Iterator[None]:
 
         def draw() -> None:
             seen = -1
-            while not ended.wait(DRAWN_EVERY_S):
+            rest_s = 0.0
+            while not ended.wait(DRAWN_EVERY_S + rest_s):
                 if sc.bus.seq == seen:
                     continue  # as a panel: nothing has happened
+                before_s = time.thread_time()
                 with sc.bus.lock:
                     seen = sc.bus.seq
                     picture = builder.build(sc.bus.views, seq=sc.bus.seq, now_s=sc.bus.now_s())
                 json.dumps(picture)
+                rest_s = min(REST * (time.thread_time() - before_s), REST_MAX_S)
 
         thread = threading.Thread(target=draw)
         thread.start()

@@ -6,11 +6,13 @@ import dataclasses
 import json
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sparklab.events import facts as f
+from sparklab.events.lines import lines_of
 
 TEXTS = st.text(max_size=20)
 STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
@@ -44,6 +46,25 @@ def built(kind: type[Any]) -> st.SearchStrategy[Any]:
 def test_a_fact_is_the_same_after_its_way_through_json(fact: f.Fact, seq: int, time_s: float) -> None:
     record = f.Record(seq, round(time_s, 6), fact)
     assert f.from_json(json.loads(json.dumps(f.to_json(record)))) == record
+
+
+@given(st.one_of(*(built(kind) for kind in f.KINDS.values())), st.integers(1, 2**40), st.floats(0, 1e6))
+def test_a_line_of_the_journal_is_what_json_writes(fact: f.Fact, seq: int, time_s: float) -> None:
+    record = f.Record(seq, round(time_s, 6), fact)
+    assert lines_of([record]).decode() == json.dumps(f.to_json(record), separators=(",", ":")) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("fact", "told"),
+    [
+        (f.JobEnded(1, "failed", float("inf"), "100 % \u00e9\n"), '"wall_s":Infinity'),
+        (f.JobEnded(1, "failed", float("nan"), "%d"), '"error":"%d"'),
+        (f.JobEnded(np.int64(7), "failed", np.float64(0.5), ""), '"job":7,"status":"failed","wall_s":0.5'),
+        (f.JobEnded(None, "failed", None, ""), '"job":null'),  # type: ignore[arg-type]
+    ],
+)
+def test_a_value_of_another_type_than_its_fields_is_written_as_json_has_it(fact: f.Fact, told: str) -> None:
+    assert told in lines_of([f.Record(1, 0.5, fact)]).decode()
 
 
 def test_the_vocabulary_is_closed() -> None:
