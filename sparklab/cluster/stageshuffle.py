@@ -7,9 +7,10 @@ from typing import Any
 
 from sparklab.errors import FetchFailedError
 from sparklab.rdd.task import TaskContext
+from sparklab.shuffle.narrow import combine_records, hold_records
 from sparklab.shuffle.reader import group_records, read_cogrouped, read_reduce_input
 from sparklab.shuffle.runs import sort_records
-from sparklab.shuffle.spec import OpenMapOutput, ShuffleInput, ShuffleSpec
+from sparklab.shuffle.spec import Aggregator, OpenMapOutput, ShuffleInput, ShuffleSpec
 
 
 class StageShuffle:
@@ -53,6 +54,12 @@ class StageShuffle:
 
     def group(self, records: Iterator[Any], task: TaskContext) -> Iterator[Any]:
         return group_records(records, self._directory, self._budget_bytes, task)
+
+    def combine(self, records: Iterator[Any], aggregator: Aggregator, task: TaskContext) -> Iterator[Any]:
+        return combine_records(records, aggregator, self._directory, self._budget_bytes, task)
+
+    def hold(self, records: Iterator[Any], task: TaskContext) -> Sequence[Any]:
+        return hold_records(records, self._directory, self._budget_bytes // 2, task)
 
     def sort(
         self, records: Iterator[Any], key: Callable[[Any], Any], ascending: bool, task: TaskContext

@@ -217,7 +217,7 @@ class Cartesian(RDD):
         assert isinstance(right, Grouped)
         (i,), (j,) = left.parents(partition.index), right.parents(partition.index)
         # The right side is read once and kept: computing it again for each record of the left could be dear.
-        others = list(right.rdd.iterator(j, task))
+        others = task.shuffle.hold(right.rdd.iterator(j, task), task)
         return ((a, b) for a in left.rdd.iterator(i, task) for b in others)
 
 

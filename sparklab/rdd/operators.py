@@ -198,6 +198,9 @@ class CombinePartition(Operator):
         if aggregator == GROUPING and task is not None:
             yield from task.shuffle.group(records, task)  # lists that need not fit in memory
             return
+        if task is not None:
+            yield from task.shuffle.combine(records, aggregator, task)  # as many keys as there are
+            return
         create, merge_value = aggregator.create, aggregator.merge_value
         combiners: dict[Any, Any] = {}
         for x in records:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sparklab.shuffle.spec import ShuffleSpec
+from sparklab.shuffle.spec import Aggregator, ShuffleSpec
 from sparklab.storage.level import StorageLevel
 from sparklab.storage.representation import Batch
 
@@ -88,6 +88,14 @@ class ShuffleService(Protocol):
 
     def group(self, records: Iterator[Any], task: TaskContext) -> Iterator[Any]:
         """``(key, its values)`` of the pairs of one partition."""
+        ...
+
+    def combine(self, records: Iterator[Any], aggregator: Aggregator, task: TaskContext) -> Iterator[Any]:
+        """``(key, combiner)`` of the pairs of one partition."""
+        ...
+
+    def hold(self, records: Iterator[Any], task: TaskContext) -> Sequence[Any]:
+        """The records of one partition, to be gone through several times."""
         ...
 
     def sort(

@@ -6,10 +6,9 @@ import pickle
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import chain, islice, repeat
 from sys import getsizeof
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sparklab import steps
 from sparklab.shuffle import tally
@@ -18,7 +17,7 @@ from sparklab.shuffle.combine import columns_of, combine_values, identity
 from sparklab.shuffle.files import HASHED, SORTED, OutputFile, output_path
 from sparklab.shuffle.idioms import adds_up
 from sparklab.shuffle.order import sorted_order
-from sparklab.shuffle.spec import MapOutput, Ordering, ShuffleSpec
+from sparklab.shuffle.spec import Aggregator, MapOutput, Ordering, ShuffleSpec
 from sparklab.storage.codec import BATCH_RECORDS, FRAME_LIMIT_BYTES, BatchSize, dump_pairs, encode
 
 if TYPE_CHECKING:
@@ -32,7 +31,17 @@ _PLAIN: Final = {int, float, complex, bool, str, bytes, bytearray, type(None)}
 _LIVE_BYTES_PER_PICKLED: Final = 4  # small objects in memory against their pickled form, besides the fixed part
 _LIVE_BYTES_PER_RECORD: Final = 120
 
-_Fill: TypeAlias = Callable[[Iterator[Any], ShuffleSpec, Buckets, int, Callable[[], None]], Iterator[bool]]
+
+class Destination(Protocol):
+    """Where combiners go: the buckets of a shuffle, or a file of one partition's own."""
+
+    def add(self, keys: list[Any], values: list[Any]) -> None: ...
+
+    def tally_of(self, keys: list[Any], values: list[Any]) -> tally.Tally | None:
+        """The pairs as add_tally() takes them, where it can place them."""
+        ...
+
+    def add_tally(self, tally: tally.Tally) -> None: ...
 
 
 def write_map_output(
@@ -130,10 +139,12 @@ def _write_hashed(
 ) -> MapOutput:
     buckets = Buckets(spec, out)
     if constant is not None:
-        fill: _Fill = partial(_fill_counted, constant)
+        filled = _fill_counted(constant, records, spec, buckets, budget_bytes, check_cancelled)
+    elif spec.aggregator is not None and spec.aggregator.map_side:
+        filled = fill_combined(records, spec.aggregator, buckets, budget_bytes, check_cancelled)
     else:
-        fill = _fill_combined if spec.aggregator is not None and spec.aggregator.map_side else _fill_plain
-    for last in fill(records, spec, buckets, budget_bytes, check_cancelled):
+        filled = _fill_plain(records, buckets, budget_bytes, check_cancelled)
+    for last in filled:
         written = buckets.flush(last)
         if not last:
             metrics.spilled_bytes += written
@@ -152,7 +163,7 @@ def _fill_counted(
     budget_bytes: int,
     check_cancelled: Callable[[], None],
 ) -> Iterator[bool]:
-    """As _fill_combined of ``(key, constant)`` for each of `keys`; in columns where these are many and all str."""
+    """As fill_combined of ``(key, constant)`` for each of `keys`; in columns where these are many and all str."""
     size = BatchSize(_LOOK_RECORDS)
     few = list(islice(keys, 1))
     live = 0
@@ -186,12 +197,12 @@ def _fill_counted(
         if counted is not None:
             combined.update(zip(*counted.lists(), strict=True))
     pairs = zip(chain(batch, keys), repeat(constant), strict=False)
-    yield from _fill_combined(pairs, spec, buckets, budget_bytes, check_cancelled, combined)
+    assert spec.aggregator is not None
+    yield from fill_combined(pairs, spec.aggregator, buckets, budget_bytes, check_cancelled, combined)
 
 
 def _fill_plain(
     records: Iterator[Any],
-    spec: ShuffleSpec,
     buckets: Buckets,
     budget_bytes: int,
     check_cancelled: Callable[[], None],
@@ -216,10 +227,10 @@ def _fill_plain(
     yield True
 
 
-def _fill_combined(
+def fill_combined(
     records: Iterator[Any],
-    spec: ShuffleSpec,
-    buckets: Buckets,
+    aggregator: Aggregator,
+    buckets: Destination,
     budget_bytes: int,
     check_cancelled: Callable[[], None],
     combined: dict[Any, Any] | None = None,
@@ -228,7 +239,6 @@ def _fill_combined(
 
     They are those in `combined` to begin with.
     """
-    assert spec.aggregator is not None
     combined = {} if combined is None else combined
     count, look_at = 0, _LOOK_RECORDS
     drawn = 0  # bytes since the last look, estimated
@@ -238,7 +248,7 @@ def _fill_combined(
         sizes: list[int] = []
         # one after the other, so that an error knows which record it was
         ahead = chain(_noted(islice(records, _NOTED), keys, sizes), islice(records, max(0, size.records - _NOTED)))
-        combine_values(combined, ahead, spec.aggregator)
+        combine_values(combined, ahead, aggregator)
         check_cancelled()
         if not sizes:
             break
@@ -273,7 +283,7 @@ def _noted(records: Iterator[Any], keys: list[Any], sizes: list[int]) -> Iterato
         keys.append(record[0])  # a pair by now
 
 
-def _move(combined: dict[Any, Any], buckets: Buckets) -> None:
+def _move(combined: dict[Any, Any], buckets: Destination) -> None:
     """The combiners are in `buckets`, `combined` is empty; in batches, so that a key is touched while it is warm."""
     keys, values = list(combined), list(combined.values())
     combined.clear()

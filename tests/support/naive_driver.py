@@ -80,6 +80,9 @@ class NaiveShuffle:
                 groups.setdefault(k, tuple([] for _ in sides))[n].append(v)
         return iter(groups.items())
 
+    def hold(self, records: Iterator[Any], task: TaskContext) -> Sequence[Any]:
+        return list(records)
+
     def _ordered(self, spec: ShuffleSpec, pairs: list[Any], reduce_index: int) -> list[Any]:
         assert spec.ordering is not None
         keyfunc, n = spec.ordering.keyfunc, spec.num_partitions
