@@ -105,15 +105,19 @@ def connect(address: Address, how: str, tls: ssl.SSLContext | None, timeout_s: f
         raise ParameterServerError(
             "connecting to a server", "it listens on its own host alone", "make the ParameterServer with tcp=True"
         )
+    if address.tls and tls is None:
+        raise ParameterServerError(
+            "connecting to a server over TLS", "no certificate", "use a cluster with Dask's Security"
+        )
     made = socket.create_connection(address.tcp, timeout=timeout_s)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if address.tls:
-        if tls is None:
-            raise ParameterServerError(
-                "connecting to a server over TLS", "no certificate", "use a cluster with Dask's Security"
-            )
+    if not address.tls or tls is None:
+        return made
+    try:
         return tls.wrap_socket(made)
-    return made
+    except BaseException:
+        made.close()
+        raise
 
 
 def _bound(name: str) -> str:

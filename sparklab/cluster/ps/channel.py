@@ -13,6 +13,7 @@ import numpy as np
 
 from sparklab.cluster.ps import handshake, wire
 from sparklab.cluster.ps.address import Address, connect
+from sparklab.cluster.ps.polling import Patience
 from sparklab.errors import ParameterServerError
 from sparklab.ps.frames import Frame
 
@@ -59,6 +60,9 @@ class Channel:
             raise
         self._socket.settimeout(None)
         self.plain = not isinstance(self._socket, ssl.SSLSocket)
+        self._polled = select.poll()
+        self._polled.register(self._socket, select.POLLIN)
+        self._patience = Patience()
         if self.plain:  # OpenSSL would take it for an error
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _SECOND)
 
@@ -100,14 +104,13 @@ class Channel:
         """Whether something has come, within `timeout_s` seconds."""
         if self.has_more:
             return True
-        waiting = select.poll()
-        waiting.register(self._socket, select.POLLIN)
-        return bool(waiting.poll(timeout_s * 1000))
+        return bool(self._polled.poll(timeout_s * 1000))
 
     def receive_soon(self) -> list[Frame]:
         """The same as :meth:`receive`; none where nothing has come within a second. Not for TLS."""
         if self._filled == self._start:
             self._start = self._filled = 0
+            self._patience.wait(self._polled)
             try:
                 got = self._socket.recv_into(self._buffer)
             except BlockingIOError:
