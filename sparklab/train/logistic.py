@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from sparklab.errors import SparklabError
+from sparklab.errors import ParameterServerError, SparklabError
 from sparklab.events.facts import bounded
 from sparklab.events.training import TrainingEnded, TrainingStarted
 from sparklab.rdd.callsite import at_call_site, call_site
@@ -65,7 +65,7 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
     workers : int, optional
         Threads, or partitions; default: one a core, or the partitions that there are.
     servers, replicas : int
-        Of strategy ``ps``.
+        Of strategy ``ps``; with ``replicas=1`` a server may die at any moment and nothing is lost.
     filters : sequence of sparklab.ps.Filter, optional
         Of strategy ``ps``, for what workers push; default: key caching alone.
     n_features : int, optional
@@ -88,7 +88,7 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
     loss_curve_ : list of Point
         (seconds, rows learnt from, clock, mean log loss).
     status_ : str
-        ``finished``, ``stopped`` or ``diverged``.
+        ``finished``, ``stopped``, ``diverged``, or ``failed``: its servers died.
     handle_ : TrainingHandle
         Of the newest run, from its first moment: another thread may steer a blocking ``fit`` through it.
 
@@ -167,6 +167,8 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
         ------
         TrainingInputError
             The rows or the arguments do not fit; a ValueError.
+        ServerLost
+            All servers that had some of the weights died; the model has the last good ones.
 
         Warns
         -----
@@ -238,7 +240,14 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
                 shuffle=self.shuffle,
             )  # fmt: skip
             self._begun(handle, strategy, survey)
-            status, weights = self._trained(strategy, problem, session)
+            try:
+                status, weights = self._trained(strategy, problem, session)
+            except ParameterServerError as lost:
+                if session.good is None:
+                    raise
+                self._learnt(session.good, classes, survey.dimension, handle, status)
+                kept = f"the model has the last good weights, with a mean loss of {session.good_loss:.4f}"
+                raise type(lost)(f"{handle.label}: {lost.attempted}", lost.found, f"{lost.do}; {kept}") from lost
             self._learnt(weights, classes, survey.dimension, handle, status)
         except BaseException as found:
             error = found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import pytest
 
 from sparklab import RDD, SparkContext
 from sparklab.datasets import AdClick
+from sparklab.errors import ServerLost
 from sparklab.events import training as f
 from sparklab.ps import ASP, BSP, SSP
 from sparklab.train import SparseLogisticRegression
@@ -72,6 +75,61 @@ def test_a_lost_executor_costs_a_bsp_run_nothing_of_its_result(rows: RDD, sc_loc
     taken = [fact for fact in seen if isinstance(fact, f.ShardTakenOver) and fact.run == run.number]
     assert taken
     assert all(fact.executor in (0, 1) for fact in taken)
+
+
+def killing_fit(model: SparseLogisticRegression, rows: RDD, server: int, after_s: float = 0.0) -> BaseException | None:
+    """What a blocking ``fit`` ended with, of whose servers `server` was killed `after_s` s after its first report."""
+    ended: list[BaseException] = []
+
+    def fit() -> None:
+        try:
+            model.fit(rows)
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=fit)
+    thread.start()
+    until(lambda: hasattr(model, "handle_") and model.handle_.clock > 3)
+    history = model.handle_.history
+    until(lambda: history[-1].time_s > history[0].time_s + after_s)
+    serving = model.handle_._serving
+    os.kill(serving._group.pid(server), signal.SIGKILL)
+    thread.join(60)
+    assert not thread.is_alive()
+    return ended[0] if ended else None
+
+
+@pytest.mark.parametrize("consistency", [BSP(), ASP()])
+def test_a_server_killed_in_the_midst_of_a_fit_costs_nothing_with_a_replica(consistency: Any, rows: RDD) -> None:
+    """Source: Li et al. 2014, sections 4.3 (replication) and 4.4 (a failed server)."""
+    fitted = model(consistency, servers=2, replicas=1, epochs=10)
+    assert killing_fit(fitted, rows, 0) is None
+    assert fitted.status_ == "finished"
+    assert fitted.loss_curve_[-1].updates == 10 * 24_000
+    undisturbed = model(consistency, epochs=10).fit(rows)
+    if consistency == BSP():
+        assert np.array_equal(fitted.coef_, undisturbed.coef_)
+    else:
+        features = CLICKS.csr()[0]
+        a, b = (CLICKS.score(each.predict_proba(features)[:, 1]) for each in (fitted, undisturbed))
+        assert abs(a - b) < 0.02
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+def test_a_server_killed_without_a_replica_ends_the_fit_soon_and_the_last_good_weights_are_kept(
+    servers: int, rows: RDD
+) -> None:
+    fitted = model(SSP(2), servers=servers, epochs=1_000_000)
+    began_s = time.monotonic()
+    error = killing_fit(fitted, rows, servers - 1, after_s=1.0)  # good weights are kept four times a second
+    assert time.monotonic() - began_s < 40
+    assert isinstance(error, ServerLost)
+    assert error.attempted.startswith("ps, sgd: ")
+    assert error.found
+    assert "the model has the last good weights, with a mean loss of" in error.do
+    assert fitted.handle_.status == fitted.status_ == "failed"
+    assert np.isfinite(fitted.coef_).all()
+    assert CLICKS.score(fitted.predict_proba(CLICKS.csr()[0])[:, 1]) < 1.0
 
 
 def test_an_interactive_count_takes_at_most_twice_its_usual_time_while_a_fit_runs(

@@ -62,3 +62,12 @@ def test_rows_of_a_file_that_cannot_be_learnt_from_are_refused(text: str, said: 
 def test_a_file_that_is_not_there_and_labels_beside_a_file_are_refused(tmp_path: Path) -> None:
     assert "No such file" in refusal(str(tmp_path / "none.svm"))
     assert "labels beside the paths" in refusal(str(tmp_path / "none.svm"), [0, 1])
+
+
+@pytest.mark.parametrize("strategy", ["gradient", "bismarck", "large-batch", "ps"])
+def test_without_a_context_strategies_on_rdds_say_so_and_the_others_learn(strategy: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.svm"
+    path.write_text("1 1:1\n0 2:1\n" * 10)
+    with pytest.raises(TrainingInputError, match=r"(?s)\nFound: no SparkContext is active.*\nTo do: make one"):
+        SparseLogisticRegression(strategy).fit(str(path))
+    assert SparseLogisticRegression(workers=1).fit(str(path)).score(str(path)) == 1.0
