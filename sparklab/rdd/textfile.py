@@ -141,8 +141,11 @@ def _blocks(file: IO[bytes], limit: int | None, read_bytes: int) -> Iterator[byt
         if cut == 0:
             kept.append(data)
             continue
-        yield b"".join([*kept, data[:cut]])
-        kept = [data[cut:]] if cut < len(data) else []
+        if kept or cut < len(data):  # copied once
+            yield b"".join((*kept, memoryview(data)[:cut]))
+            kept = [data[cut:]] if cut < len(data) else []
+        else:
+            yield data
     if kept:
         yield b"".join(kept)
 

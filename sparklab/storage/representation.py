@@ -231,10 +231,12 @@ class _Zipped(zip):  # type: ignore[type-arg]  # it has no subscript when the pr
 
 def _part(items: Sequence[Any]) -> _Part | None:
     """`items` in the cheapest form that is safe, or None where only pickling is."""
+    kinds = set(map(type, items))
+    if kinds == {str}:
+        return _Live(items, 8 * len(items) + _text_bytes(items))
     levels = _immutable_levels(items)
     if levels is not None:
         return _Live(items, _live_bytes(items, levels))
-    kinds = set(map(type, items))
     if len(kinds) != 1:
         return None
     kind = kinds.pop()
@@ -346,10 +348,15 @@ def _level_bytes(items: Collection[Any]) -> int:
     if kinds == {bytes}:
         return 33 * len(items) + len(b"".join(items))
     if kinds == {str}:
-        text = "".join(items)  # ten times as fast as looking at each
-        if text.isascii():
-            return 49 * len(items) + len(text)
+        return _text_bytes(items)
     return _sum_of(getsizeof, items if isinstance(items, Sequence) else list(items))
+
+
+def _text_bytes(items: Collection[str]) -> int:
+    text = "".join(items)  # ten times as fast as looking at each
+    if text.isascii():
+        return 49 * len(items) + len(text)
+    return sum(map(getsizeof, items))
 
 
 def _sum_of(size: Callable[[Any], int], items: Sequence[Any]) -> int:
