@@ -41,10 +41,6 @@ class Fetch:
         if source is not None:
             source.close()
 
-    def sub_buckets(self) -> int:
-        """Into how many sub-buckets this map output divides a partition."""
-        return int(self._footer_of(HASHED)[2])
-
     def shares(self, index: int) -> list[array[int]]:
         """For each segment, the offsets of partition `index`: of its sub-buckets in order, and of its end."""
         _, partitions, subs, raw = self._footer_of(HASHED)

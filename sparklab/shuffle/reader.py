@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sparklab.rdd.task import TaskContext
 
 _WORTH_DIVIDING_BYTES: Final = 1 << 18  # of a partition's input: below, one dict fits the processor's cache
+_WORTH_DIVIDING_HERE: Final = 16  # times as many where small map outputs have to be divided first, in memory
 
 
 def read_reduce_input(
@@ -114,11 +115,13 @@ def _aggregated(spec: ShuffleSpec | None, sides: Sequence[Side], aggregation: Ag
     subs = 1 if spec is None else sub_buckets(spec)
     total = sum(side.bytes for side in sides)
     budget = aggregation.budget_bytes
+    undivided = 0 if subs == 1 or total < _WORTH_DIVIDING_BYTES else sum(side.undivided_bytes(subs) for side in sides)
     if (
         subs == 1
         or total < _WORTH_DIVIDING_BYTES
+        or total < _WORTH_DIVIDING_BYTES * _WORTH_DIVIDING_HERE * undivided // total
         # small map outputs are divided in memory; where they are very many, the aggregation splits all by itself
-        or sum(side.undivided_bytes(subs) for side in sides) * LIVE_BYTES_PER_READ > budget
+        or undivided * LIVE_BYTES_PER_READ > budget
     ):
         yield from aggregation.batches([side.frames() for side in sides], total)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import chain, groupby, islice, pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sparklab.shuffle.aggregation import LIVE_BYTES_PER_READ, LoosePairs, PairFrame
@@ -56,8 +56,8 @@ class ShuffledSide:
         self._partitions = spec.num_partitions
         self._task = task
         self._fetches = [Fetch(at, open_) for at in shuffle_input.locations if _expected_bytes(at, index)]
-        self._loose: dict[int, list[LoosePairs]] = {}  # by place in _fetches: what divide() divided
-        self._subs = 1
+        self._parts: list[Fetch | list[LoosePairs]] = []  # in map order, after divide(): files, or what it divided
+        self._sub_bytes: list[int] = []
         self.bytes = sum(_expected_bytes(fetch.location, index) for fetch in self._fetches)
 
     def frames(self) -> Iterator[Frame]:
@@ -69,42 +69,44 @@ class ShuffledSide:
                 yield from counted(fetch, share[0], share[-1], self._task)
 
     def undivided_bytes(self, subs: int) -> int:
-        total = 0
-        for fetch in self._fetches:
-            with fetch:
-                if fetch.sub_buckets() < subs:
-                    total += _expected_bytes(fetch.location, self._index)
-        return total
+        locations = (fetch.location for fetch in self._fetches)
+        return sum(_expected_bytes(at, self._index) for at in locations if at.output.sub_buckets < subs)
 
     def divide(self, subs: int, hold: bool) -> None:
-        self._subs = subs
-        for n, fetch in enumerate(self._fetches):
-            if fetch.sub_buckets() < subs:
-                self._loose[n] = divided(self._frames_of(fetch), self._partitions, subs)
-            elif hold:
-                fetch.hold([(share[0], share[-1]) for share in fetch.shares(self._index)])
-            if not fetch.held:
-                fetch.close()
+        self._sub_bytes = [0] * subs
+        for undivided, run in groupby(self._fetches, lambda fetch: fetch.location.output.sub_buckets < subs):
+            fetches = list(run)
+            if undivided:  # one after the other, so many at once: small map outputs are often very many
+                loose = divided(chain.from_iterable(map(self._frames_of, fetches)), self._partitions, subs)
+                self._parts.append(loose)
+                self._sub_bytes = [had + part.size_bytes for had, part in zip(self._sub_bytes, loose, strict=True)]
+                continue
+            for fetch in fetches:
+                shares = fetch.shares(self._index)
+                if hold:
+                    fetch.hold([(share[0], share[-1]) for share in shares])
+                else:
+                    fetch.close()
+                self._parts.append(fetch)
+                for share in shares:
+                    for sub, (start, end) in enumerate(pairwise(share)):
+                        self._sub_bytes[sub] += end - start
 
     def sub_frames(self, sub: int) -> Iterator[PairFrame]:
-        for n, fetch in enumerate(self._fetches):
-            if n in self._loose:
-                yield self._loose[n][sub]
+        for part in self._parts:
+            if not isinstance(part, Fetch):
+                # let go of as soon as it is read
+                loose, part[sub] = part[sub], LoosePairs([], [])
+                yield loose
                 continue
-            for share in fetch.shares(self._index):
+            for share in part.shares(self._index):
                 if share[sub] < share[sub + 1]:
-                    yield from counted(fetch, share[sub], share[sub + 1], self._task)
-            if not fetch.held:
-                fetch.close()
+                    yield from counted(part, share[sub], share[sub + 1], self._task)
+            if not part.held:
+                part.close()
 
     def sub_bytes(self, sub: int) -> int:
-        total = 0
-        for n, fetch in enumerate(self._fetches):
-            if n in self._loose:
-                total += _expected_bytes(fetch.location, self._index) // self._subs
-            else:
-                total += sum(share[sub + 1] - share[sub] for share in fetch.shares(self._index))
-        return total
+        return self._sub_bytes[sub]
 
 
 class NarrowSide:

@@ -51,7 +51,7 @@ class MapOutput:
 
     `reduce_bytes` is an ``array('Q')`` of the bytes for each reduce partition, as raw bytes (empty for an ordered
     shuffle, whose cuts are not known yet). `samples` is ``pickle((keys, weight))`` with keys already passed through
-    ``ordering.keyfunc`` (empty without ordering).
+    ``ordering.keyfunc`` (empty without ordering). `sub_buckets` says into how many parts each partition is divided.
     """
 
     shuffle_id: int
@@ -61,6 +61,7 @@ class MapOutput:
     records: int
     reduce_bytes: _Raw = b""
     samples: _Raw = b""
+    sub_buckets: int = 1
 
 
 @dataclass(frozen=True, slots=True)

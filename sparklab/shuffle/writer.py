@@ -151,7 +151,13 @@ def _write_hashed(
             steps.at("spill")
     out.commit([HASHED, spec.num_partitions, buckets.subs, buckets.offsets.tobytes()])
     return MapOutput(
-        spec.shuffle_id, map_index, out.path, out.bytes, buckets.records, reduce_bytes=buckets.reduce_bytes()
+        spec.shuffle_id,
+        map_index,
+        out.path,
+        out.bytes,
+        buckets.records,
+        reduce_bytes=buckets.reduce_bytes(),
+        sub_buckets=buckets.subs,
     )
 
 

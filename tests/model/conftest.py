@@ -20,6 +20,7 @@ FAST_PATHS = (
     (order, "_WORTH_IMPORT"),
     (buckets, "_WORTH_DIVIDING"),
     (reader, "_WORTH_DIVIDING_BYTES"),
+    (reader, "_WORTH_DIVIDING_HERE"),
     (tally, "_WORTH_TALLY"),
 )
 

@@ -21,7 +21,6 @@ from sparklab.rdd.task import TaskContext, TaskMetrics
 from sparklab.shuffle.bounds import range_bounds
 from sparklab.shuffle.buckets import sub_buckets
 from sparklab.shuffle.combine import GROUPING, append_value, extend_list, identity, new_list
-from sparklab.shuffle.fetch import Fetch
 from sparklab.shuffle.files import LocalFile, OutputFile, remove_shuffle
 from sparklab.shuffle.reader import read_cogrouped, read_reduce_input
 from sparklab.shuffle.spec import Aggregator, MapLocation, MapOutput, Ordering, ShuffleInput, ShuffleSpec
@@ -148,7 +147,7 @@ def test_large_partitions_are_aggregated_sub_bucket_by_sub_bucket_with_small_map
     exchange = Exchange(tmp_path, by_hash(4, 2, aggregator), maps, AMPLE)
     assert sub_buckets(exchange.spec) > 1
     assert min(array("Q", exchange.outputs[0].reduce_bytes)) * 2 > 1 << 18
-    footers = [Fetch(location, open_local).sub_buckets() for location in exchange.input.locations]
+    footers = [location.output.sub_buckets for location in exchange.input.locations]
     assert footers == [32, 32, 1, 1]
     exchange.budget_bytes = budget_bytes
     expected: dict[str, Any] = {}
