@@ -26,6 +26,15 @@ def strictly_increasing(keys: Any) -> int:
 
 
 @compiled
+def ascending_to(keys: Any, last: Any) -> bool:
+    """Whether `keys`, one at least, ascend without repetition and end at `last` or before."""
+    wrong = False
+    for i in range(len(keys) - 1):
+        wrong |= keys[i] >= keys[i + 1]
+    return not wrong and keys[len(keys) - 1] <= last
+
+
+@compiled
 def copied(values: Any, out: Any) -> bool:
     """``out[...] = values``; whether all of them are finite."""
     finite = True

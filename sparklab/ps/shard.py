@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sparklab.errors import ParameterServerError
 from sparklab.ps import transfer
+from sparklab.ps.admission import unfit
 from sparklab.ps.chain import RESEND_S, Chain
 from sparklab.ps.filters import KeyMissError
 from sparklab.ps.frames import MANAGER, Frame, Kind, Operation, Outbox, Peer
@@ -21,6 +22,7 @@ from sparklab.ps.shardtable import HeldPush, ParkedPull, ShardTable
 from sparklab.ps.spec import TableSpec
 from sparklab.ps.store import Allocate, zeros
 
+_WITH_KEYS: Final = frozenset({Kind.PUSH, Kind.PULL})
 MOST_EARLY: Final = 10_000  # frames of a later epoch that wait for its layout
 
 
@@ -70,7 +72,12 @@ class Shard:
         if handler is not None:
             if frame.epoch == self.layout.epoch:
                 if frame.meta is None or "filters" not in frame.meta or self._decoded(source, frame):
-                    handler(source, frame)
+                    table = self.tables.get(frame.table)
+                    problem = unfit(table, frame) if kind in _WITH_KEYS and table is not None else ""
+                    if problem:
+                        self._refuse(source, frame, problem, "use the client of this version")
+                    else:
+                        handler(source, frame)
             elif frame.epoch > self.layout.epoch:
                 self._early.append((source, frame))
                 del self._early[:-MOST_EARLY]
@@ -287,9 +294,7 @@ class Shard:
             self.chain.answer_after(frame, mask, (source, done), self.out)
             return
         keys, values = frame.keys, frame.values
-        if values is None:
-            self._refuse(source, frame, "a push without values", "use the client of this version")
-            return
+        assert values is not None
         if missing != mask:
             chosen = table.layout.chosen(keys, missing)
             keys, values = keys[chosen], values[chosen]

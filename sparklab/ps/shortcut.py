@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sparklab.ps.admission import unfit
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.shard import Shard
 from sparklab.ps.shardtable import ShardTable
@@ -26,6 +27,8 @@ def answer_at_once(shard: Shard, frame: Frame) -> Frame | None:
         return None
     table = shard.tables.get(frame.table)
     if table is None or table.filters.filters or table.spec.aggregate:
+        return None
+    if (frame.client >= 0 and frame.incarnation < table.ledger.incarnation(frame.client)) or unfit(table, frame):
         return None
     mask = frame.mask or table.headed
     if kind == _PULL:

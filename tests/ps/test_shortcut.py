@@ -87,6 +87,41 @@ def test_pushes_with_replicas_frozen_ranges_lost_workers_or_a_clock_to_wait_for_
         assert each.tables[0].ledger.size == 0
 
 
+def unfit() -> list[tuple[list[int], object]]:
+    one = np.ones((2, 1), np.float32)
+    return [
+        ([1, 100], one), ([1, 2**64 - 1], one), ([1, 1], one), ([2, 1], one),
+        ([1, 2], one[:1]), ([1, 2], one.astype(np.float64)), ([1, 2], np.ones((2, 2), np.float32)), ([1, 2], None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("keys", "values"), unfit())
+def test_keys_and_values_that_do_not_fit_are_refused_whoever_sends_them(keys: list[int], values: object) -> None:
+    one = shard()
+    frame = Frame(Kind.PUSH, 0, 0, 7, 1, 0, 3, 0, 3, np.array(keys, np.uint64), values)  # type: ignore[arg-type]
+    assert answer_at_once(one, frame) is None
+    ((_, refused),) = one.receive("client", frame)
+    assert refused.kind == Kind.REFUSED
+    assert one.tables[0].applied_pushes == 0
+
+
+def test_a_pull_of_keys_outside_the_table_is_refused() -> None:
+    one = shard()
+    frame = Frame(Kind.PULL, 0, 0, 7, 1, 0, 3, 0, 3, np.array([1, 100], np.uint64))
+    assert answer_at_once(one, frame) is None
+    ((_, refused),) = one.receive("client", frame)
+    assert refused.kind == Kind.REFUSED
+
+
+def test_a_worker_that_was_started_anew_elsewhere_is_refused() -> None:
+    one = shard()
+    one.tables[0].ledger.open(0, 8)
+    for frame in (push(1), pull(1)):
+        assert answer_at_once(one, frame) is None
+        ((_, refused),) = one.receive("client", frame)
+        assert refused.kind == Kind.REFUSED
+
+
 def test_a_pull_that_has_to_wait_for_the_floor_goes_the_long_way() -> None:
     one = shard(tau=1)
     assert answer_at_once(one, pull(1, clock=1)) is not None
