@@ -10,7 +10,7 @@ from sparklab.rdd.core import RDDCore
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.rollback import is_indeterminate
 from sparklab.scheduler.state import ExclusionLimits, Limits, SpeculationLimits
-from sparklab.shuffle.spec import MapOutput
+from sparklab.shuffle.spec import MapLocation, MapOutput
 from tests.scheduler.test_machine import Ids, Mapped, Reduced, Source, World, lineage, removals
 
 SPECULATING = Limits(speculation=SpeculationLimits(interval_s=0.1, multiplier=2.0, quantile=0.5, least_s=0.1))
@@ -369,6 +369,35 @@ def test_a_lost_map_output_that_comes_back_otherwise_undoes_all_that_read_its_sh
     of_second = sum(world.prepared[stage].writes is second.spec for stage, _ in world.ran[before:])
     assert of_first == (3 if indeterminate else sum(held))
     assert (of_second == 3) == indeterminate
+
+
+def test_a_loss_undoes_what_was_made_from_it_through_several_shuffles_and_their_bounds() -> None:
+    world = World(2)
+    source = Mapped(Source(Ids(), 3))
+    source._indeterminate = True
+    first = Reduced(source, 3)
+    second = Reduced(Mapped(first), 3)
+    third = Reduced(Mapped(second), 2)
+    job = maps_done(world, third)
+    world.run()
+    outputs = world.scheduler.outputs.shuffles
+    outputs[second.spec.shuffle_id].bounds = [1]
+    world.scheduler.outputs.remove(first.spec.shuffle_id, 0, *_place(outputs[first.spec.shuffle_id].locations[0]))
+    world.scheduler._rollback.outputs_lost([first.spec.shuffle_id])
+    assert [outputs[each.spec.shuffle_id].missing() for each in (first, second, third)] == [[0, 1, 2]] * 3
+    assert outputs[second.spec.shuffle_id].bounds is None
+    world.ran.clear()
+    world.submit(third)
+    world.run()
+    assert [sum(world.prepared[s].writes is each.spec for s, _ in world.ran) for each in (first, second, third)] == [
+        3
+    ] * 3
+    assert world.finished[job] is None
+
+
+def _place(at: MapLocation | None) -> tuple[int, int]:
+    assert at is not None
+    return at.executor, at.epoch
 
 
 def test_what_a_task_made_of_records_that_do_not_stand_any_more_counts_for_nothing() -> None:

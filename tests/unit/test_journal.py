@@ -163,6 +163,20 @@ def test_a_segment_begins_with_what_is_still_true(tmp_path: Path) -> None:
     assert 1 not in folded.executors
 
 
+def test_a_segment_has_room_for_new_facts_besides_what_it_restates(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl", segment_bytes=2000, kept=1000)
+    journal.append([Record(1, 0.0, ContextStarted("a", "n", "m", "v"))])
+    number = 1
+    for number in range(2, 52):  # all still true: to restate them takes more than a segment
+        journal.append([Record(number, 0.0, ExecutorAdded(number, 0, f"host {number}", 1, 1, 1, 1))])
+    segments = len(list(tmp_path.iterdir()))
+    for later in range(number + 1, number + 101):
+        journal.append([record(later)])
+    per_segment = 2000 // len(journal.path.read_text().splitlines()[-1])
+    assert len(list(tmp_path.iterdir())) - segments <= 100 // per_segment + 1
+    assert [each.seq for each in journal.read()] == list(range(1, number + 101))
+
+
 def test_a_journal_without_a_name_rotates_too(tmp_path: Path) -> None:
     folder = tmp_path / "own"
     journal = Journal(folder / "j.jsonl", segment_bytes=2000, kept=3)
