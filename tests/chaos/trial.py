@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 
 from sparklab import SparkConf, SparkContext, StorageLevel
+from sparklab.errors import StorageError
 from sparklab.testing import Fault, inject, random_faults
 from tests.model.programs import Program, programs
 
@@ -177,6 +178,11 @@ class Laboratory:
                     found = [rdd.glom().collect(), rdd.glom().collect(), [rdd.collect()]]
                 finally:
                     verdict.strikes = [f"{s.action} at {s.step} on executor {s.executor}" for s in injection.strikes]
+        except StorageError as error:
+            # A local checkpoint has no lineage and is as mortal as its executor: that must be said, and is no failure.
+            if not (verdict.strikes and "checkpointed locally" in error.attempted and "checkpoint()" in error.do):
+                verdict.wrong = f"raised {type(error).__name__}: {error}"
+            return
         except BaseException as error:
             verdict.wrong = f"raised {type(error).__name__}: {error}"
             return
