@@ -470,6 +470,9 @@ class Client:
         request.spread = new.carried(request.spread, old)
         request.waiting = new.carried(request.waiting | moved, old)
         request.kept = new.carried(request.kept & ~moved, old)
+        if request.waiting and new.shape != old.shape and request.parts and request.kind != Kind.ATTACH:
+            request.parts.clear()  # of ranges that are others now: all are asked again
+            request.waiting = request.spread
         if moved:
             self._unsafe.pop(request.seq, None)
             self._requests[request.seq] = request

@@ -55,6 +55,7 @@ class RangeClocks:
 
     def __init__(self) -> None:
         self.groups: list[ClockGroup] = []
+        self._left: dict[int, int] = {}  # clocks of workers that were waited for
 
     def begin(self, mask: int, workers: Iterable[int]) -> None:
         """The ranges `mask` are held from now on; `workers` have completed nothing."""
@@ -114,17 +115,21 @@ class RangeClocks:
         return changed
 
     def recount(self, workers: set[int]) -> set[int]:
-        """`workers` are waited for and nobody else. Those that were not, which it gives, begin where the floor is."""
+        """`workers` are waited for and nobody else. Those that were not, which it gives, begin where the floor is, or
+        where they were when they left, if that is more."""
         new = set()
         for group in self.groups:
             if group.clocks.keys() == workers:
                 continue
+            for worker, clock in group.clocks.items():
+                if worker not in workers:
+                    self._left[worker] = max(clock, self._left.get(worker, 0))
             group.clocks = {worker: clock for worker, clock in group.clocks.items() if worker in workers}
             group.settle()
             begin = max(group.applied, group.floor if group.floor != NEVER else 0)
             for worker in workers - group.clocks.keys():
                 new.add(worker)
-                group.clocks[worker] = begin
+                group.clocks[worker] = max(begin, self._left.get(worker, 0))
             group.settle()
         self._join()
         return new
@@ -161,16 +166,28 @@ class RangeClocks:
                 for number in new:
                     group.mask |= 1 << number
 
-    def merge(self, old: Iterable[int], new: int) -> bool:
-        """Ranges `old` are the range `new` now. False, and nothing changed, where their clocks differ."""
+    def alike(self, mask: int) -> bool:
+        """Whether all ranges of `mask` have one vector clock."""
+        return len(self.touching(mask)) < 2
+
+    def merge(self, old: Iterable[int], new: int) -> None:
+        """Ranges `old` are the range `new` now.
+
+        Where their clocks differ (the server that serves them saw to it that its own do not; on a replica one may have
+        been copied later than the other), the least counts: what is missing then is sent again.
+        """
         mask = 0
         for number in old:
             mask |= 1 << number
-        groups = self.touching(mask)
-        if len(groups) != 1 or groups[0].mask & mask != mask:
-            return False
-        groups[0].mask = groups[0].mask & ~mask | 1 << new
-        return True
+        groups = self.part(mask)
+        if not groups:
+            return
+        clocks = {w: min(g.clocks[w] for g in groups) for w in groups[0].clocks if all(w in g.clocks for g in groups)}
+        merged = ClockGroup(1 << new, clocks, min(group.applied for group in groups))
+        merged.settle()
+        self.groups = [group for group in self.groups if not group.mask & mask]
+        self.groups.append(merged)
+        self._join()
 
     def export(self, mask: int) -> list[tuple[int, dict[int, int], int]]:
         """The clocks of the ranges `mask`, as they travel with these."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -25,15 +25,18 @@ class TableLayout:
     starts : tuple of int
         First keys of the ranges, ascending, beginning with 0; each range ends where the next begins.
     ids : tuple of int
-        A number per range, less than :data:`MOST_RANGES`, kept for life; a split makes new ones.
+        A number per range, less than :data:`MOST_RANGES`, kept for life; splits and merges make new ones.
     chains : tuple of tuple of int
         Servers per range: the first serves, the others are its replicas in the order of the chain. Empty: lost.
+    shape : int
+        Counts how often ranges were split or merged.
     """
 
     end: int
     starts: tuple[int, ...]
     ids: tuple[int, ...]
     chains: tuple[tuple[int, ...], ...]
+    shape: int = 0
 
     @cached_property
     def bounds(self) -> Keys:
@@ -99,6 +102,28 @@ class TableLayout:
         """First key of a range, and one past its last."""
         at = self.position(range_id)
         return self.starts[at], self.starts[at + 1] if at + 1 < len(self.starts) else self.end
+
+    def split(self, range_id: int, at: int, new: tuple[int, int]) -> TableLayout:
+        """The same, with range `range_id` cut in two at key `at`."""
+        where = self.position(range_id)
+        return replace(
+            self,
+            starts=(*self.starts[: where + 1], at, *self.starts[where + 1 :]),
+            ids=(*self.ids[:where], *new, *self.ids[where + 1 :]),
+            chains=(*self.chains[:where], self.chains[where], *self.chains[where:]),
+            shape=self.shape + 1,
+        )
+
+    def merged(self, left: int, new: int) -> TableLayout:
+        """The same, with range `left` and the one behind it joined."""
+        where = self.position(left)
+        return replace(
+            self,
+            starts=(*self.starts[: where + 1], *self.starts[where + 2 :]),
+            ids=(*self.ids[:where], new, *self.ids[where + 2 :]),
+            chains=(*self.chains[: where + 1], *self.chains[where + 2 :]),
+            shape=self.shape + 1,
+        )
 
     def range_of(self, key: int) -> int:
         """The range that `key` is in."""

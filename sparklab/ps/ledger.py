@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+
+from sparklab.ps.keys import Array, Keys
+
 CLOSED_KEPT: Final = 256  # accounts of observers that have gone
+
+
+Interval = tuple[int, int]
 
 
 @dataclass(slots=True)
@@ -14,6 +22,7 @@ class _Account:
     incarnation: int
     settled: int = 0  # its pushes up to this number were acknowledged everywhere: it will not send them again
     taken: dict[int, int] = field(default_factory=dict)  # push -> ranges in which it is taken in
+    partial: dict[int, list[Interval]] = field(default_factory=dict)  # push -> keys in which it is, of merged ranges
 
 
 class Ledger:
@@ -48,14 +57,29 @@ class Ledger:
             if taken:
                 for number in [n for n in taken if n <= settled]:
                     del taken[number]
+            if account.partial:
+                account.partial = {number: keys for number, keys in account.partial.items() if number > settled}
         if push <= account.settled:
             return 0
         return mask & ~account.taken.get(push, 0)
 
+    def fresh(self, client: int, push: int, keys: Keys) -> Array | None:
+        """Which of `keys` the push has not brought yet, as booleans; None for all.
+
+        It can have brought some of a range where that was made of two, one of which had it.
+        """
+        segments = self._accounts[client].partial.get(push)
+        if segments is None:
+            return None
+        left = np.ones(len(keys), np.bool_)
+        for low, high in segments:
+            left[between(keys, low, high)] = False
+        return left
+
     def take(self, client: int, push: int, mask: int) -> None:
         """The push is taken in in the ranges `mask`."""
-        taken = self._accounts[client].taken
-        taken[push] = taken.get(push, 0) | mask
+        account = self._accounts[client]
+        account.taken[push] = account.taken.get(push, 0) | mask
 
     def incarnation(self, client: int) -> int:
         """The incarnation heard of last; 0 for none."""
@@ -70,21 +94,30 @@ class Ledger:
         if len(self._closed) > CLOSED_KEPT:
             self._accounts.pop(self._closed.popleft(), None)
 
-    def forget(self, mask: int) -> None:
-        """The ranges `mask` are held no more."""
+    def forget(self, mask: int, keys: Sequence[Interval]) -> None:
+        """The ranges `mask`, which are the intervals `keys`, are held no more."""
         for account in self._accounts.values():
             account.taken = {push: left for push, taken in account.taken.items() if (left := taken & ~mask)}
+            if account.partial:
+                cut = {push: without(parts, keys) for push, parts in account.partial.items()}
+                account.partial = {push: parts for push, parts in cut.items() if parts}
 
-    def export(self, mask: int) -> list[tuple[int, int, int, dict[int, int]]]:
-        """What is taken in in the ranges `mask`, as it travels with these."""
+    def export(self, mask: int, low: int, high: int) -> list[tuple[int, int, int, dict[int, int], dict[int, Any]]]:
+        """What is taken in in the range `mask`, the keys in [low, high), as it travels with it."""
         return [
-            (client, a.incarnation, a.settled, {push: taken & mask for push, taken in a.taken.items() if taken & mask})
+            (
+                client,
+                a.incarnation,
+                a.settled,
+                {push: taken & mask for push, taken in a.taken.items() if taken & mask},
+                {push: own for push, parts in a.partial.items() if (own := within(parts, low, high))},
+            )
             for client, a in self._accounts.items()
         ]
 
     def accept(self, exported: Any) -> None:
         """What came with ranges counts here, too."""
-        for client, incarnation, settled, taken in exported:
+        for client, incarnation, settled, taken, partial in exported:
             if not self.open(client, incarnation):
                 continue
             account = self._accounts[client]
@@ -92,6 +125,8 @@ class Ledger:
             account.settled = max(account.settled, settled)
             for push, mask in taken.items():
                 account.taken[push] = account.taken.get(push, 0) | mask
+            for push, parts in partial.items():
+                account.partial.setdefault(push, []).extend(parts)
 
     def split(self, old: int, new: int) -> None:
         """Range `old` is the ranges `new` (bits) now."""
@@ -100,18 +135,58 @@ class Ledger:
                 if taken >> old & 1:
                     account.taken[push] = taken & ~(1 << old) | new
 
-    def merge(self, old: int, new: int) -> bool:
-        """Ranges `old` (bits) are the range `new` now. False, and nothing changed, where a push is in some only."""
+    def merge(self, old: Mapping[int, Interval], new: int) -> None:
+        """The ranges `old`, with their keys, are the range `new` now.
+
+        A push that is in some of them only, be it that it has no keys in the others or that it is on its way to these,
+        is remembered by keys.
+        """
+        mask = sum(1 << number for number in old)
         for account in self._accounts.values():
-            if any(taken & old not in (0, old) for taken in account.taken.values()):
-                return False
-        for account in self._accounts.values():
-            for push, taken in account.taken.items():
-                if taken & old:
-                    account.taken[push] = taken & ~old | 1 << new
-        return True
+            for push, taken in list(account.taken.items()):
+                inside = taken & mask
+                if not inside:
+                    continue
+                if inside == mask:
+                    account.taken[push] = taken & ~mask | 1 << new
+                    continue
+                account.partial.setdefault(push, []).extend(old[n] for n in old if taken >> n & 1)
+                account.taken[push] = taken & ~mask
+                if not account.taken[push]:
+                    del account.taken[push]
 
     @property
     def size(self) -> int:
         """Pushes kept."""
-        return sum(len(account.taken) for account in self._accounts.values())
+        return sum(len(account.taken) + len(account.partial) for account in self._accounts.values())
+
+
+def between(keys: Keys, low: int, high: int) -> slice:
+    """Where `keys`, which ascend, are in [low, high)."""
+    first, last = np.searchsorted(keys, np.array([low, high - 1], np.uint64), side="left")
+    return slice(int(first), int(last) + int(last < len(keys) and int(keys[last]) == high - 1))
+
+
+def within(parts: Sequence[Interval], low: int, high: int) -> list[Interval]:
+    """What of the intervals `parts` is in [low, high).
+
+    Examples
+    --------
+    >>> within([(0, 10), (20, 30)], 5, 25)
+    [(5, 10), (20, 25)]
+    """
+    return [(max(a, low), min(b, high)) for a, b in parts if max(a, low) < min(b, high)]
+
+
+def without(parts: Sequence[Interval], gone: Sequence[Interval]) -> list[Interval]:
+    """What of the intervals `parts` is in none of `gone`.
+
+    Examples
+    --------
+    >>> without([(0, 10)], [(2, 4), (8, 20)])
+    [(0, 2), (4, 8)]
+    """
+    left = list(parts)
+    for low, high in gone:
+        left = [piece for a, b in left for piece in ((a, min(b, low)), (max(a, high), b)) if piece[0] < piece[1]]
+    return left

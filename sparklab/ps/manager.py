@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sparklab.errors import ParameterServerError
-from sparklab.ps import ring
+from sparklab.ps import balance, ring
 from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox, Peer
 from sparklab.ps.layout import MOST_RANGES, Layout, TableLayout, even_starts
 from sparklab.ps.spec import TableSpec
@@ -19,6 +19,7 @@ from sparklab.ps.spec import TableSpec
 SILENCE_S: Final = 5.0  # without a heartbeat a server is dead after this; a killed process is seen at once
 BATCH_BYTES: Final = 16 << 20  # about what is frozen at once while ranges move
 RESEND_S: Final = 0.5
+MERGE_S: Final = 5.0  # after which a merge is called off
 
 
 @dataclass(slots=True)
@@ -31,6 +32,8 @@ class Move:
         ``"head"``: `to` serves it, whoever did is its replica; ``"tail"``: `to` is its last replica.
     leaving : int
         A server that the chain is to lose by it, or -1.
+    other : int
+        Where `how` is ``"merge"``: the range behind it that it is to be one with.
     """
 
     table: int
@@ -41,6 +44,7 @@ class Move:
     number: int = -1
     source: int = -1
     done: bool = False
+    other: int = -1
 
 
 class Manager:
@@ -68,6 +72,14 @@ class Manager:
         self._moving: dict[tuple[int, int], Move] = {}
         self._moves = 0
         self._asked_s = 0.0
+        self.splits = 0
+        self.merges = 0
+        self.balancing_s: float | None = None  # how often loads are made even; None: when :meth:`balance` is called
+        self.shapes_held = 0
+        self._balanced_s = 0.0
+        self._fewest: dict[int, int] = {}  # table -> ranges it was made with
+        self._merging: Move | None = None
+        self._merging_s = 0.0
 
     # --- what is asked of it ----------------------------------------------------------------------
 
@@ -82,6 +94,7 @@ class Manager:
         ids = tuple(range(len(starts)))
         chains = ring.place(spec.table, ids, servers, self.replicas)
         self.specs[spec.table] = spec
+        self._fewest[spec.table] = len(ids)
         tables = {**self.layout.tables, spec.table: TableLayout(spec.end, starts, ids, chains)}
         self._publish(tables=tables, taus={**self.layout.taus, spec.table: tau})
 
@@ -185,10 +198,13 @@ class Manager:
                 return  # of its moves, some may have been completed by the layout that it lacks
             for table, range_id, number in frame.meta["moving"]:
                 move = self._moving.get((table, range_id))
-                if move is None or move.number > number:  # it was called off, and the server has not heard
+                merging = self._merging is not None and self._merging.number == number
+                if not merging and (move is None or move.number > number):  # called off, and the server has not heard
                     meta = {"range": range_id, "move": number}
                     self.out.append((server, Frame(Kind.RELEASE, table, meta=meta)))
-        elif frame.kind == Kind.MOVED:
+        elif frame.kind == Kind.MOVED and self._merging is not None and self._merging.number == frame.meta["move"]:
+            self._merge_ends(frame.meta.get("refused", False))
+        elif frame.kind == Kind.MOVED and "range" in frame.meta:
             move = self._moving.get((frame.table, frame.meta["range"]))
             if move is not None and move.number == frame.meta["move"]:
                 move.done = True
@@ -206,9 +222,16 @@ class Manager:
             self.server_lost(server)
         if self._resend_s is not None and now_s - self._asked_s >= self._resend_s:
             self._asked_s = now_s
-            for move in self._moving.values():
+            for move in (*self._moving.values(), *([self._merging] if self._merging is not None else ())):
                 if not move.done:
                     self._ask(move)
+        if self._merging is not None and now_s - self._merging_s > MERGE_S:
+            self._publish()  # its server said no, and that was lost
+        if self._planned or self._leaving:
+            self._start_moves()
+        if self.balancing_s is not None and now_s - self._balanced_s >= self.balancing_s:
+            self._balanced_s = now_s
+            self.balance()
 
     def drain(self) -> Outbox:
         """The frames to send since the last call."""
@@ -218,7 +241,7 @@ class Manager:
     @property
     def settled(self) -> bool:
         """Whether nothing moves or is planned to."""
-        return not self._moving and not self._planned
+        return not self._moving and not self._planned and self._merging is None
 
     # --- moves ------------------------------------------------------------------------------------
 
@@ -250,6 +273,8 @@ class Manager:
         if self._moving:
             self._commit()
             return
+        if self._merging is not None:
+            return  # they begin when it is over
         self._repair()
         self._finish_leaving()
         size = 0
@@ -280,7 +305,7 @@ class Manager:
         return int(facts["used_bytes"]) // max(1, int(facts["ranges"])) if facts else 1 << 20
 
     def _ask(self, move: Move) -> None:
-        meta = {"range": move.range, "move": move.number, "to": move.to}
+        meta = {"range": move.range, "move": move.number, "to": move.to, "other": move.other}
         self.out.append((move.source, Frame(Kind.MOVE, move.table, epoch=self.layout.epoch, meta=meta)))
 
     def _commit(self) -> None:
@@ -326,9 +351,98 @@ class Manager:
             self._publish(tables=tables, servers=tuple(each for each in self.layout.servers if each != server))
             self._send_layout(server)
 
+    # --- splits and merges ------------------------------------------------------------------------
+
+    @property
+    def can_reshape(self) -> bool:
+        """Whether nothing moves and all servers know the layout in force: no server ever skips a split or a merge."""
+        epoch = self.layout.epoch
+        heard = all(self.facts_of.get(server, {}).get("epoch", -1) >= epoch for server in self.layout.servers)
+        return self.settled and heard and not self.shapes_held
+
+    def hold_shapes(self, more: int) -> None:
+        """No range is split or merged while somebody reads range by range: 1 `more`, or one less where -1."""
+        self.shapes_held += more
+        if self._merging is not None and self.shapes_held:
+            self._publish()  # calls it off
+
+    def split(self, table: int, range_id: int, at: int) -> bool:
+        """The range is two, the second of which begins with key `at`. False where that cannot be now."""
+        layout = self.layout.tables[table]
+        if not self.can_reshape or range_id not in layout.ids or len(layout.ids) >= MOST_RANGES // 2:
+            return False
+        low, high = layout.interval(range_id)
+        if not low < at < high:
+            return False
+        first = self._unused(layout, max(layout.ids))
+        self.splits += 1
+        new = first, self._unused(layout, first)
+        self._publish(tables={**self.layout.tables, table: layout.split(range_id, at, new)})
+        return True
+
+    def merge(self, table: int, left: int) -> bool:
+        """The range and the one behind it are about to be one. False where that cannot be now.
+
+        Their server freezes both and says when nothing is on its way and their clocks are one.
+        """
+        layout = self.layout.tables[table]
+        if not self.can_reshape or left not in layout.ids[:-1]:
+            return False
+        where = layout.position(left)
+        chain = layout.chains[where]
+        if not chain or chain != layout.chains[where + 1]:
+            return False
+        self._moves += 1
+        move = Move(table, left, -1, "merge", number=self._moves, source=chain[0], other=layout.ids[where + 1])
+        self._merging, self._merging_s = move, self.now_s
+        self._ask(move)
+        return True
+
+    def _merge_ends(self, refused: bool) -> None:
+        move, self._merging = self._merging, None
+        assert move is not None
+        layout = self.layout.tables.get(move.table)
+        if not refused and layout is not None:
+            self.merges += 1
+            merged = layout.merged(move.range, self._unused(layout, max(layout.ids)))
+            self._publish(tables={**self.layout.tables, move.table: merged})
+        self._start_moves()
+
+    @staticmethod
+    def _unused(layout: TableLayout, after: int) -> int:
+        """A number that no range has: the next one, so that one is used again as late as can be."""
+        candidates = ((after + step) % MOST_RANGES for step in range(1, MOST_RANGES))
+        return next(number for number in candidates if number not in layout.ids)
+
+    def balance(self) -> balance.Step | None:
+        """One range is split, moved or merged, so that servers are asked for as many keys each; None: none needs to be.
+
+        What is hot is known from the servers' heartbeats.
+        """
+        if not self.can_reshape:
+            return None
+        for number, table in self.layout.tables.items():
+            heats = {
+                range_id: balance.Heat(count, cut)
+                for facts in self.facts_of.values()
+                for range_id, count, cut in facts.get("tables", {}).get(str(number), {}).get("heat", ())
+            }
+            step = balance.next_step(table, heats, self._staying(), self._fewest[number])
+            match step:
+                case balance.Split(range_id, at) if self.split(number, range_id, at):
+                    return step
+                case balance.Shift(range_id, to):
+                    self._planned.append(Move(number, range_id, to, "head"))
+                    self._start_moves()
+                    return step
+                case balance.Merge(left, _) if self.merge(number, left):
+                    return step
+        return None
+
     # --- layouts ----------------------------------------------------------------------------------
 
     def _publish(self, **changed: Any) -> None:
+        self._merging = None  # any new layout ends it: the server that serves the ranges takes pushes again
         self.layout = replace(self.layout, epoch=self.layout.epoch + 1, **changed)
         for server in self.layout.servers:
             self._send_layout(server)

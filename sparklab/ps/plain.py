@@ -15,7 +15,7 @@ def layout_to_plain(layout: Layout) -> dict[str, Any]:
         "gone": [list(pair) for pair in sorted(layout.gone)],
         "taus": [list(pair) for pair in layout.taus.items()],
         "tables": [
-            [number, t.end, list(t.starts), list(t.ids), [list(chain) for chain in t.chains]]
+            [number, t.end, list(t.starts), list(t.ids), [list(chain) for chain in t.chains], t.shape]
             for number, t in layout.tables.items()
         ],
     }
@@ -26,8 +26,8 @@ def layout_from_plain(data: dict[str, Any]) -> Layout:
     return Layout(
         epoch=int(data["epoch"]),
         tables={
-            number: TableLayout(end, tuple(starts), tuple(ids), tuple(map(tuple, chains)))
-            for number, end, starts, ids, chains in data["tables"]
+            number: TableLayout(end, tuple(starts), tuple(ids), tuple(map(tuple, chains)), shape)
+            for number, end, starts, ids, chains, shape in data["tables"]
         },
         servers=tuple(data["servers"]),
         gone=frozenset((table, rank) for table, rank in data["gone"]),

@@ -14,6 +14,7 @@ import numpy as np
 from sparklab.errors import ParameterServerError
 from sparklab.ps import directory, snapshot
 from sparklab.ps import updates as known_updates
+from sparklab.ps.balance import Step
 from sparklab.ps.consistency import BSP, Consistency, of_bound
 from sparklab.ps.consistency import checked as checked_consistency
 from sparklab.ps.filters import Filter
@@ -197,7 +198,11 @@ class Session(ABC):
         Ranges are copied one after the other while training goes on: between ranges the clocks may differ. Pushes that
         wait for their clock are not weights yet, and are not in it.
         """
-        snapshot.write(path, [(_description(table), self._parts(table)) for table in self._tables.values()])
+        self.manage(lambda manager: manager.hold_shapes(1))  # no range is split or merged between two that are read
+        try:
+            snapshot.write(path, [(_description(table), self._parts(table)) for table in self._tables.values()])
+        finally:
+            self.manage(lambda manager: manager.hold_shapes(-1))
 
     def _parts(self, table: Table) -> Iterator[snapshot.Part]:
         for range_id in self.manage(lambda manager: manager.layout.tables[table.spec.table].ids):
@@ -261,10 +266,41 @@ class Session(ABC):
         """No range moves and none is about to: replicas are complete. Blocks."""
         self.until(lambda manager: manager.settled, timeout_s, "waiting until no range moves")
 
+    def balance(self, rounds: int = 64, timeout_s: float = 60.0) -> list[Step]:
+        """Servers are asked for as many keys each as can be: hot ranges were split and moved, cold ones merged. Blocks.
+
+        What is hot is how often workers asked for keys of late, from a sample of their requests. Training goes on.
+
+        Parameters
+        ----------
+        rounds : int
+            Steps at most, each of which splits, moves or merges a range.
+
+        Returns
+        -------
+        list of Split, Shift and Merge
+            What was done.
+        """
+        done: list[Step] = []
+        for _ in range(rounds):
+            self._hear()
+            self.until(lambda manager: manager.can_reshape or manager.shapes_held > 0, timeout_s, "balancing")
+            step = self.manage(lambda manager: manager.balance())
+            if step is None:
+                break
+            done.append(step)
+            self.settle(timeout_s)
+        return done
+
+    def _hear(self) -> None:
+        """The manager has the servers' facts of now."""
+        answers = self.server_facts()
+        self.manage(lambda manager: manager.facts_of.update(answers))
+
     def facts(self) -> dict[str, Any]:
         """What is known now, as plain data: servers, epoch, promotions, moves, and each table's facts. Blocks."""
-        layout, promotions, lost, moved, moved_bytes = self.manage(
-            lambda m: (m.layout, m.promotions, m.lost_ranges, m.moved_ranges, m.moved_bytes)
+        layout, promotions, lost, moved, moved_bytes, splits, merges = self.manage(
+            lambda m: (m.layout, m.promotions, m.lost_ranges, m.moved_ranges, m.moved_bytes, m.splits, m.merges)
         )
         return {
             "epoch": layout.epoch,
@@ -273,6 +309,8 @@ class Session(ABC):
             "lost_ranges": lost,
             "moved_ranges": moved,
             "moved_bytes": moved_bytes,
+            "splits": splits,
+            "merges": merges,
             "tables": {name: table.facts() for name, table in self._tables.items()},
         }
 

@@ -90,6 +90,9 @@ class Shard:
             pass  # a successor is ahead: the layout is on its way here, too, and begins by sending again
         elif kind == Kind.LAYOUT:
             self._adopt(*frame.meta)
+        elif kind == Kind.INSTALL and frame.epoch > self.layout.epoch:
+            self._early.append((source, frame))
+            del self._early[:-MOST_EARLY]
         else:
             transfer.receive(self, source, frame)
         out, self.out = self.out, []
@@ -244,6 +247,7 @@ class Shard:
     def _serve(self, source: Peer, frame: Frame, table: ShardTable, mask: int) -> None:
         table.note_lag(frame, mask)
         if frame.kind == Kind.PULL:
+            table.heat.note(frame.keys, table.layout)
             keys, values = frame.keys[:0], table.read(frame.keys)
         else:
             keys, values = table.read_range(frame.meta["low"], frame.meta["high"], mask)
@@ -298,6 +302,10 @@ class Shard:
         if missing != mask:
             chosen = table.layout.chosen(keys, missing)
             keys, values = keys[chosen], values[chosen]
+        fresh = table.ledger.fresh(client, frame.seq, keys)
+        if fresh is not None:
+            keys, values = keys[fresh], values[fresh]
+        table.heat.note(keys, table.layout)
         if aggregated:
             table.ledger.take(client, frame.seq, missing)
             table.hold(frame.clock, HeldPush(client, frame.incarnation, frame.seq, missing, keys, values))
@@ -454,6 +462,10 @@ class Shard:
                 return None
             if mask != frame.mask:
                 frame = self._restrict(frame, mask)
+            assert frame.values is not None
+            fresh = table.ledger.fresh(frame.client, frame.seq, frame.keys)
+            if fresh is not None:
+                frame = frame.copy(keys=frame.keys[fresh], values=frame.values[fresh])
             assert frame.values is not None
             table.ledger.take(frame.client, frame.seq, mask)
             if frame.operation == Operation.PUSH:

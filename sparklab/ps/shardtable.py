@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from sparklab.ps.clocks import NEVER, ClockGroup, RangeClocks
 from sparklab.ps.consistency import NO_BOUND
 from sparklab.ps.filterchain import FilterChain
 from sparklab.ps.frames import Frame, Peer
+from sparklab.ps.heat import KeyHeat
 from sparklab.ps.keys import Array, Keys
 from sparklab.ps.layout import TableLayout
 from sparklab.ps.ledger import Ledger
@@ -82,6 +83,7 @@ class ShardTable:
         self.frozen = 0
         self.installed: dict[int, int] = {}  # ranges copied here that no layout gives this server yet, and their move
         self.last_moves: dict[int, int] = {}
+        self.heat = KeyHeat()
         self.lags: Counter[int] = Counter()  # of answered pulls
         self.duplicates = 0
         self.applied_pushes = 0
@@ -290,16 +292,16 @@ class ShardTable:
         """The ranges `mask` are not held any more."""
         for low, high in self.layout.segments(mask, 0, self.spec.end):
             self.store.drop(low, high)
-        self._forget(mask)
+        self._forget(mask, self.layout.segments(mask, 0, self.spec.end))
 
     def drop_range(self, mask: int, low: int, high: int) -> None:
         """The same for one range, of which the layout need not know."""
         self.store.drop(low, high)
-        self._forget(mask)
+        self._forget(mask, [(low, high)])
 
-    def _forget(self, mask: int) -> None:
+    def _forget(self, mask: int, keys: Sequence[tuple[int, int]]) -> None:
         self.clocks.forget(mask)
-        self.ledger.forget(mask)
+        self.ledger.forget(mask, keys)
         for clock in list(self.held):
             self.drop_held(clock, mask)
 
@@ -327,6 +329,7 @@ class ShardTable:
             "vector_clocks": len(self.clocks.groups),
             "vector_clock_size": self.clocks.size,
             "ledger_size": self.ledger.size,
+            "heat": self.heat.facts(self.layout, self.headed),
             "used_bytes": self.store.used_bytes,
         }
 

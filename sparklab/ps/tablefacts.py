@@ -33,5 +33,7 @@ def table_facts(answers: Mapping[int, Mapping[str, Any]], table: int, tau: int) 
         "lags": dict(sorted(lags.items())),
         **{name: sum(each[name] for each in found.values()) for name in _SUMS},
         "ranges": {server: each["ranges"] for server, each in sorted(found.items())},
+        "vector_clock_size": sum(each["vector_clock_size"] for each in found.values()),
+        "vector_clock_bound": sum(each["ranges"] for each in found.values()) * len(clocks),
         "vector_clocks": max((each["vector_clocks"] for each in found.values()), default=0),
     }

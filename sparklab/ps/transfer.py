@@ -28,7 +28,8 @@ class Outgoing:
     """A range that this server is sending."""
 
     move: int
-    to: int
+    to: int  # -1: it is not sent but merged with the range `other`
+    other: int = -1
     sent_s: float = -1.0  # when last; before the chain behind the range is idle, it is not sent
     done: bool = False
 
@@ -38,7 +39,7 @@ def receive(shard: Shard, source: Peer, frame: Frame) -> None:
     meta = frame.meta
     match frame.kind:
         case Kind.MOVE if frame.epoch <= shard.layout.epoch:  # one of a later layout is asked for again
-            _begin(shard, frame.table, meta["range"], meta["move"], meta["to"])
+            _begin(shard, frame.table, meta["range"], meta["move"], meta["to"], meta.get("other", -1))
         case Kind.RELEASE:
             _release(shard, frame.table, meta["range"], meta["move"])
         case Kind.INSTALL:
@@ -57,9 +58,9 @@ def receive(shard: Shard, source: Peer, frame: Frame) -> None:
             shard.out.append((source, frame.answer(Kind.RESTORED)))
 
 
-def _begin(shard: Shard, number: int, range_id: int, move: int, to: int) -> None:
+def _begin(shard: Shard, number: int, range_id: int, move: int, to: int, other: int) -> None:
     table = shard.tables.get(number)
-    if table is None or not table.headed >> range_id & 1:
+    if table is None or not table.headed >> range_id & 1 or (other >= 0 and not table.headed >> other & 1):
         return
     outgoing = shard.moving.get((number, range_id))
     if shard.over.get((number, range_id), -1) >= move:
@@ -68,9 +69,13 @@ def _begin(shard: Shard, number: int, range_id: int, move: int, to: int) -> None
         if outgoing.move == move and outgoing.done:
             _say_moved(shard, number, range_id, outgoing)
         return
-    table.frozen |= 1 << range_id
-    shard.moving[number, range_id] = Outgoing(move, to)
+    shard.moving[number, range_id] = outgoing = Outgoing(move, to, other)
+    table.frozen |= _frozen(range_id, outgoing)
     continue_moves(shard)
+
+
+def _frozen(range_id: int, outgoing: Outgoing) -> int:
+    return 1 << range_id | (1 << outgoing.other if outgoing.other >= 0 else 0)
 
 
 def _say_moved(shard: Shard, number: int, range_id: int, outgoing: Outgoing) -> None:
@@ -79,13 +84,22 @@ def _say_moved(shard: Shard, number: int, range_id: int, outgoing: Outgoing) -> 
 
 def continue_moves(shard: Shard) -> None:
     """Frozen ranges with nothing left on its way down their chains are sent."""
-    for (number, range_id), outgoing in shard.moving.items():
-        if outgoing.sent_s < 0 and shard.chain.idle(number, 1 << range_id):
+    for (number, range_id), outgoing in list(shard.moving.items()):
+        if outgoing.sent_s < 0 and shard.chain.idle(number, _frozen(range_id, outgoing)):
             _send(shard, number, range_id, outgoing)
 
 
 def _send(shard: Shard, number: int, range_id: int, outgoing: Outgoing) -> None:
     outgoing.sent_s = shard.now_s
+    if outgoing.other >= 0:
+        if shard.tables[number].clocks.alike(_frozen(range_id, outgoing)):
+            outgoing.done = True
+            _say_moved(shard, number, range_id, outgoing)
+        else:
+            shard.over[number, range_id] = outgoing.move
+            shard.out.append((MANAGER, Frame(Kind.MOVED, number, meta={"move": outgoing.move, "refused": True})))
+            thaw(shard, number, range_id)
+        return
     data = export(shard.tables[number], range_id)
     meta = {"range": range_id, "move": outgoing.move, "data": data}
     shard.out.append((outgoing.to, Frame(Kind.INSTALL, number, epoch=shard.layout.epoch, meta=meta)))
@@ -97,7 +111,9 @@ def tick(shard: Shard) -> None:
     if shard.resend_s is None:
         return
     for (number, range_id), outgoing in shard.moving.items():
-        if not outgoing.done and 0 <= outgoing.sent_s <= shard.now_s - shard.resend_s:
+        if outgoing.done and outgoing.other >= 0:
+            _say_moved(shard, number, range_id, outgoing)
+        elif not outgoing.done and 0 <= outgoing.sent_s <= shard.now_s - shard.resend_s:
             _send(shard, number, range_id, outgoing)
 
 
@@ -117,8 +133,9 @@ def _release(shard: Shard, number: int, range_id: int, move: int) -> None:
 
 def thaw(shard: Shard, number: int, range_id: int) -> None:
     """The range takes pushes again; those that waited are sent again by their clients."""
-    shard.moving.pop((number, range_id), None)
-    shard.tables[number].frozen &= ~(1 << range_id)
+    outgoing = shard.moving.pop((number, range_id), None)
+    if outgoing is not None:
+        shard.tables[number].frozen &= ~_frozen(range_id, outgoing)
     shard.release_waiting()
 
 
@@ -132,7 +149,7 @@ def settle(shard: Shard, number: int, servers: tuple[int, ...]) -> None:
         if outgoing.to in chain or outgoing.to not in servers or not table.headed >> range_id & 1:
             del shard.moving[number, range_id]
             shard.over[number, range_id] = outgoing.move
-            table.frozen &= ~(1 << range_id)
+            table.frozen &= ~_frozen(range_id, outgoing)
     for range_id in list(table.installed):
         if held >> range_id & 1:
             del table.installed[range_id]
@@ -166,7 +183,9 @@ def export(table: ShardTable, range_id: int) -> dict[str, Any]:
         "values": values,
         "states": states,
         "clocks": table.clocks.export(mask),
-        "ledger": table.ledger.export(mask),
+        "ledger": table.ledger.export(mask, low, high),
+        "heat": table.heat.export(range_id, low, high),
+        "shape": table.layout.shape,
         "held": held,
         "bounds": dict(table.bounds),
     }
@@ -191,6 +210,7 @@ def accept(table: ShardTable, data: dict[str, Any]) -> None:
     table.ledger.accept(data["ledger"])
     for clock, client, incarnation, seq, keys, values, final in data["held"]:
         table.hold(clock, HeldPush(client, incarnation, seq, mask, keys, values, final=final))
+    table.heat.accept(data["range"], *data["heat"])
     for worker, bound in data["bounds"].items():
         table.bounds.setdefault(worker, bound)
 
@@ -210,6 +230,8 @@ def _install(shard: Shard, source: Peer, frame: Frame) -> None:
         return
     meta = frame.meta
     range_id, move = meta["range"], meta["move"]
+    if meta["data"]["shape"] != table.layout.shape:
+        return  # of a range that was split or merged since: its sender knows by now
     if not table.layout.held(shard.server) >> range_id & 1 and table.last_moves.get(range_id, -1) < move:
         table.last_moves[range_id] = move
         accept(table, meta["data"])
@@ -219,9 +241,17 @@ def _install(shard: Shard, source: Peer, frame: Frame) -> None:
 
 
 def carry_ranges(shard: Shard, table: ShardTable, old: TableLayout, new: TableLayout) -> None:
-    """The ranges were split or merged: clocks, ledger, held pushes and the chain speak of the new ones."""
-    if not table.clocks.groups:
-        return
+    """The ranges were split or merged: clocks, ledger, held pushes and the chain speak of the new ones.
+
+    All servers had heard of what went before: copies that wait for a layout here are of moves that were called off.
+    """
+    for range_id in [each for each in table.installed if each not in new.ids]:
+        del table.installed[range_id]
+        if not old.held(shard.server) >> range_id & 1:
+            table.drop(1 << range_id)
+    table.last_moves = {number: move for number, move in table.last_moves.items() if number in new.ids}
+    shard.over = {each: move for each, move in shard.over.items() if each[0] != table.spec.table or each[1] in new.ids}
+    table.heat.reshape(old, new)
     for number in old.ids:
         if number in new.ids:
             continue
@@ -234,9 +264,8 @@ def carry_ranges(shard: Shard, table: ShardTable, old: TableLayout, new: TableLa
             continue
         merged = [i for i in old.ids if i not in new.ids and _inside(old.interval(i), new.interval(number))]
         if len(merged) > 1:
-            # The manager asked before: clocks and ledgers were alike, and the ranges frozen since.
             table.clocks.merge(merged, number)
-            table.ledger.merge(sum(1 << i for i in merged), number)
+            table.ledger.merge({i: old.interval(i) for i in merged}, number)
     for pushes in table.held.values():
         for push in pushes:
             push.mask, push.final = new.carried(push.mask, old), new.carried(push.final, old)

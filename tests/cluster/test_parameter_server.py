@@ -87,6 +87,23 @@ def test_servers_die_come_and_go_under_bsp_and_every_bit_is_as_in_one_process(tr
         assert facts["servers"] == [2]
 
 
+def test_hot_ranges_are_split_and_shared_while_training_goes_on_and_every_bit_is_as_in_one_process() -> None:
+    with ps.ParameterServer(num_servers=3) as server:
+        table = server.table("w", num_keys=300, update=ps.SGD(lr=0.5), workers=3)
+        hot = np.arange(4)
+
+        def balance() -> None:
+            for _ in range(200):
+                table.get(hot)
+            server.balance()
+
+        run_threads(table, 3, 20, {4: balance, 12: balance})
+        facts = server.facts()
+        assert facts["splits"] > 0
+        assert facts["moved_ranges"] > 0
+        assert (table.weights() == in_one_process(3, 20)).all()
+
+
 def test_weights_read_in_place_are_never_torn_and_a_dead_servers_memory_is_left_at_once() -> None:
     with ps.ParameterServer(num_servers=2, replicas=1) as server:
         table = server.table("w", num_keys=20_000, update=ps.Assign(), workers=1, apply="arrival", consistency=ps.ASP())

@@ -16,8 +16,9 @@ from tests.ps.network import BAD, CALM, Network, Weather
 from tests.ps.test_under_failures import MODES, WORKERS, build, program, run
 
 WEATHERS = (BAD, BAD, CALM, Weather(delay_s=0.02), Weather(0.15, 0.1, 0.2, in_order=False))
-EVENTS = ("kill", "kill", "add", "remove", "cut", "tau", "join")
-PEACEFUL = ("add", "remove", "tau", "join", "succeed", "succeed")  # a worker and its server may not both die at once
+EVENTS = ("kill", "kill", "add", "remove", "cut", "tau", "join", *("split",) * 3, *("merge",) * 3)
+# A worker and its server may not both die at once.
+PEACEFUL = ("add", "remove", "tau", "join", "succeed", "succeed", "split", "split", "merge")
 
 
 def planned(seed: int) -> tuple[Network, int]:
@@ -49,12 +50,22 @@ def planned(seed: int) -> tuple[Network, int]:
                     net.manage(lambda manager: manager.remove_server(server))
                 case "cut" if survivable(server):
                     net.cut.add(frozenset((server, MANAGER)))
+                case "split":
+                    layout = net.manager.layout.tables[0]
+                    range_id = chance.choice(layout.ids)
+                    low, high = layout.interval(range_id)
+                    net.manage(lambda manager: manager.split(0, range_id, (low + min(high, low + 200)) // 2))
+                case "merge":
+                    lefts = list(net.manager.layout.tables[0].ids)
+                    chance.shuffle(lefts)
+                    net.manage(lambda manager: any(manager.merge(0, left) for left in lefts))
                 case "join":
                     rank = next(ranks)
                     net.player(rank, program(rank, bound, attaches=True))
                 case "succeed":
                     dead = chance.choice(list(net.players.values()))
-                    if not dead.finished:
+                    leaving = any(request.clock < 0 for request in dead.client._requests.values())
+                    if not dead.finished and not leaving:
                         rank, incarnation = dead.client.client, dead.client.incarnation + 1
                         net.drop_player(dead)
                         exact = rank < WORKERS and tau == 0
@@ -64,7 +75,7 @@ def planned(seed: int) -> tuple[Network, int]:
 
         return now
 
-    for _ in range(chance.randint(1, 6)):
+    for _ in range(chance.randint(1, 8)):
         net.at_step[chance.randint(5, 900)] = happens(chance.choice(events))
     return net, tau
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sparklab.ps import ring
+from sparklab.ps.balance import Heat, Merge, Shift, Split, next_step
 from sparklab.ps.clocks import RangeClocks
 from sparklab.ps.layout import TableLayout, even_starts
 from sparklab.ps.ledger import Ledger
@@ -102,13 +104,62 @@ def test_a_split_range_keeps_its_clock_and_parts_that_agree_can_be_merged() -> N
     assert clocks.clock(0, 0b110) == 4
     assert ledger.missing(7, 1, 5, 0b110, 0) == 0
     clocks.tick(1, 1, 0b010)
-    assert not clocks.merge([1, 2], 3)
+    assert not clocks.alike(0b110)
     clocks.tick(1, 1, 0b100)
-    assert clocks.merge([1, 2], 3)
-    assert ledger.merge(0b110, 3)
+    assert clocks.alike(0b110)
+    clocks.merge([1, 2], 3)
+    ledger.merge({1: (0, 10), 2: (10, 20)}, 3)
     assert clocks.floor(0b1000) == 1
     ledger.take(7, 6, 0b1000)
     ledger.split(3, 0b110000)
-    ledger.missing(7, 1, 8, 0b010000, 0)
-    ledger.take(7, 8, 0b010000)
-    assert not ledger.merge(0b110000, 6), "a push that is in one part only"
+    assert ledger.missing(7, 1, 5, 0b110000, 0) == 0
+
+
+def test_a_push_that_one_of_two_merged_ranges_has_is_asked_for_in_the_other_alone() -> None:
+    ledger = Ledger()
+    ledger.missing(7, 1, 5, 0b11, 0)
+    ledger.take(7, 5, 0b01)
+    ledger.merge({0: (0, 10), 1: (10, 20)}, 2)
+    assert ledger.missing(7, 1, 5, 0b100, 0) == 0b100
+    keys = np.array([3, 9, 10, 15], np.uint64)
+    fresh = ledger.fresh(7, 5, keys)
+    assert fresh is not None
+    assert keys[fresh].tolist() == [10, 15]
+    copy = Ledger()
+    copy.accept(ledger.export(0b100, 0, 20))
+    assert copy.fresh(7, 5, keys) is not None
+    ledger.missing(7, 1, 6, 0b100, 5)  # push 5 is settled
+    assert ledger.size == 0
+    copy.forget(0b100, [(0, 20)])
+    assert copy.fresh(7, 5, keys) is None
+
+
+def test_clocks_of_a_replica_that_differ_merge_to_the_least() -> None:
+    clocks = RangeClocks()
+    clocks.begin(0b11, range(2))
+    clocks.tick(0, 4, 0b01)
+    clocks.tick(1, 2, 0b10)
+    clocks.merge([0, 1], 5)
+    assert clocks.clock(0, 1 << 5) == clocks.clock(1, 1 << 5) == 0
+    assert clocks.size == 2
+
+
+def test_a_hot_range_is_cut_where_its_keys_are_and_a_half_goes_to_the_idlest() -> None:
+    table = TableLayout(100, (0, 50), (0, 1), ((7,), (8,)))
+    heats = {0: Heat(9000, 20), 1: Heat(1000, 60)}
+    assert next_step(table, heats, (7, 8), 2) == Split(0, 20)
+    table = table.split(0, 20, (2, 3))
+    assert table.starts == (0, 20, 50)
+    heats = {2: Heat(4500, 10), 3: Heat(4500, 30), 1: Heat(1000, 60)}
+    assert next_step(table, heats, (7, 8), 2) in (Shift(2, 8), Shift(3, 8))
+    even = TableLayout(100, (0, 20, 50), (2, 3, 1), ((7,), (8,), (8,)), table.shape)
+    assert next_step(even, {**heats, 3: Heat(3500, 30)}, (7, 8), 2) is None
+
+
+def test_cold_neighbours_of_one_chain_become_one_but_never_fewer_ranges_than_at_first() -> None:
+    table = TableLayout(100, (0, 20, 50, 60), (0, 1, 2, 3), ((7,), (7,), (8,), (8,)))
+    heats = {0: Heat(10), 1: Heat(10), 2: Heat(1000, 55), 3: Heat(10, 70)}
+    assert next_step(table, heats, (8, 7), 4) is None or isinstance(next_step(table, heats, (8, 7), 4), Split | Shift)
+    assert next_step(table, heats, (8,), 2) == Merge(0, 1)
+    assert table.merged(0, 9).starts == (0, 50, 60)
+    assert next_step(table, heats, (8,), 4) is None
