@@ -18,6 +18,7 @@ from sparklab.ps.balance import Step
 from sparklab.ps.consistency import BSP, Consistency, of_bound
 from sparklab.ps.consistency import checked as checked_consistency
 from sparklab.ps.filters import Filter
+from sparklab.ps.hogwild import HOGWILD, check_hogwild
 from sparklab.ps.link import Link
 from sparklab.ps.manager import Manager
 from sparklab.ps.spec import TableSpec, checked
@@ -115,7 +116,9 @@ class Session(ABC):
         apply : str
             ``"aggregate"``: the pushes of one clock are summed over all workers and applied together once all have
             completed it, in an order that does not depend on who came first (algorithm 3). ``"arrival"``: each push is
-            applied when it arrives.
+            applied when it arrives. ``"hogwild"``: the same, but unguarded where a worker is on the server's host: it
+            writes a push of a :class:`KeySet` into the weights itself, without lock, count or acknowledgement (see
+            :mod:`sparklab.ps.hogwild`); not with replicas.
         workers : int
             Ranks 0 to ``workers - 1`` are waited for from the start. Further ranks join when they attach.
         filters : sequence of Filter
@@ -129,8 +132,8 @@ class Session(ABC):
             The name is taken, or the arguments make no table.
         """
         attempted = f"making table {name!r}"
-        if apply not in ("aggregate", "arrival"):
-            raise ParameterServerError(attempted, f"apply={apply!r}", 'use apply="aggregate" or apply="arrival"')
+        if apply not in ("aggregate", "arrival", HOGWILD):
+            raise ParameterServerError(attempted, f"apply={apply!r}", 'use "aggregate", "arrival" or "hogwild"')
         if num_keys is None and not sparse:
             raise ParameterServerError(attempted, "neither num_keys nor sparse=True", "say which keys it has")
         if workers < 0:
@@ -148,9 +151,12 @@ class Session(ABC):
                 TableSpec(
                     self._numbers, name, width, str(dtype), None if sparse else num_keys, apply == "aggregate", workers,
                     (update if update is not None else SGD(),), limit=num_keys, filters=tuple(filters),
+                    hogwild=apply == HOGWILD,
                 ),
                 dtype,
             )  # fmt: skip
+            if spec.hogwild:
+                check_hogwild(spec, self.manage(lambda manager: manager.replicas), attempted)
             self._numbers += 1
             size = spec.end * width * 8 if not sparse else 0
             ranges = max(RANGES, -(-size // RANGE_BYTES))
@@ -235,7 +241,7 @@ class Session(ABC):
                 name,
                 num_keys=description["limit"], sparse=description["sparse"], width=description["width"],
                 dtype=description["dtype"], update=update, consistency=of_bound(description["tau"]),
-                apply="aggregate" if description["aggregate"] else "arrival", workers=description["workers"],
+                apply=_apply_of(description), workers=description["workers"],
             )  # fmt: skip
             if description["states"] != update.state_count:
                 raise ParameterServerError(
@@ -335,12 +341,19 @@ def _description(table: Table) -> dict[str, Any]:
         "width": spec.width,
         "dtype": spec.dtype,
         "aggregate": spec.aggregate,
+        "hogwild": spec.hogwild,
         "workers": spec.workers,
         "tau": table.tau,
         "states": update.state_count,
         "update": type(update).__name__,
         "parameters": parameters,
     }
+
+
+def _apply_of(description: dict[str, Any]) -> str:
+    if description.get("hogwild"):
+        return HOGWILD
+    return "aggregate" if description["aggregate"] else "arrival"
 
 
 def _update_of(description: dict[str, Any]) -> Update:

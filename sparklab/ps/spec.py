@@ -47,6 +47,7 @@ class TableSpec:
     first_version: int = 0
     limit: int | None = None  # of a sparse table's keys, where one was given
     filters: tuple[Filter, ...] = ()
+    hogwild: bool = False  # workers on a server's host write its weights themselves
 
     @property
     def end(self) -> int:

@@ -206,7 +206,7 @@ class Table:
                 "its servers are inside this process",
                 "use ps.ParameterServer instead of ps.LocalGroup",
             )
-        spec = replace(self.spec, updates=())
+        spec = self.spec if self.spec.hogwild else replace(self.spec, updates=())
         return _table_elsewhere, (handle(), spec, self._bound)
 
     def _ask(self, question: Callable[[Worker], Any]) -> Any:

@@ -18,6 +18,7 @@ from sparklab.ps.link import Link
 from sparklab.ps.spec import TableSpec
 
 WAIT_S: Final = 60.0
+DONE_IN_PLACE: Final = 0  # the timestamp of what needs no answer: no request has it
 LOOK_S: Final = 0.02  # how often a worker that reads in place looks at its sockets
 
 
@@ -80,7 +81,9 @@ class Worker:
         can_read = spec.num_keys is not None and not self._client.filters.filters
         self._read = getattr(link, "read", None) if can_read else None
         self._bound = self._client.layout.taus.get(spec.table, 0)
+        self._write = getattr(link, "write", None) if spec.hogwild else None
         self._read_in_place = 0
+        self._written_in_place = 0
         self._look_again_s = 0.0
         with self._lock:
             ts = self._client.attach()
@@ -100,6 +103,7 @@ class Worker:
                 "clock": self._client.clock,
                 "resent": self._client.resent,
                 "read_in_place": self._read_in_place,
+                "written_in_place": self._written_in_place,
                 "filters": self._client.filters.facts(),
             }
 
@@ -130,6 +134,11 @@ class Worker:
             if rows is values or np.shares_memory(rows, values):
                 rows = rows.copy()
         with self._lock:
+            if self._write is not None and type(keys) is KeySet and not deps:
+                self._look()
+                if self._write(self._spec, self._client.layout, keys, rows):
+                    self._written_in_place += 1
+                    return DONE_IN_PLACE
             self._make_room()
             return self._sent(self._client.push(checked, rows, deps))
 
@@ -189,12 +198,7 @@ class Worker:
         if self._read is not None and isinstance(keys, KeySet):
             with self._lock:
                 client = self._client
-                if not client.idle or time.monotonic() > self._look_again_s:
-                    # The memory outlives its server: only the sockets tell of a death, and of a new layout.
-                    self._look_again_s = time.monotonic() + LOOK_S
-                    for server, frame in self._link.receive(0.0):
-                        client.receive(server, frame)
-                    self._sent(0)
+                self._look()
                 if client.idle:
                     floor = client.clock - self._bound if self._bound >= 0 and self.rank >= 0 else -1
                     found = self._read(self._spec, client.layout, keys, floor)
@@ -202,6 +206,18 @@ class Worker:
                         self._read_in_place += 1
                         return found.reshape(-1) if self._spec.width == 1 and found.ndim > 1 else found
         return self.wait(self.pull(keys))
+
+    def _look(self) -> None:
+        """What the sockets tell is known: of answers that are due, else now and then.
+
+        The memory outlives its server: only the sockets tell of a death, and of a new layout.
+        """
+        client = self._client
+        if not client.idle or time.monotonic() > self._look_again_s:
+            self._look_again_s = time.monotonic() + LOOK_S
+            for server, frame in self._link.receive(0.0):
+                client.receive(server, frame)
+            self._sent(0)
 
     def get_range(self, low: int, high: int) -> Any:
         """The weights of a range: ``wait(pull_range(low, high))``. Blocks."""

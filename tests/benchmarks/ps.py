@@ -47,6 +47,17 @@ def batch() -> tuple[ps.KeySet, Any]:
     return ps.KeySet(keys), np.ones(BATCH, np.float32)
 
 
+def unguarded(rounds: int) -> float:
+    """The median seconds of a push of 1,000 keys that its worker writes into the weights itself."""
+    keys, gradients = batch()
+    with ps.ParameterServer(num_servers=1) as server:
+        table = server.table(
+            "w", num_keys=KEYS, update=ps.SGD(lr=0.1), workers=1, apply="hogwild", consistency=ps.ASP()
+        )
+        with table.worker(0) as w:
+            return median_s(lambda: w.wait(w.push(keys, gradients)), rounds)
+
+
 def ours(transport: str, rounds: int) -> dict[str, float]:
     """Medians in seconds: pull and push of 1,000 keys, pull of a range of 2**20."""
     keys, gradients = batch()
@@ -266,6 +277,7 @@ def main() -> int:
         peer = {"pull": 0.0, "push": 0.0}
     for name, seconds in (("in place", shared), ("Unix socket", unix), ("TCP", tcp), ("Ray actor", peer)):
         print(f"{name:12}" + "".join(f"  {each} {value * 1e6:9.1f} us" for each, value in seconds.items()))
+    print(f"unguarded (HOGWILD) push in place {unguarded(rounds) * 1e6:.1f} us")
     note("1k pull over TCP against a Ray actor", peer["pull"] / tcp["pull"], "x", 15)
     note("1k push over TCP against a Ray actor", peer["push"] / tcp["push"], "x", 25)
     note("1k pull over a Unix socket against a Ray actor", peer["pull"] / unix["pull"], "x", 30)

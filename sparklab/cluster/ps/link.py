@@ -15,7 +15,7 @@ import numpy as np
 from sparklab.cluster.ps import handshake
 from sparklab.cluster.ps.address import Address, this_host
 from sparklab.cluster.ps.channel import SOON_S, Channel
-from sparklab.cluster.ps.sharing import SharedView
+from sparklab.cluster.ps.sharing import EPOCH, VERSION, SharedView
 from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps.frames import Frame, Kind, Peer
 from sparklab.ps.kernels import read_shared, read_shared_all
@@ -137,6 +137,26 @@ class SocketLink:
             if view is None or not read_shared(view.header, view.rows, own, places, out, layout.epoch, floor):
                 return None
         return out
+
+    def write(self, spec: TableSpec, layout: Layout, keys: KeySet, rows: Any) -> bool:
+        """Whether `rows` went through the update of a table in the unguarded mode, in place. Does not block.
+
+        No server hears of it, and whoever writes the same weights at the same time may undo it in part.
+        """
+        if not self._handle.shared:
+            return False
+        plan = keys.plans.get((spec.table, layout.epoch))
+        if plan is None:
+            plan = self._plan(spec, layout, keys)
+        views = [self._views.get((server, spec.table)) for server, _, _ in plan]
+        for view in views:
+            if view is None or view.header[EPOCH] != layout.epoch or not view.header[VERSION]:
+                return False
+        for view, (_, own, places) in zip(views, plan, strict=True):
+            assert view is not None
+            gradients = rows if len(plan) == 1 else rows[places]
+            view.update(spec.updates[-1]).apply(view.rows, (), own.view(np.int64), gradients)
+        return True
 
     def _plan(self, spec: TableSpec, layout: Layout, keys: KeySet) -> list[Any]:
         table = layout.tables[spec.table]

@@ -17,12 +17,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from sparklab.ps.hogwild import parameters_of, with_parameters
 from sparklab.ps.keys import Array
 from sparklab.ps.shardtable import ShardTable
 from sparklab.ps.store import DenseStore, zeros
+from sparklab.ps.updates import Rule
 
 HEADER_BYTES: Final = 4096
-SEQUENCE, EPOCH, FLOOR = 0, 1, 2  # positions in the header
+SEQUENCE, EPOCH, FLOOR, VERSION = 0, 1, 2, 3  # positions in the header
+PARAMETERS: Final = 8  # where the numbers of the update begin, for workers that apply it themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,12 @@ class SharedMemory:
     def publish(self, table: ShardTable, epoch: int) -> None:
         """Readers may go by this epoch and this floor."""
         if table.guard is not None:
+            if table.spec.hogwild and table.guard[VERSION] != table.spec.version + 1:
+                update = table.spec.updates[-1]
+                assert isinstance(update, Rule)
+                numbers = parameters_of(update)
+                table.guard[PARAMETERS : PARAMETERS + len(numbers)] = np.array(numbers).view(np.int64)
+                table.guard[VERSION] = table.spec.version + 1  # last: who sees it finds the numbers there
             table.guard[EPOCH] = epoch
             table.guard[FLOOR] = table.clocks.floor(table.headed)
 
@@ -101,3 +110,13 @@ class SharedView:
         self.header = np.frombuffer(mapped, np.int64, HEADER_BYTES // 8)
         self.flat = np.frombuffer(mapped, dtype, rows * width, HEADER_BYTES)
         self.rows = self.flat.reshape(rows, width)
+        self._update: tuple[int, Any] = (0, None)
+
+    def update(self, update: Any) -> Any:
+        """`update` with the numbers that are in force at the server."""
+        version = int(self.header[VERSION])
+        if version != self._update[0]:
+            count = len(parameters_of(update))
+            numbers = self.header[PARAMETERS : PARAMETERS + count].copy().view(np.float64).tolist()
+            self._update = version, with_parameters(update, numbers)
+        return self._update[1]

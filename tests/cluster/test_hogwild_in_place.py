@@ -1,0 +1,122 @@
+"""The unguarded mode of the servers: co-located workers write the weights themselves; refused where that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from sparklab import SparkContext, ps
+from sparklab.errors import ParameterServerError
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ps.ParameterServer]:
+    with ps.ParameterServer(num_servers=2) as made:
+        yield made
+
+
+def made(server: ps.ParameterServer, name: str, **more: object) -> ps.Table:
+    arguments = {"num_keys": 1000, "update": ps.Add(), "workers": 1, "consistency": ps.ASP(), **more}
+    return server.table(name, apply="hogwild", **arguments)
+
+
+def test_pushes_are_in_the_weights_and_no_server_saw_them(server: ps.ParameterServer) -> None:
+    table = made(server, "seen by nobody", width=3, dtype="float64")
+    keys = ps.KeySet(np.arange(0, 1000, 7))
+    rows = np.arange(len(keys) * 3, dtype=np.float64).reshape(-1, 3)
+    with table.worker(0) as w:
+        for _ in range(5):
+            assert w.wait(w.push(keys, rows)) is None
+        assert w.facts()["written_in_place"] == 5
+        assert (w.get(keys) == 5 * rows).all()
+        assert (w.wait(w.pull(keys)) == 5 * rows).all()  # the servers say the same
+    assert table.facts()["applied_pushes"] == 0
+
+
+def test_other_keys_and_pushes_with_dependencies_go_to_the_server(server: ps.ParameterServer) -> None:
+    table = made(server, "mixed")
+    with table.worker(0) as w:
+        ts = w.push([1, 2], [1.0, 1.0])
+        w.wait(w.push(ps.KeySet([1, 2]), [1.0, 1.0], deps=[ts]))
+        assert w.facts()["written_in_place"] == 0
+        assert w.get([1, 2]).tolist() == [2.0, 2.0]
+
+
+def test_a_rate_moved_live_acts_on_who_writes_in_place(server: ps.ParameterServer) -> None:
+    table = made(server, "live", update=ps.SGD(lr=1.0))
+    keys = ps.KeySet([5, 900])
+    with table.worker(0) as w:
+        w.push(keys, np.ones(2))
+        table.set(lr=0.25)
+        table.get([5])  # the servers have it now
+        w.pull(keys)
+        w.flush()
+        w.wait(w.pull(keys))
+        w.push(keys, np.ones(2))
+        assert w.get(keys).tolist() == [-1.25, -1.25]
+        assert w.facts()["written_in_place"] == 2
+
+
+def test_executors_write_side_by_side(server: ps.ParameterServer, sc_local: SparkContext) -> None:
+    table = made(server, "side by side", workers=4)
+
+    def work(rank: int) -> int:
+        keys = ps.KeySet(np.arange(rank, 1000, 4))
+        with table.worker(rank) as w:
+            for _ in range(20):
+                w.push(keys, np.ones(len(keys)))
+                w.clock()
+            return int(w.facts()["written_in_place"])
+
+    assert sc_local.parallelize(range(4), 4).map(work).collect() == [20] * 4
+    assert set(table.weights().tolist()) == {20.0}  # their keys are apart
+
+
+def test_after_ranges_moved_the_new_server_has_what_is_written() -> None:
+    with ps.ParameterServer(num_servers=1) as server:
+        table = made(server, "moves")
+        keys = ps.KeySet(np.arange(1000))
+        with table.worker(0) as w:
+            w.push(keys, np.ones(1000))
+            server.add_server()
+            w.wait(w.pull(keys))
+            w.push(keys, np.ones(1000))
+            assert w.facts()["written_in_place"] == 2
+            assert (w.wait(w.pull(keys)) == 2).all()
+        assert len(server.manage(lambda m: m.layout.tables[0].heads)) == 2
+
+
+def test_over_tcp_it_is_as_on_arrival() -> None:
+    with ps.ParameterServer(num_servers=1, transport="tcp") as server:
+        table = made(server, "far")
+        with table.worker(0) as w:
+            w.wait(w.push(ps.KeySet([3]), [1.0]))
+            assert w.facts()["written_in_place"] == 0
+        assert table.facts()["applied_pushes"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({"num_keys": None, "sparse": True}, "only the server can make a row"),
+        ({"update": ps.AdaGrad()}, "its states are in the server"),
+        ({"update": ps.udf(lambda w, g: w + g)}, "its states are in the server"),
+        ({"filters": [ps.KeyCaching()]}, "nothing travels"),
+    ],
+)
+def test_what_only_a_server_can_do_is_refused(
+    server: ps.ParameterServer, arguments: dict[str, object], found: str
+) -> None:
+    with pytest.raises(ParameterServerError, match=found):
+        made(server, "refused", **arguments)
+
+
+def test_it_is_refused_with_replicas() -> None:
+    with (
+        ps.LocalGroup(num_servers=2, replicas=1) as group,
+        pytest.raises(ParameterServerError, match="replicas=1: writes that no server sees reach no replica"),
+    ):
+        group.table("w", num_keys=10, apply="hogwild")
+    assert "w" not in group.tables
