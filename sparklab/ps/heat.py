@@ -35,7 +35,7 @@ class KeyHeat:
         for at in np.flatnonzero(counts):
             number = layout.ids[at]
             self._counts[number] = self._counts.get(number, 0.0) + float(counts[at])
-        self._sampled.append(keys[:: -(-len(keys) // _PER_REQUEST)])
+        self._sampled.append(keys[:: -(-len(keys) // _PER_REQUEST)].copy())  # a view would keep all of the keys
 
     def reshape(self, old: TableLayout, new: TableLayout) -> None:
         """The ranges are others now: what those that are gone had is shared as the sample says."""

@@ -1,7 +1,7 @@
 """The unguarded mode: workers on a server's host write the weights themselves, without locks and without asking.
 
-Two that write one weight at once may lose one of the two steps; a push is neither counted nor acknowledged, and one that
-is written while its range moves may be lost. What stochastic gradients forgive, and what is paid for the speed.
+Two that write one weight at once may lose one of the two steps; a push is neither counted nor acknowledged, and one
+that is written while its range moves may be lost. What stochastic gradients forgive, and what is paid for the speed.
 
 Source: Niu et al. 2011, section 3 (the algorithm), section 4 (why sparse gradients forgive it).
 """

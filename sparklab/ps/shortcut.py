@@ -35,6 +35,7 @@ def answer_at_once(shard: Shard, frame: Frame) -> Frame | None:
         if not table.may_read(frame, mask):
             return None
         table.note_lag(frame, mask)
+        table.heat.note(frame.keys, table.layout)
         return Frame(
             _VALUES, frame.table, frame.client, frame.incarnation, frame.seq, epoch=frame.epoch, mask=frame.mask,
             values=table.read(frame.keys),
@@ -53,6 +54,9 @@ def _pushed(shard: Shard, table: ShardTable, frame: Frame, mask: int) -> bool:
         return False
     if ledger.missing(client, frame.incarnation, frame.seq, mask, frame.settled) != mask:
         return False
+    if ledger.fresh(client, frame.seq, frame.keys) is not None:
+        return False
+    table.heat.note(frame.keys, table.layout)
     table.apply(frame.keys, values, None)
     ledger.take(client, frame.seq, mask)
     table.applied_pushes += 1

@@ -57,6 +57,7 @@ def test_the_short_way_answers_as_the_long_way_does_and_leaves_the_same_behind()
     ours, theirs = short.tables[0].facts(), long.tables[0].facts()
     assert ours == theirs
     assert ours["duplicates"] > 0
+    assert short.tables[0].heat.facts(short.tables[0].layout, 3) == long.tables[0].heat.facts(long.tables[0].layout, 3)
     assert short.tables[0].store.weights.tobytes() == long.tables[0].store.weights.tobytes()
 
 
