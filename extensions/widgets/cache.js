@@ -10,22 +10,26 @@ export class CacheMethods {
     const cache = data.cache, u = this.ui;
     u.card.hidden = true;
     this.noteEvictions(cache);
-    const sig = JSON.stringify([cache, this.byExecutor, this.row, this.part, [...this.evicted.keys()], this.off]);
+    const room = (u.view.clientWidth - 32) / (this.lecture ? 1.25 : 1), narrow = room < 700;
+    const sig = JSON.stringify([cache, this.byExecutor, this.row, this.part, [...this.evicted.keys()], this.off, narrow && room]);
     if (sig === this.drawn) return;
     const keep = [u.view.scrollLeft, u.view.scrollTop], focus = document.activeElement?.dataset?.rdd;
     this.drawn = sig; u.body.style.height = "310px";
-    const off = this.off, box = div("sl-cache");
+    const off = this.off, box = div(narrow ? "sl-cache sl-narrow" : "sl-cache");
     for (const one of cache.budgets) box.append(this.budget(one, cache, off));
     if (!cache.rows.length) { u.view.replaceChildren(box, el("p", { class: "sl-none" }, span(cache.empty || "Nothing is cached. "), el("code", { text: cache.hint || "" }))); return; }
-    const width = Math.max(...cache.rows.map((row) => (row.p.length > 60 ? 0 : row.p.length))), dense = width > 24 && !this.lecture, line = dense ? 30 : this.lecture ? 16 : 24, pitch = dense ? 20.5 : 25.5;
-    box.style.minWidth = px(Math.max(760, 300 + Math.min(width, line) * pitch));
+    const width = Math.max(...cache.rows.map((row) => (row.p.length > 60 ? 0 : row.p.length))), dense = width > 24 && !this.lecture, pitch = dense ? 20.5 : 25.5, line = narrow ? Math.max(4, Math.floor((room - 268) / pitch)) : dense ? 30 : this.lecture ? 16 : 24;
+    this.cells = narrow ? Math.max(20, Math.floor((room - 268) / 10)) : 60; // a row of a crowded RDD
+    if (!narrow) box.style.minWidth = px(Math.max(760, 300 + Math.min(width, line) * pitch));
     box.append(div("sl-rule"), div("sl-row sl-top", span("partition"), this.numbers(Math.min(width, line), pitch), span("in memory")));
     if (this.byExecutor) for (const one of cache.budgets.filter((b) => b.alive)) {
       box.append(el("p", { class: "sl-where", text: `executor ${one.ex}` }));
       for (const row of cache.rows) if (row.e.some((held) => held.split(" ").includes(String(one.ex)))) box.append(this.cachedRow(row, line, pitch, String(one.ex)));
     } else for (const row of cache.rows) box.append(this.cachedRow(row, line, pitch));
     if (cache.more) box.append(el("p", { class: "sl-none", text: `and ${plural(cache.more, "more RDD")}` }));
-    u.view.replaceChildren(box); [u.view.scrollLeft, u.view.scrollTop] = keep;
+    u.view.replaceChildren(box);
+    if (narrow) u.body.style.height = px(Math.min(480, Math.max(310, box.offsetHeight + 32)));
+    [u.view.scrollLeft, u.view.scrollTop] = keep;
     if (focus) u.view.querySelector(`.sl-rdd[data-rdd="${CSS.escape(focus)}"]`)?.focus();
   }
 
@@ -58,7 +62,7 @@ export class CacheMethods {
   }
 
   cachedRow(row, line, pitch, only) {
-    const many = row.p.length > 60, size = many ? 8 : 16, step = many ? 10 : pitch, columns = many ? 60 : line, high = many ? 10 : 35;
+    const many = row.p.length > 60, size = many ? 8 : 16, step = many ? 10 : pitch, columns = many ? this.cells : line, high = many ? 10 : 35;
     const lines = Math.ceil(row.p.length / columns), art = put(drawing(Math.min(columns, row.p.length) * step, lines * high), { class: "sl-hit" });
     const chosen = this.row === row.rdd;
     for (let i = 0; i < row.p.length; i++) {

@@ -41,6 +41,9 @@ export class CardMethods {
     const copy = this.button("Copy", () => this.copy(code, copy));
     card.replaceChildren(el("h3", { text: node.full }, span(node.s)), this.button("×", () => { this.select(null); this.update(); }, { class: "sl-x", "aria-label": "Close the card" }), list, act,
       code ? div("sl-copy", el("code", { text: code }), copy) : null);
+    // A card that needs more room than the picture gets it, up to what any body may have; what a reader chose moves nothing twice.
+    const body = this.ui.body, high = Math.max(this.dagHigh, parseFloat(body.style.height) || 0);
+    body.style.height = `${Math.min(480, Math.max(high, high + list.scrollHeight - list.clientHeight))}px`;
     if (list.scrollHeight > list.clientHeight) list.tabIndex = 0; // the keys can scroll what a wheel can
   }
 

@@ -32,7 +32,7 @@ export class DagMethods {
     const sig = JSON.stringify([data.job, this.tab, dag.w, dag.h, dag.nodes.map((n) => [n.k, n.x, n.y, n.n, n.g, n.p.length]), dag.edges.length]);
     if (sig !== this.drawn) { this.drawn = sig; this.drawDag(dag); }
     const near = this.node !== null && dag.nodes.some((n) => n.k === this.node) ? ancestors(dag, this.node) : null;
-    if (!near) { this.node = null; u.card.hidden = true; }
+    if (!near) { this.node = null; u.card.hidden = true; u.body.style.height = px(this.dagHigh); }
     for (const frame of dag.frames) { const box = this.frames.get(frame.k); say(box.firstChild, frame.t); box.classList.toggle("sl-dim", Boolean(near) && !dag.nodes.some((n) => n.f === frame.k && near.has(n.k))); }
     for (const node of dag.nodes) this.fill(node, near);
     dag.edges.forEach((edge, i) => {
@@ -63,7 +63,8 @@ export class DagMethods {
     this.sameJob = this.data.job;
     const room = u.view.clientWidth - 32, fits = Math.min(room / dag.w, 278 / dag.h), least = this.lecture ? 1.25 : 1;
     this.scale = fits >= 1.1 ? Math.max(least, Math.min(1.3, fits)) : least; // a small picture is drawn larger, never a large one smaller
-    u.body.style.height = px(Math.min(480, Math.max(310, dag.h * this.scale + 34)));
+    this.dagHigh = Math.min(480, Math.max(310, dag.h * this.scale + 34));
+    if (this.node === null) u.body.style.height = px(this.dagHigh);
     const stage = el("div", { class: "sl-dag", style: { width: px(dag.w), height: px(dag.h) }, role: "group", "aria-label": "Lineage: arrow keys go from node to node" });
     this.frames = new Map(); this.buttons = new Map(); this.shown = new Map(); this.edges = [];
     for (const f of dag.frames) {

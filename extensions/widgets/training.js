@@ -45,7 +45,7 @@ export class TrainingMethods {
   makeTraining(t, off) {
     const u = this.ui, front = t.front, p = (this.trained = { off, workers: div("sl-train-workers"), chart: div(""), rate: bold("") });
     const focus = u.view.contains(document.activeElement) ? document.activeElement.dataset.act : null;
-    u.body.style.height = "422px";
+    u.body.style.height = this.lecture || this.chartRoom() < BARS_WIDTH + 344 ? "480px" : "422px"; // charts that stand below each other need more
     const toggle = (name, updates) => this.button(name, () => { this.byUpdates = updates; this.update(); }, { "data-act": name });
     p.times = [toggle("time", false), toggle("updates", true)];
     const loss = div("sl-train-loss", el("p", { class: "sl-where" }, bold("Loss"), el("span", { class: "sl-space" }), span("against"), ...p.times), p.chart);

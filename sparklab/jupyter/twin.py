@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -23,6 +24,7 @@ _CELL: Final = 13
 _SANS: Final = "-apple-system,BlinkMacSystemFont,'Segoe UI',Helvetica,Arial,sans-serif"
 _MONO: Final = "Menlo,Consolas,'Liberation Mono',monospace"
 _EXECUTORS: Final = 4
+_DASHES: Final = ("1 0", "6 3", "2 3", "8 3 2 3", "1 3", "12 4")
 
 # In a trusted notebook whose kernel is gone, the view above the twin could only say that its model is missing.
 _STYLE: Final = (
@@ -151,7 +153,7 @@ def card_svg(model: Mapping[str, Any], date: str = "", detail: int = 2, view: st
         _dag(canvas, dag, detail)
         canvas.parts.append("</g>")
         y += dag["h"] + 14
-    else:
+    elif not model.get("training"):
         canvas.text(PAD, y + 14, str(model.get("empty") or "No job has run."), room, 12, colour=shapes.QUIET)
         y += 30
     if model.get("training"):
@@ -170,11 +172,11 @@ def card_svg(model: Mapping[str, Any], date: str = "", detail: int = 2, view: st
 
 
 def _training(canvas: _Canvas, training: Mapping[str, Any], y: float, room: float) -> float:
-    """The loss of each run against its time, the newest one's drawn heavily and named."""
+    """The loss of each run against its time, the newest one's drawn heavily; each is named where it ends."""
     curves = [curve for curve in training["curves"] if curve["points"]]
     if not curves:
         return y
-    height, left = 96.0, PAD + 44.0
+    height, left = 120.0, PAD + 44.0
     high = max(curve["points"][0][2] for curve in curves) * 1.08
     low = min(min(point[2] for curve in curves for point in curve["points"]), high * 0.98)
     far = max(point[0] for curve in curves for point in curve["points"]) or 1.0
@@ -187,16 +189,27 @@ def _training(canvas: _Canvas, training: Mapping[str, Any], y: float, room: floa
         level = at((0.0, 0, value))[1]
         canvas.path(f"M{_n(left)} {_n(level)}h{_n(width)}", shapes.LINE, 1)
         canvas.text(left - 6, level + 4, f"{value:.3g}", 40, 11, colour=shapes.QUIET, anchor="end")
-    for curve in curves:
+    labels: list[tuple[float, float, str, bool]] = []
+    for number, curve in enumerate(curves):
         front = curve["run"] == training["front"]["run"]
-        route = "L".join(f"{_n(x)} {_n(py)}" for x, py in map(at, curve["points"]))
-        canvas.path(f"M{route}", shapes.TEXT if front else shapes.THICK, 2 if front else 1)
-        if front:
-            x, end = at(curve["points"][-1])
-            label = f"{curve['label']}{': diverged' if curve['diverged'] else ''}"
-            canvas.text(x + 6, end + 4, label, max(60.0, room + PAD - x - 6), 11, 600)
+        # One that runs away ends where it leaves the chart, with a word.
+        out = next((i for i, point in enumerate(curve["points"]) if point[2] > high), len(curve["points"]) - 1)
+        shown = curve["points"][: out + 1]
+        route = "L".join(f"{_n(x)} {_n(py)}" for x, py in map(at, shown))
+        dash = "" if front else f' stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
+        canvas.path(f"M{route}", shapes.TEXT if front else shapes.THICK, 2 if front else 1.2, dash)
+        x, end = at(shown[-1])
+        word = ": diverged" if curve["diverged"] else f" {shown[-1][2]:.3g}" if front else ""
+        if curve["diverged"]:
+            canvas.path(f"M{_n(x - 3)} {_n(end - 3)}l6 6M{_n(x + 3)} {_n(end - 3)}l-6 6", shapes.TEXT, 1.6)
+        labels.append((x, end + 10 * curve["diverged"], f"{curve['short']}{word}", front))
+    below = -math.inf
+    for x, end, label, front in sorted(labels, key=lambda each: each[1]):
+        below = max(end + 4, below + 13)
+        canvas.text(x + 7, below, label, max(60.0, room + PAD - x - 7), 11, 600 if front else 400)
     canvas.text(left + width, y + height + 8, f"loss in nats, {far:.3g} s", 200, 11, colour=shapes.QUIET, anchor="end")
-    return y + height + 24
+    canvas.text(PAD, y + height + 28, training["foot"], room, 12, colour=shapes.QUIET)
+    return y + height + 44
 
 
 def _dag(canvas: _Canvas, dag: Mapping[str, Any], detail: int) -> None:

@@ -484,3 +484,31 @@ def test_a_closed_view_stops_listening(show: Any) -> None:
     page.evaluate("close_view()")
     assert page.locator(".sl-panel").count() == 0
     assert page.evaluate("Object.values(model.handlers).flat().length") == 0
+
+
+@pytest.mark.parametrize("run", [facts.word_count, facts.many_partitions])
+def test_the_cache_in_a_narrow_notebook_needs_no_scrolling_sideways(chromium: Any, run: Any) -> None:
+    page = panel_page.open_panel(chromium, model_of(run()), tab="cache", width=600)
+    assert (
+        page.evaluate("() => { const v = document.querySelector('.sl-view'); return v.scrollWidth - v.clientWidth; }")
+        == 0
+    )
+    assert page.get_by_role("button", name="Kill executor 0").is_visible()
+    page.context.close()
+
+
+def test_a_card_gets_the_room_that_it_needs_and_gives_it_back(chromium: Any) -> None:
+    page = panel_page.open_panel(chromium, model_of(facts.word_count()), height=700)
+    high = "() => document.querySelector('.sl-body').offsetHeight"
+    before = page.evaluate(high)
+    page.locator(".sl-node", has_text="reduceByKey").click()
+    assert (
+        page.evaluate(
+            "() => { const l = document.querySelector('.sl-card dl'); return l.scrollHeight - l.clientHeight; }"
+        )
+        <= 0
+    )
+    assert before < page.evaluate(high) <= 480
+    page.keyboard.press("Escape")
+    assert page.evaluate(high) == before
+    page.context.close()

@@ -15,7 +15,7 @@ from sparklab.events.facts import Record
 from sparklab.jupyter.commands import Commands
 from sparklab.jupyter.model import BYTES_MAX
 from sparklab.jupyter.training_model import words
-from sparklab.jupyter.twin import twin_bundle
+from sparklab.jupyter.twin import card_svg, twin_bundle
 from sparklab.train import SparseLogisticRegression
 from tests.jupyter.models import model_of
 from tests.jupyter.training_facts import served, training
@@ -58,6 +58,9 @@ def test_a_picture_with_many_long_runs_stays_small() -> None:
 def test_the_twin_shows_the_curve_of_the_newest_run() -> None:
     html = twin_bundle(model_of(training(), narrow=True))["text/html"]
     assert "clock 60" in html
+    svg = card_svg(model_of(training(), narrow=True))
+    assert all(word in svg for word in ("SSP(4) 0.466", "ASP: diverged", ">BSP<", "122,880 rows learnt from"))
+    assert "No job has run" not in svg
 
 
 class Slow:
