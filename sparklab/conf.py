@@ -230,6 +230,9 @@ exclude_app_tasks_per_executor
     share_files : bool
         ``sparklab.cluster.shareFiles``: whether processes of one host open each other's files; if not, all that they
         exchange goes through connections, as between hosts.
+    tls : bool
+        ``sparklab.cluster.tls``: whether the processes of a cluster that we start speak TLS. Without, every user of the
+        machine can run code in them: for measuring what TLS costs, on a machine of your own.
     executor_env : mapping
         ``spark.executorEnv.NAME``.
     """
@@ -267,6 +270,7 @@ exclude_app_tasks_per_executor
     profile_dump: str | None = None
     broadcast_piece_bytes: int = 4 << 20
     share_files: bool = True
+    tls: bool = True
     executor_env: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -329,6 +333,7 @@ _KEYS: Final[Mapping[str, tuple[str, values.Parser]]] = {
     "spark.locality.wait": ("locality_wait_s", values.time_s),
     "spark.broadcast.blockSize": ("broadcast_piece_bytes", lambda key, text: values.size_bytes(key, text, "k")),
     "sparklab.cluster.shareFiles": ("share_files", values.flag),
+    "sparklab.cluster.tls": ("tls", values.flag),
     "sparklab.allowMultipleContexts": ("allow_multiple_contexts", values.flag),
     "sparklab.journal.dir": ("journal_dir", values.not_empty),
     CHECK_DETERMINISM: ("check_determinism", values.share),

@@ -176,6 +176,7 @@ class LocalBackend:
             on_event=self._heard,
             scratch_root=self._settings.local_dir,
             environment=self._settings.executor_env,
+            tls=self._settings.tls,
         )
         self._cluster.start(self._settings.start_timeout_s)
         from sparklab.cluster import compat

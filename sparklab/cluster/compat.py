@@ -114,7 +114,7 @@ async def serve_scheduler(credentials: Credentials, scratch: Path, started: Call
     with temporary_files_in(scratch):
         scheduler = _LockedScheduler(
             host=LOOPBACK,
-            protocol="tls",
+            protocol=credentials.protocol,
             security=security_of(credentials),
             dashboard=False,
             local_directory=str(scratch),
@@ -142,7 +142,7 @@ async def serve_worker(
             nthreads=1,
             name=name,
             host=LOOPBACK,
-            protocol="tls",
+            protocol=credentials.protocol,
             security=security_of(credentials),
             memory_limit=memory_bytes,
             dashboard=False,

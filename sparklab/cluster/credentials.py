@@ -18,9 +18,15 @@ class Credentials:
 
     certificate: str
     key: str = field(repr=False)
+    tls: bool = True  # without, connections are neither encrypted nor authenticated
+
+    @property
+    def protocol(self) -> str:
+        """What Dask calls the connections."""
+        return "tls" if self.tls else "tcp"
 
 
-def temporary_credentials() -> Credentials:
+def temporary_credentials(tls: bool = True) -> Credentials:
     """Fresh credentials that no other cluster shares; takes about 2 ms after the import of ``cryptography`` (50 ms).
 
     An elliptic-curve key, because generating an RSA key of 2,048 bits takes 10 to 80 ms, by luck.
@@ -70,4 +76,5 @@ def temporary_credentials() -> Credentials:
             format=serialization.PrivateFormat.PKCS8,
             encryption_algorithm=serialization.NoEncryption(),
         ).decode(),
+        tls=tls,
     )

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ class LocalCluster:
     installer : str
         ``module:function`` called in every executor as ``function(worker, number=, epoch=, options=)`` before the
         scheduler learns of it; may be a coroutine function.
+    tls : bool
+        Whether its connections are encrypted and authenticated; without, any user of this machine gets in.
 
     Notes
     -----
@@ -71,6 +73,7 @@ class LocalCluster:
         scratch_root: str | None = None,
         environment: Mapping[str, str] | None = None,
         installer: str = "sparklab.cluster.plugin:install",
+        tls: bool = True,
     ) -> None:
         self._count = executors
         self._memory_bytes = memory_bytes
@@ -79,6 +82,7 @@ class LocalCluster:
         self._scratch_root = scratch_root
         self._environment = dict(environment or {})
         self._installer = installer
+        self._tls = tls
         self._changed = threading.Condition()
         self._executors: dict[int, ExecutorProcess] = {}
         self._failed: dict[int, ExecutorFailed] = {}
@@ -225,8 +229,8 @@ class LocalCluster:
             environment=self._environment,
             pythonpath=os.environ.get("PYTHONPATH"),
         )
-        self._credentials = temporary_credentials()
-        launched.write(certificate=self._credentials.certificate, key=self._credentials.key)
+        self._credentials = temporary_credentials(self._tls)
+        launched.write(**asdict(self._credentials))
         sweep(root)
 
     def _send(self, **message: Any) -> None:

@@ -46,6 +46,8 @@ def _own(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def security_of(credentials: Credentials) -> Security:
     """Dask's form of `credentials`: TLS 1.3 for all roles, both sides present and check the one certificate."""
+    if not credentials.tls:
+        return Security(require_encryption=False)  # type: ignore[no-untyped-call]
     pem = {"cert": credentials.certificate, "key": credentials.key}
     roles = {f"tls_{role}_{part}": text for role in ("client", "scheduler", "worker") for part, text in pem.items()}
     return _OwnSecurity(  # type: ignore[no-untyped-call]

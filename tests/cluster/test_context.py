@@ -237,3 +237,11 @@ def test_a_kill_by_hand_is_told_as_such_whatever_notices_first_that_the_executor
         job.join()
         lost = [record.fact for record in sc.records() if isinstance(record.fact, ExecutorLost)]
     assert [(fact.executor, fact.by_user, fact.reason) for fact in lost] == [(1, True, "killed by hand")]
+
+
+def test_tls_can_be_switched_off_to_see_what_it_costs() -> None:
+    conf = SparkConf().setMaster("local[1]").set("sparklab.cluster.tls", "false")
+    conf.set("sparklab.allowMultipleContexts", "true")
+    with SparkContext(conf=conf) as sc:
+        assert sc.parallelize(range(4), 2).map(lambda x: (x % 2, x)).reduceByKey(max).collectAsMap() == {0: 2, 1: 3}
+        assert sc._backend._cluster.address.startswith("tcp://127.0.0.1:")
