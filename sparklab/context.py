@@ -20,6 +20,7 @@ from sparklab.about import About
 from sparklab.bridges import Bridges
 from sparklab.cluster.backends import Backend, ThreadsBackend, make_backend
 from sparklab.cluster.dispatch import Dispatcher
+from sparklab.cluster.edits import Edits
 from sparklab.cluster.master import LocalClusterMaster, LocalMaster, ThreadsMaster, parse_master
 from sparklab.cluster.orders import OrderBook
 from sparklab.conf import Settings, SparkConf
@@ -167,6 +168,7 @@ class SparkContext(About, Sources, Bridges, Scopes, Executors, Sharing, Profiles
         self._marked = weakref.WeakValueDictionary()
         self._written = {}
         self._properties = threading.local()
+        self._edits = Edits(os.getcwd())
         self._last_scope = ""
         self._last_job = -1
         self.hearing = Hearing()

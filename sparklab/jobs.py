@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 from sparklab.checkpoints import Checkpoints
@@ -25,6 +27,9 @@ from sparklab.rdd.rdd import RDD
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.planning import plan_of_rdd
 from sparklab.scopes import current_scope
+
+#: Told of the plan of each job that is submitted here, before anything of it runs.
+before_job: ContextVar[Callable[[JobStarted], None] | None] = ContextVar("sparklab_before_job", default=None)
 
 
 class Jobs(Labels, Checkpoints):
@@ -127,6 +132,9 @@ class Jobs(Labels, Checkpoints):
             payload=func,
             properties=self.job_properties(),
         )
+        told = before_job.get()
+        if told is not None:
+            told(replace(self.plan(rdd), job=job, action=action, call_site=where))
         self._last_job = job
         what = f"Job {job} ({action} at {where})"
         in_time = jobs.run(self._dispatcher, submitted, handle, what, self._killer, for_s)

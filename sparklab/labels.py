@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sparklab.cluster.dispatch import Dispatcher
+from sparklab.cluster.edits import Edits
 from sparklab.conf import CHECK_DETERMINISM, Settings
 from sparklab.status import StatusTracker
 
@@ -23,6 +24,7 @@ class Labels:
     _dispatcher: Dispatcher
     _ready: threading.Event
     _properties: threading.local
+    _edits: Edits
     settings: Settings
 
     def cancelJob(self, jobId: int, reason: str | None = None) -> None:
@@ -71,7 +73,8 @@ class Labels:
     def job_properties(self) -> dict[str, str]:
         """What a job of this thread carries: the thread's properties, and what the context's settings add."""
         share = self.settings.check_determinism
-        return ({CHECK_DETERMINISM: str(share)} if share else {}) | self.local_properties()
+        added = {CHECK_DETERMINISM: str(share)} if share else {}
+        return self._edits.properties() | added | self.local_properties()
 
     # --- groups, tags, descriptions ---------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from sparklab import steps
 from sparklab.broadcast import PartsMissing
-from sparklab.cluster import results
+from sparklab.cluster import edits, results
 from sparklab.cluster.closures import load_stage
 from sparklab.cluster.determinism import Check
 from sparklab.cluster.failures import wire_error
@@ -155,6 +155,7 @@ class Executor:
     def _stage(self, order: StageOrder) -> _LoadedStage:
         if order.binary is not None:
             files_root = self.parts.take(order)  # first: what is unpickled may import an added file
+            edits.refresh(order.properties.get(edits.PROPERTY))
             rdd, writes, function, profiler = load_stage(order.binary)
             self._stages[order.stage] = _LoadedStage(rdd, writes, function, profiler, {}, files_root)
             while len(self._stages) > KEPT_STAGES:

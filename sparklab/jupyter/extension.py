@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sparklab.context import SparkContext
+from sparklab.jobs import before_job
 from sparklab.jupyter import aside, tracebacks
 from sparklab.jupyter.beside import Beside
 from sparklab.jupyter.births import ContextBirths
@@ -39,7 +40,7 @@ class Extension:
         self._parts: list[_Part] = [
             self.cells,
             ContextBirths(self.cells.context_made),
-            ScopedThreads(current_scope, self.cells.running, aside.writing),
+            ScopedThreads(current_scope, self.cells.running, aside.writing, before_job),
             Magics(shell, self.cells),
             Matcher(shell, lambda: SparkContext._active),
             tracebacks.Rendering(),

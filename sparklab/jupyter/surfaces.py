@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from weakref import WeakKeyDictionary
 
 from sparklab.context import SparkContext
-from sparklab.events.facts import JobStarted, Record
+from sparklab.events.facts import JobStarted
 from sparklab.events.run import Run
+from sparklab.jobs import before_job
 from sparklab.jupyter import explain
 from sparklab.jupyter.chaos import ChaosSurface
 from sparklab.jupyter.commands import Commands
@@ -166,35 +167,20 @@ class LineSurface:
 
 
 class PlanSurface:
-    """The plan of each job, printed as the job begins."""
-
-    def __init__(self) -> None:
-        self._printed: set[int] = set()
-        self._lock = threading.Lock()
-        self._close: Callable[[], None] = lambda: None
+    """The plan of each job, printed before anything of the job runs."""
 
     def open(self, cell: Cell) -> None:
-        assert cell.sc is not None
-        sc, scope, context = cell.sc, cell.scope, cell.context.copy()
-
-        def seen(records: list[Record]) -> None:
-            for record in records:
-                if isinstance(record.fact, JobStarted) and record.fact.scope == scope:
-                    context.run(self._print, sc, record.fact)
-
-        self._close = sc.bus.observe(f"plan of {cell.label}", seen).close
+        if cell.sc is not None:
+            before_job.set(functools.partial(self._print, cell.sc))
 
     def tick(self, cell: Cell, now_s: float) -> None:
-        """Plans are printed as facts arrive."""
+        """Plans are printed as jobs are submitted."""
 
     def finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
-        self._close()
+        before_job.set(None)
 
-    def _print(self, sc: SparkContext, plan: JobStarted) -> None:
-        with self._lock:
-            if plan.job in self._printed:
-                return
-            self._printed.add(plan.job)
+    @staticmethod
+    def _print(sc: SparkContext, plan: JobStarted) -> None:
         print(explain.text(plan, explain.held_by(sc)), flush=True)
 
 

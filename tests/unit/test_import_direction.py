@@ -82,7 +82,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The laboratory drives the parameter server's state machines and real gradients under virtual time.
     "simulate": LEAVES | {"events", "scheduler", "ps", "train", "datasets"},
     # The notebook folds facts and sends commands; it never reaches into a stage, a shuffle or the cluster.
-    "jupyter": LEAVES | {"events", "storage", "rdd", "broadcast", "scopes", "context", "doctor", "ps", "train", "util"},
+    "jupyter": LEAVES
+    | {"events", "storage", "rdd", "broadcast", "scopes", "context", "doctor", "jobs", "ps", "train", "util"},
     "testing": LEAVES | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "context", "faults"},
     "commands": LEAVES | {"context", "doctor", "jupyter"},
     "__main__": LEAVES | {"commands"},

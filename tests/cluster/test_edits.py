@@ -1,0 +1,91 @@
+"""Modules beside the program: executors import them, and run what stands in them after an edit."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sparklab import SparkContext
+from sparklab.cluster.edits import PROPERTY, Edits
+
+Write = Callable[[str, str], Any]
+
+
+@pytest.fixture(params=["threads[2]", "local[2]"])
+def sc(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SparkContext]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with SparkContext(request.param, "edits") as made:
+        yield made
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Iterator[Write]:
+    written: set[str] = set()
+
+    def module(name: str, source: str) -> Any:
+        """The module as it is after an edit, loaded as `%autoreload` would."""
+        (tmp_path / f"{name}.py").write_text(source)
+        again = name in written
+        written.add(name)
+        importlib.invalidate_caches()
+        if not again:
+            return importlib.import_module(name)
+        # A compiled file of the same second and size would be taken for the new one.
+        loaded = sys.modules[name]
+        exec(compile((tmp_path / f"{name}.py").read_text(), f"{name}.py", "exec"), loaded.__dict__)
+        return loaded
+
+    yield module
+    for name in written:
+        del sys.modules[name]
+
+
+def test_a_module_beside_the_program_is_imported_by_executors(sc: SparkContext, write: Write) -> None:
+    mine = write("beside_one", "def double(x):\n    return 2 * x\n")
+    assert sc.parallelize(range(4), 2).map(mine.double).collect() == [0, 2, 4, 6]
+
+
+def test_an_edited_module_is_read_again_before_the_next_job(sc: SparkContext, write: Write) -> None:
+    mine = write("beside_two", "def step(x):\n    return x + 1\n")
+    numbers = sc.parallelize(range(4), 4)
+    assert numbers.map(mine.step).collect() == [1, 2, 3, 4]
+    for more in (2, 3):
+        mine = write("beside_two", f"def step(x):\n    return x + {more}\n")
+        assert numbers.map(mine.step).collect() == [x + more for x in range(4)]
+
+
+def test_a_module_that_has_a_name_of_an_edited_one_has_the_new_one(sc: SparkContext, write: Write) -> None:
+    write("beside_lower", "def base():\n    return 1\n")
+    upper = "from beside_lower import base\n\ndef of(x):\n    return x + base()\n"
+    mine = write("beside_upper", upper)
+    numbers = sc.parallelize(range(3), 3)
+    assert numbers.map(mine.of).collect() == [1, 2, 3]
+    write("beside_lower", "def base():\n    return 10\n")
+    exec(upper, mine.__dict__)  # as %autoreload has it in the driver: the file is what it was
+    assert numbers.map(mine.of).collect() == [10, 11, 12]
+
+
+def test_a_function_of_another_module_may_call_into_an_edited_one(sc: SparkContext, write: Write) -> None:
+    mine = write("beside_three", "def step(x):\n    return x + 1\n")
+    numbers = sc.parallelize(range(2), 2)
+    assert numbers.map(lambda x: mine.step(x)).collect() == [1, 2]
+    mine = write("beside_three", "def step(x):\n    return x - 1\n")
+    assert numbers.map(lambda x: mine.step(x)).collect() == [-1, 0]
+
+
+def test_nothing_is_sent_where_no_file_has_changed(tmp_path: Path, write: Write, monkeypatch: Any) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    edits = Edits(str(tmp_path))
+    write("beside_four", "x = 1\n")
+    assert edits.properties() == {}
+    write("beside_four", "x = 22\n")
+    assert list(edits.properties()) == [PROPERTY]
+    os.unlink(tmp_path / "beside_four.py")
+    assert edits.properties() == {}
