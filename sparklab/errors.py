@@ -67,6 +67,10 @@ class StorageError(SparklabError):
     """A block, a shuffle file or an output file could not be written or read back."""
 
 
+class RedefinedClassError(StorageError):
+    """Cached records are instances of a class that the notebook has defined anew since."""
+
+
 class IdentityHashError(SparklabError):
     """A key is hashed by its address in memory, so no two processes would place it alike."""
 

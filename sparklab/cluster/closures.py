@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import pickle
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import cloudpickle
 
@@ -16,8 +17,10 @@ from sparklab.rdd.core import RDDCore, SourcePartition
 from sparklab.rdd.dependency import Dependency, Grouped, OneToOne, Range, Shuffle
 from sparklab.scheduler.messages import StagePrepared
 from sparklab.shuffle.spec import ShuffleSpec
+from sparklab.storage.level import StorageLevel
 
 MIB = 1024 * 1024
+WIDEST: Final = 100  # of containers, so many items are looked into for functions
 
 
 def dump_stage(stage: StagePrepared, max_bytes: int, profiler: Profiler | None = None) -> bytes:
@@ -33,7 +36,8 @@ def dump_stage(stage: StagePrepared, max_bytes: int, profiler: Profiler | None =
     """
     nodes = [(rdd._id, type(rdd), _state(rdd), [_dependency(d) for d in rdd.dependencies]) for rdd in stage.rdds]
     try:
-        data: bytes = cloudpickle.dumps((nodes, stage.rdd._id, stage.writes, stage.payload, profiler), protocol=5)
+        whole = (nodes, stage.rdd._id, stage.writes, stage.payload, profiler, _classes(stage))
+        data: bytes = cloudpickle.dumps(whole, protocol=5)
     except ClosureError as error:
         raise _named(stage, error.found, error.do) from None
     except Exception as error:
@@ -50,17 +54,17 @@ def dump_stage(stage: StagePrepared, max_bytes: int, profiler: Profiler | None =
     return data
 
 
-def load_stage(data: bytes) -> tuple[RDDCore, ShuffleSpec | None, Any, Profiler | None]:
+def load_stage(data: bytes) -> tuple[RDDCore, ShuffleSpec | None, Any, Profiler | None, dict[str, type]]:
     """The stage that :func:`dump_stage` wrote: its last RDD, the shuffle it writes, the job's function,
-    what watches its tasks."""
-    nodes, last, writes, payload, profiler = pickle.loads(data)
+    what watches its tasks, and the notebook's classes that its functions refer to."""
+    nodes, last, writes, payload, profiler, classes = pickle.loads(data)
     rdds: dict[int, RDDCore] = {}
     for rdd_id, kind, state, dependencies in nodes:
         rdd = kind.__new__(kind)
         rdd.__dict__.update(state)
         rdd.dependencies = tuple(make(rdds) for make in dependencies)
         rdds[rdd_id] = rdd
-    return rdds[last], writes, payload, profiler
+    return rdds[last], writes, payload, profiler, classes
 
 
 def large_captures(stage: StagePrepared, limit_bytes: int) -> list[str]:
@@ -161,7 +165,28 @@ def _captures(stage: StagePrepared) -> list[_Capture]:
     return found
 
 
-def _functions(roots: list[Any]) -> Iterator[types.FunctionType]:
+def _classes(stage: StagePrepared) -> dict[str, type]:
+    """The notebook's classes that functions of the stage name, where it reads a cache; not those named in two ways."""
+    if all(rdd.storage_level == StorageLevel.NONE for rdd in stage.rdds):
+        return {}
+    roots: list[Any] = [rdd.shipped_state() for rdd in stage.rdds]
+    stack = list(_functions([*roots, stage.writes, stage.payload], widest=WIDEST))
+    seen: set[int] = set()
+    found: dict[str, set[type]] = {}
+    while stack:
+        function = stack.pop()
+        if id(function) in seen:
+            continue
+        seen.add(id(function))
+        for _, value in _referenced(function):
+            if isinstance(value, types.FunctionType) and value.__module__ == "__main__":
+                stack.append(value)
+            elif isinstance(value, type) and value.__module__ == "__main__":
+                found.setdefault(value.__qualname__, set()).add(value)
+    return {name: kinds.pop() for name, kinds in found.items() if len(kinds) == 1}
+
+
+def _functions(roots: list[Any], widest: int | None = None) -> Iterator[types.FunctionType]:
     """User functions reachable from `roots` through containers, closures and sparklab's own small objects."""
     stack, seen = list(roots), set()
     while stack:
@@ -175,9 +200,9 @@ def _functions(roots: list[Any]) -> Iterator[types.FunctionType]:
             for cell in value.__closure__ or ():
                 stack.append(_content(cell))
         elif isinstance(value, dict):
-            stack.extend(value.values())
+            stack.extend(itertools.islice(value.values(), widest))
         elif isinstance(value, (list, tuple)):
-            stack.extend(value)
+            stack.extend(itertools.islice(value, widest))
         elif type(value).__module__.startswith("sparklab.") and not isinstance(value, RDDCore):
             stack.extend(getattr(value, "__dict__", {}).values())
             for kind in type(value).__mro__:

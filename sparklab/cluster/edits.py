@@ -99,7 +99,7 @@ def _run_again(module: ModuleType, path: str) -> None:
 def _beside(folders: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__file__", None)
-        if isinstance(path, str) and path.startswith(folders) and path.endswith(".py") and name != "__main__":
+        if isinstance(path, str) and path.startswith(folders) and path.endswith(".py") and not name.startswith("__m"):
             path = os.path.realpath(path)
             if not path.startswith((_PACKAGE, *_INSTALLED)):
                 yield name, path

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, final
 
-from sparklab.errors import ClosureError, FetchFailedError
+from sparklab.errors import ClosureError, FetchFailedError, RedefinedClassError
 from sparklab.rdd.callsite import call_site
 from sparklab.rdd.dependency import Dependency
 from sparklab.storage.level import StorageLevel
@@ -175,13 +176,30 @@ class RDDCore:
         """Records of partition `index`: the cached block where there is one, else computed, and stored if asked."""
         if self.storage_level == StorageLevel.NONE:
             return self._made(index, task)
-        return task.blocks.get_or_compute(
+        records = task.blocks.get_or_compute(
             self._id,
             index,
             self.storage_level,
             lambda: self._made(index, task),
             task,
         )
+        return self._of_classes_in_use(records, task.classes) if task.classes else records
+
+    @final
+    def _of_classes_in_use(self, records: Iterator[Any], classes: Mapping[str, type]) -> Iterator[Any]:
+        """`records`, of which the first is looked at: it is made of no class that was defined anew since."""
+        for first in records:
+            parts = first if isinstance(first, tuple | list) else ()
+            for part in (first, *itertools.islice(parts, 100)):
+                kind = type(part)
+                if kind.__module__ == "__main__" and classes.get(kind.__qualname__, kind) is not kind:
+                    raise RedefinedClassError(
+                        f"reading cached partitions of RDD {self._id} ({self.operator} at {self.call_site})",
+                        f"they hold instances of a class {kind.__qualname__} that has been defined anew since",
+                        "unpersist() that RDD and run again, so that its records are made of the new class",
+                    )
+            yield first
+            yield from records
 
     @final
     def _made(self, index: int, task: TaskContext) -> Iterator[Any]:
