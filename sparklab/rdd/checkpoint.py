@@ -34,11 +34,31 @@ class CheckpointFiles:
         self.path = path
 
     def read(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
-        """Records of `partition`."""
-        from sparklab.rdd.wholefiles import pickled_batches
+        """Records of `partition`.
 
+        Raises
+        ------
+        StorageError
+            While iterating: its file is damaged or gone.
+        """
         assert isinstance(partition, SourcePartition)
-        return task.source.flatten(pickled_batches(partition.payload, task))
+        return task.source.flatten(_batches(partition, task))
+
+
+def _batches(partition: SourcePartition, task: TaskContext) -> Iterator[list[Any]]:
+    from sparklab.rdd.wholefiles import pickled_batches
+
+    try:
+        yield from pickled_batches(partition.payload, task)
+    except StorageError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise  # out of reach, and not known to be damaged
+        raise StorageError(
+            f"reading partition {partition.index} of a checkpoint, {partition.payload}",
+            error.found,
+            "nothing can compute it again, the lineage was cut when it was written: run what defines the RDD again, "
+            "from its source, and checkpoint that; the other partitions' files are whole",
+        ) from error
 
 
 class CheckpointBlocks:

@@ -153,8 +153,14 @@ def test_a_damaged_checkpoint_is_an_error_that_says_so(sc: SparkContext, tmp_pat
     assert kept.count() == 100
     (path,) = tmp_path.glob("**/part-00001*")
     flip(path)
-    with pytest.raises(StorageError, match="digest|damaged"):
+    with pytest.raises(StorageError, match="digest|damaged") as raised:
         kept.collect()
+    assert "run what defines the RDD again, from its source" in raised.value.do
+    path.unlink()
+    with pytest.raises(StorageError, match="No such file") as raised:
+        kept.collect()
+    assert "part-00001" in raised.value.attempted
+    assert sc.runJob(kept, list, [0]) == list(range(1, 51)), "the other file is whole"
 
 
 @pytest.mark.parametrize("harm", [flip, cut])
