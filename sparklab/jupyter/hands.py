@@ -1,4 +1,4 @@
-"""Hands on training: `%sparklab train`, `staleness`, `straggler`, `ps` and `kill-server`."""
+"""Hands on training: `%sparklab train`, `staleness`, `straggler`, `ps`, `kill-server` and `add-server`."""
 
 from __future__ import annotations
 
@@ -105,3 +105,8 @@ def kill_server(_magics: Magics, options: Namespace) -> None:
         print(f"killed server {options.server}: its replicas serve")
         return
     print(steering.steer("kill-server", handle, {"server": options.server}))
+
+
+def add_server(_magics: Magics, options: Namespace) -> None:
+    """A run at work has a further server; waits until the ranges have moved."""
+    print(steering.steer("add-server", steering.steered(options.training), {}))

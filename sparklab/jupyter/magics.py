@@ -321,6 +321,7 @@ class Magics:
         "straggler": hands.straggler,
         "ps": hands.servers,
         "kill-server": hands.kill_server,
+        "add-server": hands.add_server,
         "replay": _replay,
         "report": _report,
         "freeze": _freeze,

@@ -213,6 +213,10 @@ def _kill_server(parser: Parser) -> None:
     _training(parser)
 
 
+def _add_server(parser: Parser) -> None:
+    _training(parser)
+
+
 def _train(parser: Parser) -> None:
     parser.add_argument("act", nargs="?", choices=("pause", "resume", "stop"), help="default: print the runs")
     parser.add_argument("--lr", type=float, help="the learning rate from the next batch on")
@@ -300,6 +304,7 @@ SUBCOMMANDS: Final[dict[str, tuple[str, _Options]]] = {
     "straggler": ("A worker of a run of training rests after each clock, or is let go again.", _straggler),
     "ps": ("Prints the parameter servers: ranges on the ring, replicas, bytes, pushes, epochs.", _out),
     "kill-server": ("A parameter server's process is killed; its replicas serve.", _kill_server),
+    "add-server": ("A further parameter server takes its share of a run's ranges, while it trains.", _add_server),
     "replay": ("Plays a recorded run: any journal, with no cluster.", _replay),
     "report": ("Writes a recorded run as one page that plays in any browser.", _report),
     "freeze": ("Every panel is left as its static picture.", _nothing),

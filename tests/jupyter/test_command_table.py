@@ -45,6 +45,7 @@ TABLE: dict[str, tuple[list[str], list[str], str]] = {
     "ps": ([""], ["--out"], "sparklab.ps:describe"),
     "straggler": (["", "1 --delay 40", "1 --off", "--off"], ["--delay", "--off", "--run"], f"{HANDLE}.slow"),
     "kill-server": (["1"], ["--run"], f"{HANDLE}.kill_server"),
+    "add-server": (["", "--run 2"], ["--run"], f"{HANDLE}.add_server"),
     "replay": (["", "f.jsonl --speed 2x", "--pace 4"], ["--cell", "--pace", "--speed"], f"{CONTEXT}.records"),
     "compare": (["one two"], [], "sparklab.events.run:Run"),
     "report": (["f.html"], ["--journal", "--cell", "--title"], "sparklab.jupyter.report:write_report"),

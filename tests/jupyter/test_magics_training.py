@@ -85,6 +85,14 @@ def test_the_servers_are_listed_with_their_shares_of_the_ring(shell: Any, loaded
     assert out.splitlines()[0].split()[:4] == ["group", "server", "table", "tau"]
 
 
+def test_an_added_server_serves_its_share_while_training_goes_on(shell: Any, loaded: Any, training: Any) -> None:
+    assert loaded("%sparklab add-server").out == "server 3 serves its share of the ranges\n"
+    loaded("%sparklab ps -o rows")
+    rows = [row for row in shell.user_ns["rows"] if row["group"] == shell.user_ns["rows"][-1]["group"]]
+    assert [row["server"] for row in rows] == [0, 1, 2, 3]
+    assert all(row["ranges"] > 0 for row in rows)
+
+
 def test_a_killed_servers_ranges_move_and_training_goes_on(shell: Any, loaded: Any, training: Any) -> None:
     assert loaded("%sparklab kill-server 1").out == "killed server 1: its replicas serve\n"
     clock = training.clock
