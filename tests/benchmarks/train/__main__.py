@@ -14,6 +14,7 @@ from typing import Any
 from tests.benchmarks.train import clicks as data
 from tests.benchmarks.train import contenders, threads
 from tests.benchmarks.train.contenders import Result
+from tests.benchmarks.train.through_server import CLOCK_ROWS, Through
 
 # (ours, theirs, at least so many times their CPU seconds of learning, at no worse a held-out score)
 GOALS = [
@@ -24,6 +25,7 @@ GOALS = [
 SCORES_ALIKE = 0.005  # of (loss - Bayes) / (prior - Bayes)
 HOGWILD_OF_INDEPENDENT = 0.9
 HOGWILD_OF_LOCKED = 1.5
+THROUGH_SERVER = 1.3  # times the CPU seconds of this process alone
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             "two independent": lambda: threads.independent(clicks),
             "hogwild": lambda: threads.lock_free(clicks),
             "spinlock": lambda: threads.locked(clicks),
+            "through one server": Through(clicks),
         }
         for name, turn in turns.items():  # compiled, cached and paged in before anything is timed
             say(f"first: {name}")
@@ -95,6 +98,17 @@ def report(found: dict[str, list[Any]], rows: int) -> list[str]:
         print(f"hogwild / {other:26}{ratio:>8.2f}{wall:>8.2f}{goal:>8.2f}")
         if ratio < goal:
             missed.append(f"hogwild / {other} {ratio:.2f} of {goal}")
+    costs = found["through one server"]
+    alone_s, worker_s, server_s = (
+        median(getattr(c, part) for c in costs) for part in ("alone_s", "worker_s", "server_s")
+    )
+    ratio = median((c.worker_s + c.server_s) / c.alone_s for c in costs)
+    apart = max(abs(c.score - c.score_alone) for c in costs)
+    print(f"\nadagrad through one server process, keys cached, {CLOCK_ROWS:,} rows a clock, CPU s a pass")
+    print(f"alone {alone_s:.3f}, worker {worker_s:.3f}, server {server_s:.3f}; scores differ by {apart:.0e}")
+    print(f"{'through one server / alone':36}{ratio:>8.2f}{'':8}{THROUGH_SERVER:>8.2f}")
+    if ratio > THROUGH_SERVER or apart > SCORES_ALIKE:
+        missed.append(f"through one server / alone {ratio:.2f}, at most {THROUGH_SERVER}")
     return missed
 
 

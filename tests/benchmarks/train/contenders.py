@@ -42,7 +42,7 @@ def ours(clicks: Clicks, name: str) -> Result:
 
     def read() -> Any:
         source = source_of(clicks.features, clicks.labels, Reading(clicks.spec.dimension, "raise"))
-        return source.local(source.survey().classes[1])
+        return source.local(source.survey().classes()[1])
 
     read_s, rows = cpu_s(read)
     optimizer = make_optimizer(name, clicks.spec.dimension, True, Penalty())
