@@ -81,6 +81,12 @@ def test_a_matrix_that_does_not_fit_is_refused(data: Any, arguments: Any, said: 
     [
         ([], {}, "no rows"),
         ([(1, {0: 1.0}), (1, {1: 1.0})], {}, "one class only"),
+        ([(1, {0: 1.0}), (0, {1: 1.0}), (2, {1: 1.0})], {}, "more than two classes (0, 1, 2"),
+        ([(0.25, {0: 1.0}), (0.5, {1: 1.0})], {}, "numbers that are not whole (0.25, 0.5"),
+        ([(1.0, {0: 1.0}), (math.nan, {1: 1.0})], {}, "a label that is NaN"),
+        ([(1.0, {0: 1.0}), (math.inf, {1: 1.0})], {}, "a label that is NaN, infinite"),
+        ([(None, {0: 1.0}), (0, {1: 1.0})], {}, "labels of type object"),
+        ([(1, {0: 1.0}), (0, {1: math.inf})], {}, "feature 1 that is NaN, infinite"),
         ([(1, {0: 1.0}), (0, {7: 1.0})], {"n_features": 4}, "feature index 7, with 4 features"),
         ([(1, {0: 1.0}), (0, {-1: 1.0})], {}, "feature index -1"),
         ([(1, {0: 1.0}), (0, {1: math.nan})], {}, "feature 1 that is NaN"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import warnings
 from pathlib import Path
@@ -181,10 +182,32 @@ def test_the_constructor_only_stores() -> None:
     assert repr(model) == "SparseLogisticRegression(strategy='no such', lr=-1)"
 
 
-def test_scikit_learns_own_checks_of_a_classifier_pass() -> None:
+@pytest.mark.parametrize("arguments", [{}, {"optimizer": "ftrl", "l1": 1e-3}, {"optimizer": "sgd", "lr": 0.05}])
+def test_scikit_learns_own_checks_of_a_classifier_pass(arguments: dict[str, Any]) -> None:
+    """All but one: arrays of other libraries (array API) are looked at only where an environment variable asks for it.
+
+    Those for several classes are not asked of an estimator whose tags say two, nor those for sample weights of one that
+    takes none. With several HOGWILD threads no two fits are the same to the bit, so the checks run with one.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of scikit-learn's about its own checks
-        model = SparseLogisticRegression(workers=1, epochs=20, lr=0.3, random_state=0)
+        model = SparseLogisticRegression(**({"workers": 1, "epochs": 20, "lr": 0.3, "random_state": 0} | arguments))
         results = check_estimator(model, on_fail=None, on_skip=None)
     assert not [(r["check_name"], r["exception"]) for r in results if r["status"] not in ("passed", "skipped")]
+    assert {r["check_name"] for r in results if r["status"] == "skipped"} <= {"check_array_api_input"}
     assert sum(r["status"] == "passed" for r in results) >= 50
+    tags = model.__sklearn_tags__()
+    assert not tags.classifier_tags.multi_class
+    assert "sample_weight" not in inspect.signature(model.fit).parameters
+
+
+@pytest.mark.parametrize("strategy", ["gradient", "bismarck", "large-batch", "ps"])
+def test_strategies_on_executors_are_cross_validated_too(
+    strategy: str, cancer: tuple[Any, Any], sc_threads: Any
+) -> None:
+    model = SparseLogisticRegression(strategy, epochs=15, lr=0.3, batch_size=64, workers=2)
+    pipeline = make_pipeline(MaxAbsScaler(), model)
+    assert cross_val_score(pipeline, *cancer, cv=3).mean() > 0.85
+    changed = clone(pipeline).set_params(sparselogisticregression__lr=0.5)
+    assert changed.get_params()["sparselogisticregression__lr"] == 0.5
+    assert changed.fit(*cancer).score(*cancer) > 0.85

@@ -14,7 +14,7 @@ from sklearn.datasets import dump_svmlight_file
 from sparklab import SparkContext
 from sparklab.datasets import AdClick
 from sparklab.ps import ASP, BSP, SSP
-from sparklab.train import SparseLogisticRegression, TrainingInputError
+from sparklab.train import DivergedWarning, SparseLogisticRegression, TrainingInputError
 from sparklab.train.strategies import STRATEGIES
 
 D = 1 << 8
@@ -110,3 +110,17 @@ def test_a_blocking_fit_is_steered_by_its_handle(strategy: str, inputs: dict[str
     assert learner.status_ == run.status == "stopped"
     assert run.result(0) is learner
     assert np.any(learner.coef_)
+
+
+@pytest.mark.parametrize("strategy", ONLINE + ON_RDDS)
+def test_a_run_that_diverges_is_stopped_said_and_leaves_weights_that_are_numbers(
+    strategy: str, inputs: dict[str, tuple[Any, ...]]
+) -> None:
+    # The adaptive steps of HOGWILD's rivals are bounded by lr whatever the gradient is: they need a higher one.
+    optimizer = {"optimizer": "sgd"} if strategy in ("ps", "hogwild", "bismarck") else {}
+    learner = model(strategy, epochs=1_000, lr=1e4, **optimizer)
+    with pytest.warns(DivergedWarning, match=r"(?s)training .*\nFound: the loss ran away.*\nTo do: lower lr"):
+        learner.fit(*inputs["csr"])
+    assert learner.status_ == "diverged"
+    assert len(learner.loss_curve_) < 1_000
+    assert np.isfinite(learner.coef_).all()
