@@ -24,6 +24,7 @@ from sparklab.jupyter.twin import twin_bundle
 HELLO_WAIT_S: Final = 3.0
 BEAT_S: Final = 1.0
 TWIN_S: Final = 1.0
+WATCHED_TWIN_S: Final = 3.0
 
 # What changes nothing, or must not wait behind a command that takes long.
 _AT_ONCE: Final = frozenset({"cancel", "peek", "sample"})
@@ -218,12 +219,15 @@ class Panel:
         self._outputs.show(self.widget.model_id, {**self._twin(), "text/plain": str(self.model["head"])})
 
     def _flush_twin(self, now_s: float) -> None:
-        """Keep the twin true: when the cell has ended, and each second where no browser has said hello."""
+        """Keep the twin true: when the cell has ended, each second where no browser has said hello, else every few.
+
+        A page that is loaded again while the kernel is busy gets no widget, and shows the twin that was saved.
+        """
         if not self._twin_stale or now_s - self._twin_s < TWIN_S:
             return
         blind = not self._greeted and now_s - self.opened_s > HELLO_WAIT_S
         ended = not self.running and not self.model.get("open")
-        if ended or blind:
+        if ended or blind or now_s - max(self._twin_s, self.opened_s) >= WATCHED_TWIN_S:
             self._twin_stale = False
             self._twin_s = now_s
             self._outputs.update_twin(self._twin())

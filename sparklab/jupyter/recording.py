@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from sparklab.events.facts import JobEnded, JobStarted, Record, ScopeClosed, ScopeOpened, TaskEnded, TaskStarted
 from sparklab.events.sentences import mark, sentence
+from sparklab.events.training import TrainingStarted
 from sparklab.events.views import Views
 from sparklab.jupyter.model import ModelBuilder, PanelModel
 
@@ -107,7 +108,7 @@ def _each_job_in_a_scope(records: Iterable[Record]) -> Iterator[Record]:
 
 
 def _bounds(told: Sequence[Record]) -> dict[str, tuple[int, int]]:
-    """Of each scope with a job: where it begins in `told`, and the place behind its last fact."""
+    """Of each scope with a job or a training run: where it begins in `told`, and the place behind its last fact."""
     opened: dict[str, int] = {}
     closed: dict[str, int] = {}
     with_jobs: dict[str, int] = {}
@@ -119,6 +120,10 @@ def _bounds(told: Sequence[Record]) -> dict[str, tuple[int, int]]:
             closed[fact.scope] = place + 1
         elif isinstance(fact, JobStarted):
             with_jobs.setdefault(fact.scope, place)
+        elif isinstance(fact, TrainingStarted):  # it names no scope: that of the cell which was running
+            running = [scope for scope in opened if scope not in closed]
+            if running:
+                with_jobs.setdefault(running[-1], place)
     return {
         scope: (opened.get(scope, first), closed.get(scope, len(told)))
         for scope, first in sorted(with_jobs.items(), key=lambda item: item[1])

@@ -94,3 +94,15 @@ def open_panel(
     state = {"model": json.loads(json.dumps(model)), "form": form, "tab": tab, "alive": True}
     page.evaluate(_FAKE, [widget_module("panel.js"), asset("panel.css"), state])
     return page
+
+
+def shapes(within: Any) -> list[list[str]]:
+    """What is drawn, where, below the page or element `within`: each node's text and its shapes."""
+    found: list[list[str]] = within.locator(".sl-node").evaluate_all(
+        """(nodes) => nodes.map((node) => [node.innerText,
+          ...[...node.querySelectorAll("use")]
+            .map((use) => use.getAttribute("href").replace(/^#sl\\d+-\\w+-/, "") +
+              ` ${use.getAttribute("x")} ${use.getAttribute("y")}`)
+            .sort()])"""
+    )
+    return sorted(found)

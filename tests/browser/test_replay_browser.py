@@ -10,6 +10,7 @@ import pytest
 
 from sparklab.jupyter.recording import recording
 from sparklab.jupyter.report import write_report
+from tests.browser.panel_page import shapes
 from tests.jupyter import sample_facts
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -34,17 +35,6 @@ def page(chromium: Any, tmp_path: Path) -> Iterator[Any]:
 
 def at(page: Any) -> int:
     return int(page.get_by_role("slider").input_value())
-
-
-def shapes(page: Any) -> list[list[str]]:
-    """What is drawn, where: each shape of each node."""
-    found: list[list[str]] = page.evaluate(
-        """() => [...document.querySelectorAll('.sl-node')].map((node) => [node.innerText,
-          ...[...node.querySelectorAll('use')]
-            .map((use) => ['href', 'x', 'y'].map((name) => use.getAttribute(name)).join(' '))
-            .sort()])"""
-    )
-    return sorted(found)
 
 
 def test_a_page_opens_on_the_last_picture_under_a_ribbon(page: Any) -> None:

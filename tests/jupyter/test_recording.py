@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 from sparklab import SparkConf, SparkContext
 from sparklab.commands import main
 from sparklab.errors import SparklabError
+from sparklab.events.facts import Record
 from sparklab.jupyter.model import panel_model
 from sparklab.jupyter.playback import report
 from sparklab.jupyter.recording import chapters, delta, patched, recording
 from sparklab.jupyter.report import report_page, write_report
+from tests.jupyter import sample_facts
+from tests.jupyter.training_facts import training
 
 plain = st.recursive(
     st.none()
@@ -148,3 +151,10 @@ def test_the_page_needs_no_script_from_anywhere(ran: Any) -> None:
     sc, *_ = ran
     page = report_page(recording(list(sc.records())))
     assert "import " not in re.sub(r'<script type="application/json".*?</script>', "", page, flags=re.DOTALL)
+
+
+def test_a_cell_that_only_trained_is_a_chapter_with_its_training() -> None:
+    facts = [record.fact for record in (*sample_facts.plain_cell(), *training()[2:])]
+    (chapter,) = chapters([Record(i + 1, i / 10, fact) for i, fact in enumerate(facts)])
+    assert chapter.last["training"]["front"]["tau"] == 8
+    assert "training" in chapter.last["counts"]

@@ -54,6 +54,9 @@ interface Answer {
 }
 
 const ANSWER_MS = 10_000;
+const PATIENCE_MS = 300;
+
+type Comms = Record<string, unknown>;
 
 export class Link {
   constructor(notebooks: INotebookTracker) {
@@ -69,6 +72,11 @@ export class Link {
 
   get status(): Status | null {
     return this._status;
+  }
+
+  /** Whether the kernel has been asked and has not answered: it may be busy. */
+  get asking(): boolean {
+    return this._looking;
   }
 
   /** The notebook that is followed. */
@@ -139,6 +147,7 @@ export class Link {
       return;
     }
     this._looking = true;
+    this._changed.emit();
     try {
       await kernel.info;
       const reply = await asked(kernel);
@@ -150,6 +159,10 @@ export class Link {
       // The kernel went while it was asked; its next status asks again.
     } finally {
       this._looking = false;
+      this._changed.emit();
+    }
+    if (this._comm === null && kernel !== this._notebook?.sessionContext.session?.kernel) {
+      void this._look(); // another kernel has come meanwhile
     }
   }
 
@@ -190,23 +203,28 @@ export class Link {
 }
 
 /** The comms of sparklab in `kernel`, also while its main thread is busy. */
-async function asked(kernel: Kernel.IKernelConnection): Promise<Record<string, unknown>> {
-  let asker: Kernel.IKernelConnection = kernel;
-  if (kernel.status === 'busy' && kernel.supportsSubshells) {
-    // A connection of our own, so that its subshell carries nothing else.
-    asker = kernel.clone({ handleComms: false });
+async function asked(kernel: Kernel.IKernelConnection): Promise<Comms> {
+  const straight = comms(kernel);
+  // A kernel that is idle now may have been sent the next cell before our question.
+  const first = await Promise.race([straight, new Promise<null>(resolve => setTimeout(resolve, PATIENCE_MS, null))]);
+  if (first !== null || !kernel.supportsSubshells) {
+    return first ?? straight;
+  }
+  // A connection of our own, so that its subshell carries nothing else.
+  const asker = kernel.clone({ handleComms: false });
+  try {
     const made = await asker.requestCreateSubshell({}).done;
     asker.subshellId = made.content.subshell_id;
-  }
-  try {
-    const reply = await asker.requestCommInfo({ target_name: TARGET });
-    return reply.content.status === 'ok' ? reply.content.comms : {};
+    return await Promise.race([straight, comms(asker)]);
   } finally {
-    if (asker !== kernel) {
-      if (asker.subshellId) {
-        await asker.requestDeleteSubshell({ subshell_id: asker.subshellId }).done;
-      }
-      asker.dispose();
+    if (asker.subshellId) {
+      await asker.requestDeleteSubshell({ subshell_id: asker.subshellId }).done;
     }
+    asker.dispose();
   }
+}
+
+async function comms(asker: Kernel.IKernelConnection): Promise<Comms> {
+  const reply = await asker.requestCommInfo({ target_name: TARGET });
+  return reply.content.status === 'ok' ? reply.content.comms : {};
 }

@@ -81,9 +81,11 @@ export class SidePanel extends Panel {
     this._cancel.disabled = !status?.jobs.some(job => job.status === 'running');
     this._freeze.disabled = status === null;
     if (status === null) {
-      this._head.textContent = this._link.notebook
-        ? 'This kernel has no sparklab. In a cell: %load_ext sparklab'
-        : 'Open a notebook, then in a cell: %load_ext sparklab';
+      this._head.textContent = !this._link.notebook
+        ? 'Open a notebook, then in a cell: %load_ext sparklab'
+        : this._link.asking
+          ? 'The kernel has not answered yet: it is busy. Stop works at any time.'
+          : 'This kernel has no sparklab. In a cell: %load_ext sparklab';
       this._said.textContent = '';
       this._tables.replaceChildren();
       this._show(null);
