@@ -8,7 +8,7 @@ ARGS :=
 SEEDS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help lab demo test lint compat chaos bench bench-quick bench-memory bench-faults bench-train bench-ps binder-check lectures labextension clean
+.PHONY: help lab demo test lint compat chaos bench bench-quick bench-memory bench-faults bench-train bench-ps binder-check lectures screenshots labextension clean
 
 help:
 	@echo "make lab            JupyterLab on the start notebook        (ARGS=\"--no-browser\" goes to JupyterLab)"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench-ps       the parameter server against a Ray actor and raw sockets"
 	@echo "make binder-check   binder/'s steps in a fresh environment, on one core and 2 GB"
 	@echo "make lectures       the lectures without a browser, their recorded runs written anew"
+	@echo "make screenshots    pictures of real runs, light, dark and grey: out/screenshots, and the README's (needs chromium)"
 	@echo "make labextension   the JupyterLab extension's bundle from its source (needs node and npm)"
 	@echo "make chaos          random programs under random faults       (SEEDS=500 says how many)"
 	@echo "make clean          removes what the targets above have made, .venv too"
@@ -82,6 +83,10 @@ binder-check: $(VENV)/.stamp-run
 lectures: $(VENV)/.stamp-run
 	@set -e; for lecture in notebooks/0[1-9]-*.ipynb; do \
 	  $(PY) -m sparklab demo --notebook $$lecture --record notebooks/recorded $(ARGS); done
+
+# The same runs in a JupyterLab, photographed; the README's pictures stand in notebooks/images.
+screenshots: $(VENV)/.stamp-test
+	$(PY) -m tests.browser.picture $(ARGS)
 
 # The bundle is committed, so that nobody else needs node; a test builds it again and compares.
 labextension: $(VENV)/.stamp-run

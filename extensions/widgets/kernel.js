@@ -15,7 +15,8 @@ export class KernelMethods {
     this.send("hello", {});
     this.after(HELLO_MS, () => { if (this.pending.size && !this.silence()) this.update(); });
     const beat = setInterval(() => { if (this.silence() !== this.wasSilent) this.foot(); }, 500);
-    const watch = new MutationObserver(() => { this.theme(); this.redraw(); });
+    const look = () => { this.room = this.panel.clientWidth; this.theme(); this.redraw(); };
+    const watch = new MutationObserver(() => { look(); requestAnimationFrame(look); }); // while a theme is changed, nothing may have its width
     watch.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class"] });
     // A notebook builds cells out of sight: what was drawn without a width is drawn again when there is one.
     const room = new ResizeObserver(() => {
