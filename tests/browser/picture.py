@@ -37,7 +37,7 @@ CELLS: Final = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 when the folder has every picture and `IMAGES` the README's, each small enough; 1 where there is no chromium."""
+    """0 when the folder has every picture and `IMAGES` the README's, all small enough; 1 where chromium is missing."""
     parser = argparse.ArgumentParser(prog="python -m tests.browser.picture", description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "out" / "screenshots")
     folder: Path = parser.parse_args(arguments).folder

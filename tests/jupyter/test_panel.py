@@ -146,7 +146,7 @@ def test_the_twin_is_renewed_once_when_the_cell_has_ended(watch: Any) -> None:
     panel = watch(done[: len(done) // 2])
     panel.click(cmd="hello", id=1)
     shown = len(panel.shown)
-    panel.now["s"] += 5
+    panel.now["s"] += 2
     panel.flush()
     assert len(panel.shown) == shown
     panel.sc.publish(done[len(done) // 2 :])
@@ -156,6 +156,21 @@ def test_the_twin_is_renewed_once_when_the_cell_has_ended(watch: Any) -> None:
     (twin,) = panel.shown[shown:]
     assert twin[2]
     assert 'alt="Done' in twin[1]["text/html"]
+
+
+def test_the_twin_of_a_long_job_is_at_most_a_few_seconds_old_for_a_page_that_is_loaded_again(watch: Any) -> None:
+    done = facts.word_count(finished=True)
+    panel = watch(done[: len(done) // 2])
+    panel.click(cmd="hello", id=1)
+    shown = len(panel.shown)
+    for record in done[len(done) // 2 : -3]:
+        panel.sc.publish([record])
+        panel.now["s"] += 1
+        panel.flush()
+    renewed = panel.shown[shown:]
+    seconds = len(done[len(done) // 2 : -3])
+    assert seconds // 3 - 2 <= len(renewed) <= seconds // 3
+    assert all(" of 3, " in twin["text/html"] for _, twin, _ in renewed)
 
 
 def test_where_no_browser_says_hello_the_twin_follows_once_a_second(watch: Any) -> None:
