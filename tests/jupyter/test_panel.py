@@ -170,7 +170,7 @@ def test_the_twin_of_a_long_job_is_at_most_a_few_seconds_old_for_a_page_that_is_
     renewed = panel.shown[shown:]
     seconds = len(done[len(done) // 2 : -3])
     assert seconds // 3 - 2 <= len(renewed) <= seconds // 3
-    assert all(" of 3, " in twin["text/html"] for _, twin, _ in renewed)
+    assert len({twin["text/html"] for _, twin, _ in renewed}) > 1
 
 
 def test_where_no_browser_says_hello_the_twin_follows_once_a_second(watch: Any) -> None:
