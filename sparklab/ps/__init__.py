@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sparklab.ps.directory import describe, sessions
     from sparklab.ps.filters import KKT, Compression, Filter, FixedPoint, KeyCaching, SignificantlyModified
     from sparklab.ps.functions import RangeFunction
+    from sparklab.ps.group import GroupWorker, TableGroup
     from sparklab.ps.keys import KeyRange, KeySet
     from sparklab.ps.local import LocalGroup
     from sparklab.ps.table import Table
@@ -32,6 +33,7 @@ _HOMES = {
     "SignificantlyModified": ".filters",
     "ParameterServer": "sparklab.cluster.ps.server",
     "RangeFunction": ".functions",
+    "GroupWorker": ".group", "TableGroup": ".group",
     "KeyRange": ".keys", "KeySet": ".keys",
     "LocalGroup": ".local",
     "Table": ".table",
@@ -54,6 +56,7 @@ __all__ = [
     "FTRLProximal",
     "Filter",
     "FixedPoint",
+    "GroupWorker",
     "KeyCaching",
     "KeyRange",
     "KeySet",
@@ -63,6 +66,7 @@ __all__ = [
     "RangeFunction",
     "SignificantlyModified",
     "Table",
+    "TableGroup",
     "Worker",
     "describe",
     "sessions",

@@ -446,13 +446,27 @@ class Client:
         old = self.layout.tables.get(self.table)
         self.layout = layout_from_plain(frame.meta)
         new = self.layout.tables.get(self.table)
-        if old is None or new is None:
+        if old is None:
+            return
+        if new is None:
+            self._dropped()
             return
         waiting = [r for r in self._requests.values() if r.waiting != _UNCUT]
         for request in sorted([*self._unsafe.values(), *waiting], key=lambda r: r.seq):
             self._send_again(request, old, new)
         if self._held_back:
             self._let_go()
+
+    def _dropped(self) -> None:
+        """The table is gone: who waits for an answer is told so."""
+        self._unsafe.clear()
+        self._held_back.clear()
+        for request in self._requests.values():
+            request.error = ParameterServerError(
+                f"{Kind(request.kind).name.lower()} at table {self.table}, clock {request.clock}",
+                "the table was dropped",
+                "make it again",
+            )
 
     def _send_again(self, request: Request, old: TableLayout, new: TableLayout) -> None:
         if request.error is not None:

@@ -59,13 +59,15 @@ def as_keys(keys: Any, end: int, attempted: str) -> Keys:
     return array
 
 
-def as_values(values: Any, rows: int, width: int, dtype: np.dtype[Any], attempted: str) -> Array:
-    """`values` as a finite array of shape (rows, width) and type `dtype`, without copies where it is one already.
+def as_values(
+    values: Any, rows: int, width: int, dtype: np.dtype[Any], attempted: str, *, finite: bool = True
+) -> Array:
+    """`values` as an array of shape (rows, width) and type `dtype`, without copies where it is one already.
 
     Raises
     ------
     ParameterServerError
-        Their number, shape or type does not fit, or one of them is NaN or infinite.
+        Their number, shape or type does not fit, or they shall be `finite` and one is not.
     """
     array = np.asarray(values)
     if array.dtype != dtype:
@@ -77,10 +79,12 @@ def as_values(values: Any, rows: int, width: int, dtype: np.dtype[Any], attempte
             attempted, f"values of shape {array.shape}", f"{rows} keys of width {width} take shape ({rows}, {width})"
         )
     array = np.ascontiguousarray(array).reshape(rows, width)
-    if not np.isfinite(array.sum()) and not np.isfinite(array).all():
+    if finite and not np.isfinite(array.sum()) and not np.isfinite(array).all():
         row = int(np.argmin(np.isfinite(array).all(axis=1)))
         raise ParameterServerError(
-            attempted, f"{array[row]} for the key at position {row}", "the run diverged: lower the learning rate"
+            attempted,
+            f"{array[row]} for the key at position {row}",
+            'the run diverged: lower the learning rate; or on_nonfinite="drop"',
         )
     return array
 

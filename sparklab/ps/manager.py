@@ -109,7 +109,11 @@ class Manager:
 
     def set_tau(self, table: int, tau: int) -> None:
         """The bound of `table` is `tau`, for each worker from its next clock on."""
-        self._publish(taus={**self.layout.taus, table: tau})
+        self.set_taus({table: tau})
+
+    def set_taus(self, taus: dict[int, int]) -> None:
+        """The bounds of these tables change together."""
+        self._publish(taus={**self.layout.taus, **taus})
 
     def set_parameters(self, table: int, parameters: dict[str, float]) -> None:
         """The update of `table` has these parameters."""

@@ -94,6 +94,7 @@ class Session(ABC):
         workers: int = 0,
         filters: Sequence[Filter] = (),
         sample: Any = None,
+        on_nonfinite: str = "refuse",
     ) -> Table:
         """A new table, all zero, on all servers. Blocks until they know it.
 
@@ -125,6 +126,9 @@ class Session(ABC):
             Applied in this order to what workers push and pull.
         sample : array_like of int, optional
             Keys as they will occur: ranges are cut so that each has as many of them.
+        on_nonfinite : str
+            What becomes of a push with NaN or infinity: ``"refuse"``, an error before anything is sent; ``"drop"``,
+            rows that have one are left out and counted (``worker.facts()["dropped_rows"]``); ``"allow"``.
 
         Raises
         ------
@@ -152,6 +156,7 @@ class Session(ABC):
                     self._numbers, name, width, str(dtype), None if sparse else num_keys, apply == "aggregate", workers,
                     (update if update is not None else SGD(),), limit=num_keys, filters=tuple(filters),
                     hogwild=apply == HOGWILD,
+                    on_nonfinite=on_nonfinite,
                 ),
                 dtype,
             )  # fmt: skip
@@ -242,6 +247,7 @@ class Session(ABC):
                 num_keys=description["limit"], sparse=description["sparse"], width=description["width"],
                 dtype=description["dtype"], update=update, consistency=of_bound(description["tau"]),
                 apply=_apply_of(description), workers=description["workers"],
+                on_nonfinite=description.get("on_nonfinite", "refuse"),
             )  # fmt: skip
             if description["states"] != update.state_count:
                 raise ParameterServerError(
@@ -344,6 +350,7 @@ def _description(table: Table) -> dict[str, Any]:
         "hogwild": spec.hogwild,
         "workers": spec.workers,
         "tau": table.tau,
+        "on_nonfinite": spec.on_nonfinite,
         "states": update.state_count,
         "update": type(update).__name__,
         "parameters": parameters,

@@ -11,6 +11,7 @@ import io
 import json
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -46,29 +47,31 @@ def write(path: str, tables: list[tuple[dict[str, Any], Iterator[Part]]]) -> str
     str
         The folder that holds its files.
     """
-    fs, root = _filesystem(path)
-    own = f"{root}/{secrets.token_hex(8)}"
-    fs.makedirs(own, exist_ok=True)
+    with _said(f"saving a snapshot at {path}"):
+        fs, root = _filesystem(path)
+        own = f"{root}/{secrets.token_hex(8)}"
+        fs.makedirs(own, exist_ok=True)
     described = []
     for number, (description, parts) in enumerate(tables):
         files = []
         for index, part in enumerate(parts):
             data = _encoded(part)
             name = f"{number:03d}-{index:05d}.parquet"
-            with fs.open(f"{own}/{name}", "wb") as file:
+            with _said(f"saving a snapshot at {path}"), fs.open(f"{own}/{name}", "wb") as file:
                 file.write(data)
             files.append({"name": name, "sha256": hashlib.sha256(data).hexdigest(), "keys": len(part.keys)})
         described.append({**description, "files": files})
     body = json.dumps({"format": FORMAT, "folder": own.rsplit("/", 1)[1], "tables": described})
-    before = _manifest(fs, root)
-    manifest = json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "body": body})
-    # Written whole under another name, then moved: who reads meanwhile finds the one before.
-    beside = f"{root}/{_MANIFEST}.{secrets.token_hex(4)}"
-    with fs.open(beside, "wb") as file:
-        file.write(manifest.encode())
-    fs.mv(beside, f"{root}/{_MANIFEST}")
-    if before is not None:
-        fs.rm(f"{root}/{before['folder']}", recursive=True)
+    with _said(f"saving a snapshot at {path}"):
+        before = _manifest(fs, root)
+        manifest = json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "body": body})
+        # Written whole under another name, then moved: who reads meanwhile finds the one before.
+        beside = f"{root}/{_MANIFEST}.{secrets.token_hex(4)}"
+        with fs.open(beside, "wb") as file:
+            file.write(manifest.encode())
+        fs.mv(beside, f"{root}/{_MANIFEST}")
+        if before is not None:
+            fs.rm(f"{root}/{before['folder']}", recursive=True)
     return own
 
 
@@ -80,8 +83,9 @@ def read(path: str) -> list[tuple[dict[str, Any], Iterator[Part]]]:
     ParameterServerError
         There is none, it is of another version, or a file is damaged.
     """
-    fs, root = _filesystem(path)
-    body = _manifest(fs, root)
+    with _said(f"reading the snapshot at {path}"):
+        fs, root = _filesystem(path)
+        body = _manifest(fs, root)
     if body is None:
         raise _unreadable(path, "no complete snapshot", "check the path")
     if body["format"] != FORMAT:
@@ -89,7 +93,10 @@ def read(path: str) -> list[tuple[dict[str, Any], Iterator[Part]]]:
 
     def parts(files: list[dict[str, Any]]) -> Iterator[Part]:
         for each in files:
-            with fs.open(f"{root}/{body['folder']}/{each['name']}", "rb") as file:
+            with (
+                _said(f"reading the snapshot at {path}"),
+                fs.open(f"{root}/{body['folder']}/{each['name']}", "rb") as file,
+            ):
                 data = file.read()
             if hashlib.sha256(data).hexdigest() != each["sha256"]:
                 raise _unreadable(path, f"{each['name']} is damaged: its digest differs", "use another snapshot")
@@ -144,6 +151,17 @@ def _manifest(fs: Any, root: str) -> dict[str, Any] | None:
         raise _unreadable(root, "its manifest is damaged: the digest differs", "use another snapshot")
     found: dict[str, Any] = json.loads(body)
     return found
+
+
+@contextmanager
+def _said(attempted: str) -> Iterator[None]:
+    """What the file system raises is said in three parts."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        raise ParameterServerError(
+            attempted, f"{type(error).__name__}: {error}", "give a place that exists and that this process may use"
+        ) from error
 
 
 def _unreadable(path: str, found: str, do: str) -> ParameterServerError:

@@ -34,6 +34,8 @@ class TableSpec:
         Ranks 0 to ``workers - 1`` are waited for from the start.
     updates : tuple of Update
         The update in force is the last; earlier ones are kept for replicas that are still behind.
+    on_nonfinite : str
+        What becomes of a push with NaN or infinity: ``refuse`` it, ``drop`` these rows, or ``allow`` them.
     """
 
     table: int
@@ -48,6 +50,7 @@ class TableSpec:
     limit: int | None = None  # of a sparse table's keys, where one was given
     filters: tuple[Filter, ...] = ()
     hogwild: bool = False  # workers on a server's host write its weights themselves
+    on_nonfinite: str = "refuse"
 
     @property
     def end(self) -> int:
@@ -80,6 +83,10 @@ def checked(spec: TableSpec, dtype: Any) -> TableSpec:
         raise ParameterServerError(attempted, f"a width of {spec.width}", "give the number of values per key")
     if spec.limit is not None and not 0 < spec.limit <= END_OF_KEYS:
         raise ParameterServerError(attempted, f"num_keys = {spec.limit}", "give at least 1, or sparse=True")
+    if spec.on_nonfinite not in ("refuse", "drop", "allow"):
+        raise ParameterServerError(
+            attempted, f"on_nonfinite={spec.on_nonfinite!r}", 'use on_nonfinite="refuse", "drop" or "allow"'
+        )
     if not isinstance(spec.updates[0], Update):
         raise ParameterServerError(
             attempted, f"an update of type {type(spec.updates[0]).__name__}", "use ps.SGD(lr), ... or @ps.udf"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -101,8 +101,23 @@ class Table:
             raise ParameterServerError(
                 f"setting tau of table {self.name!r} to {bound}", "it aggregates, which needs a bound", "give 0 or more"
             )
-        self._bound = max(bound, NO_BOUND)
-        self._session.manage(lambda manager: manager.set_tau(self.spec.table, self._bound))
+        self.set_bounds(bound, ())
+
+    def set_bounds(self, bound: int, others: Sequence[Table]) -> None:
+        """The bound of this table and of `others` of the same servers has been set, by one layout."""
+        if bound < 0 and self.spec.aggregate:
+            raise ParameterServerError(
+                f"setting tau of table {self.name!r} to {bound}", "it aggregates, which needs a bound", "give 0 or more"
+            )
+        taus = {}
+        for table in (self, *others):
+            table._bound = taus[table.spec.table] = max(bound, NO_BOUND)
+        self._session.manage(lambda manager: manager.set_taus(taus))
+
+    @property
+    def session(self) -> Session:
+        """The servers, or the way to them."""
+        return self._session
 
     @property
     def consistency(self) -> Consistency:

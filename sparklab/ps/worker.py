@@ -84,6 +84,7 @@ class Worker:
         self._write = getattr(link, "write", None) if spec.hogwild else None
         self._read_in_place = 0
         self._written_in_place = 0
+        self._dropped_rows = 0
         self._look_again_s = 0.0
         with self._lock:
             ts = self._client.attach()
@@ -104,6 +105,7 @@ class Worker:
                 "resent": self._client.resent,
                 "read_in_place": self._read_in_place,
                 "written_in_place": self._written_in_place,
+                "dropped_rows": self._dropped_rows,
                 "filters": self._client.filters.facts(),
             }
 
@@ -117,7 +119,7 @@ class Worker:
         keys : array_like of int, KeySet or KeyRange
             Ascending, without repetition.
         values : array_like, shape (keys,) or (keys, width)
-            Finite; copied, so that the caller may reuse the array.
+            Copied, so that the caller may reuse the array. Finite, or as the table's `on_nonfinite` says.
         deps : sequence of int
             Timestamps of this worker: the push is sent when these are answered.
 
@@ -126,19 +128,34 @@ class Worker:
         ParameterServerError
             Keys or values do not fit the table.
         """
-        attempted = self._pushing
-        checked = self._keys(keys, attempted)
-        rows = self._copied(values, len(checked))
-        if rows is None:
-            rows = as_values(values, len(checked), self._spec.width, self._dtype, attempted)
-            if rows is values or np.shares_memory(rows, values):
-                rows = rows.copy()
-        with self._lock:
-            if self._write is not None and type(keys) is KeySet and not deps:
+        checked, rows = self.prepared(keys, values)
+        if self._write is not None and type(keys) is KeySet and not deps and len(rows) == len(keys):
+            with self._lock:
                 self._look()
                 if self._write(self._spec, self._client.layout, keys, rows):
                     self._written_in_place += 1
                     return DONE_IN_PLACE
+        return self.push_prepared(checked, rows, deps)
+
+    def prepared(self, keys: Any, values: Any) -> tuple[Keys, Array]:
+        """Keys and a copy of the values for :meth:`push_prepared`; nothing is sent. Raises as :meth:`push`."""
+        attempted = self._pushing
+        checked = self._keys(keys, attempted)
+        rows = self._copied(values, len(checked))
+        if rows is None:
+            policy = self._spec.on_nonfinite
+            rows = as_values(values, len(checked), self._spec.width, self._dtype, attempted, finite=policy == "refuse")
+            if rows is values or np.shares_memory(rows, values):
+                rows = rows.copy()
+            if policy == "drop":
+                finite = np.isfinite(rows).all(axis=1)
+                self._dropped_rows += int((~finite).sum())
+                checked, rows = checked[finite], rows[finite]
+        return checked, rows
+
+    def push_prepared(self, checked: Keys, rows: Array, deps: Sequence[int] = ()) -> int:
+        """What :meth:`prepared` gave is on its way; returns a timestamp at once."""
+        with self._lock:
             self._make_room()
             return self._sent(self._client.push(checked, rows, deps))
 
@@ -235,6 +252,11 @@ class Worker:
             self._sent(self._client.tick())
             self._bound = self._client.layout.taus.get(self._spec.table, 0)  # a new bound acts from here
             return self._client.clock
+
+    def hold_clock(self, clock: int) -> None:
+        """This worker makes the clocks from `clock` on; those that a table has of them count once there."""
+        with self._lock:
+            self._client.clock = min(self._client.clock, clock)
 
     def flush(self, timeout_s: float = WAIT_S) -> None:
         """All pushes and clocks so far were taken in by the servers. Blocks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -351,3 +352,58 @@ def test_a_bound_that_is_no_whole_number_is_refused(wrong: Any) -> None:
     with pytest.raises(ParameterServerError, match=r"(?s)making SSP\nFound: a bound of .*To do: give"):
         ps.SSP(wrong)
     assert ps.SSP(np.int64(3)) == ps.SSP(3)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_the_table_says_what_becomes_of_values_that_are_not_finite(group: ps.LocalGroup, bad: float) -> None:
+    pushed = np.array([[1.0, 2.0], [3.0, bad], [5.0, 6.0]], np.float32)
+    refusing = group.table("refusing", num_keys=9, width=2, update=ps.Add())
+    with pytest.raises(ParameterServerError, match="position 1"):
+        refusing.put([1, 2, 3], pushed)
+    assert not refusing.weights().any()
+    dropping = group.table("dropping", num_keys=9, width=2, update=ps.Add(), workers=1, on_nonfinite="drop")
+    with dropping.worker(0) as w:
+        w.push([1, 2, 3], pushed)
+        w.clock()
+        assert w.get([1, 2, 3]).tolist() == [[1, 2], [0, 0], [5, 6]]
+        assert w.facts()["dropped_rows"] == 1
+    allowing = group.table("allowing", num_keys=9, width=2, update=ps.Add(), on_nonfinite="allow")
+    allowing.put([1, 2, 3], pushed)
+    assert np.array_equal(allowing.get([1, 2, 3]), pushed, equal_nan=True)
+    with pytest.raises(ParameterServerError, match="on_nonfinite='maybe'"):
+        group.table("w", num_keys=9, on_nonfinite="maybe")
+
+
+def test_what_was_acknowledged_before_all_replicas_died_is_in_the_snapshot(tmp_path: Path) -> None:
+    with ps.LocalGroup(num_servers=2, replicas=1) as before, ps.LocalGroup(num_servers=3) as after:
+        table = before.table("w", num_keys=100, update=ps.Add())
+        table.put(range(100), np.arange(100))
+        before.save(str(tmp_path))
+        for server in before.servers:
+            before.kill_server(server)
+        with pytest.raises(ServerLost, match="restore the last snapshot"):
+            table.get([1])
+        assert after.restore(str(tmp_path))["w"].weights().tolist() == list(range(100))
+
+
+@pytest.mark.parametrize("call", ["save", "restore"])
+@pytest.mark.parametrize("place", ["nosuch://bucket/model", "{file}/below"])
+def test_a_snapshot_where_none_can_be_is_said_in_three_parts(
+    group: ps.LocalGroup, tmp_path: Path, call: str, place: str
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    group.table("w", num_keys=10)
+    with pytest.raises(ParameterServerError) as caught:
+        getattr(group, call)(place.format(file=file))
+    assert str(caught.value).count("\n") == 2
+    assert "snapshot at" in str(caught.value)
+
+
+def test_a_table_that_was_dropped_is_unknown_to_its_workers_in_bounded_time(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=10, workers=1)
+    w = table.worker(0)
+    table.drop()
+    with pytest.raises(ParameterServerError, match="dropped|no table"):
+        w.wait(w.pull([1]), timeout_s=5)
+    w.abandon()
