@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import struct
 from dataclasses import replace
@@ -74,8 +76,18 @@ class OutputFile:
         self.bytes = 0
 
     def append(self, data: Buffer) -> None:
-        """`data` stands at the offset that `bytes` had before."""
-        self._file.write(data)
+        """`data` stands at the offset that `bytes` had before.
+
+        Raises
+        ------
+        StorageError
+            The disk is full.
+        """
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self._say_full(error)
+            raise
         self.bytes += len(data)
 
     def commit(self, footer: list[Any]) -> None:
@@ -84,14 +96,29 @@ class OutputFile:
         start = self.bytes
         self.append(index)
         self.append(TRAILER.pack(_MAGIC, start, len(index)))
-        self._file.close()
-        steps.at("write", self._temporary)
-        os.rename(self._temporary, self.path)
+        try:
+            self._file.close()
+            steps.at("write", self._temporary)
+            os.rename(self._temporary, self.path)
+        except OSError as error:
+            self._say_full(error)
+            raise
+
+    def _say_full(self, error: OSError) -> None:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return
+        raise StorageError(
+            "writing what a map task gives to a shuffle",
+            f"the disk under {os.path.dirname(self.path)} is full after {self.bytes} bytes of it",
+            "free some space, set spark.local.dir to a larger disk, or let go of RDDs whose shuffles are still kept; "
+            "what was cached stays",
+        ) from error
 
     def abandon(self) -> None:
         """Nothing of it is left, unless it was committed."""
         try:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what was not written yet does not fit: the error was raised before
+                self._file.close()
         finally:
             try:
                 os.unlink(self._temporary)

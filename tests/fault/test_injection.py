@@ -95,7 +95,7 @@ def test_a_disk_that_is_full_for_the_cache_costs_the_cache_alone(sc: SparkContex
 
 @pytest.mark.parametrize("step", ["write", "save"])
 def test_a_disk_that_is_full_for_a_result_is_said(sc: SparkContext, tmp_path: Path, step: str) -> None:
-    with inject(sc, disk_full(step, times=100)), pytest.raises(SparklabError, match=r"[Nn]o space left|disk is full"):
+    with inject(sc, disk_full(step, times=100)), pytest.raises(SparklabError, match=r"disk.* is full"):
         sums(sc).saveAsTextFile(str(tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
 
