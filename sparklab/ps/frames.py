@@ -24,6 +24,7 @@ class Kind(IntEnum):
     CALL = 6  # meta: {"function", "arguments"}: a function over a range that returns a value
     DETACH = 7  # the client goes; all it pushed shall be safe. `clock` < 0: it does not come back, the floor forgets it
     SHARE = 8  # where is the memory of the table's weights?
+    RING = 9  # meta: {"where"}: the memory through which this client sends the bodies of large pushes
     # a server answers
     ATTACHED = 20
     VALUES = 21

@@ -59,8 +59,10 @@ def unguarded(rounds: int) -> float:
 
 
 def ours(transport: str, rounds: int) -> dict[str, float]:
-    """Medians in seconds: pull and push of 1,000 keys, pull of a range of 2**20."""
+    """Medians in seconds: pull and push of 1,000 keys, push of 10,000 (in place: by the ring), a range of 2**20."""
     keys, gradients = batch()
+    many = ps.KeySet(np.sort(np.random.default_rng(1).choice(KEYS, 10 * BATCH, replace=False)).astype(np.uint64))
+    ones = np.ones(10 * BATCH, np.float32)
     with ps.ParameterServer(num_servers=1, transport=transport) as server:
         table = server.table(
             "w", num_keys=KEYS, update=ps.SGD(lr=0.1), workers=1, apply="arrival", consistency=ps.ASP()
@@ -69,6 +71,7 @@ def ours(transport: str, rounds: int) -> dict[str, float]:
             return {
                 "pull": median_s(lambda: w.get(keys), rounds),
                 "push": median_s(lambda: w.wait(w.push(keys, gradients)), rounds),
+                "push of 10k": median_s(lambda: w.wait(w.push(many, ones)), rounds // 2),
                 "range": median_s(lambda: w.get_range(0, KEYS), max(20, rounds // 20), 5),
             }
 

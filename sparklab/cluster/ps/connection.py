@@ -15,6 +15,7 @@ import numpy as np
 
 from sparklab.cluster.ps import handshake, wire
 from sparklab.cluster.ps.polling import WRITE, Poller
+from sparklab.cluster.ps.pushring import PushRingView
 from sparklab.errors import ParameterServerError
 from sparklab.ps.frames import Frame
 
@@ -49,6 +50,8 @@ class Connection:
         What the peer is: see :mod:`sparklab.cluster.ps.handshake`. 0 before it was shown.
     trusted : bool
         Whether the peer has shown the control secret.
+    ring : PushRingView or None
+        Where the bodies of its large pushes are.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Connection:
         self._socket = sock
         self._known = known
         self._open = True
+        self.ring: PushRingView | None = None
         self._pending = sock.pending if isinstance(sock, ssl.SSLSocket) else None
         self._buffer = bytearray(_READ_BYTES)
         self._view = memoryview(self._buffer)
@@ -135,6 +139,10 @@ class Connection:
             fields = wire.header(view, at)
             length = fields[0]
             start = at + wire.HEADER_BYTES
+            if fields[wire.RING]:
+                self._deliver_from_ring(fields)
+                at = start
+                continue
             if filled - start >= length:
                 at = start + length
                 if start % 8:  # kernels are compiled for aligned arrays
@@ -188,6 +196,13 @@ class Connection:
 
     def _deliver(self, fields: wire.Header, body: Any, borrowed: bool = False) -> None:
         self._owner.heard(self, wire.decode(fields, body, trusted=self.trusted), borrowed)
+
+    def _deliver_from_ring(self, fields: wire.Header) -> None:
+        if self.ring is None:
+            raise wire.MalformedError("a body in a ring that was not shared")
+        body = self.ring.body((fields[wire.RING] - 1) * wire.RING_UNIT_BYTES, fields[0])
+        self._deliver(fields, body, borrowed=True)
+        self.ring.release()
 
     # --- writing ----------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import contextlib
 import select
 import ssl
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -14,7 +15,8 @@ import numpy as np
 
 from sparklab.cluster.ps import handshake
 from sparklab.cluster.ps.address import Address, this_host
-from sparklab.cluster.ps.channel import SOON_S, Channel
+from sparklab.cluster.ps.channel import RING_FROM_BYTES, SOON_S, Channel
+from sparklab.cluster.ps.pushring import PushRing
 from sparklab.cluster.ps.sharing import EPOCH, VERSION, SharedView
 from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps.frames import Frame, Kind, Peer
@@ -67,6 +69,7 @@ class SocketLink:
         self._channels: dict[int, Channel] = {}
         self._by_number: dict[int, int] = {}  # servers by descriptor
         self._polled = select.poll()
+        self._asked: weakref.WeakSet[Channel] = weakref.WeakSet()  # for a ring
         self._tls = handle.tls()
         self._inbox: list[tuple[Peer, Frame]] = []
         self._alone_since_s: float | None = None
@@ -108,6 +111,8 @@ class SocketLink:
         channel = self._open(server)
         if channel is None:
             return
+        if frame.keys.nbytes >= RING_FROM_BYTES and channel.ring is None and frame.kind == Kind.PUSH:
+            self._share_ring(server, channel)
         try:
             channel.send(frame)
         except OSError:
@@ -179,20 +184,33 @@ class SocketLink:
         if channel is None:
             return
         with contextlib.suppress(OSError, ParameterServerError):
-            channel.send(Frame(Kind.SHARE, spec.table))
-            while True:
-                answered = False
-                for frame in channel.receive():
-                    if frame.kind != Kind.SHARED:
-                        self._take(server, [frame])
-                        continue
-                    answered = True
-                    if frame.meta["where"] is not None and spec.num_keys is not None:
-                        pid, fd = frame.meta["where"]
-                        dtype = np.dtype(spec.dtype)
-                        self._views[server, spec.table] = SharedView(pid, fd, spec.num_keys, spec.width, dtype)
-                if answered:
-                    return
+            where = self._shared(server, channel, Frame(Kind.SHARE, spec.table))
+            if where is not None and spec.num_keys is not None:
+                pid, fd = where
+                dtype = np.dtype(spec.dtype)
+                self._views[server, spec.table] = SharedView(pid, fd, spec.num_keys, spec.width, dtype)
+
+    def _share_ring(self, server: int, channel: Channel) -> None:
+        """Large pushes go through a ring from now on, where the server can open it."""
+        if channel in self._asked or not self._handle.shared or self._addresses[server].host != this_host():
+            return
+        self._asked.add(channel)
+        with contextlib.suppress(OSError, ParameterServerError):
+            ring = PushRing()
+            if self._shared(server, channel, Frame(Kind.RING, meta={"where": ring.where()})):
+                channel.ring = ring
+            else:
+                ring.close()
+
+    def _shared(self, server: int, channel: Channel, question: Frame) -> Any:
+        """What the server says to a question about memory. Blocks."""
+        channel.send(question)
+        while True:
+            found = channel.receive()
+            self._take(server, [frame for frame in found if frame.kind != Kind.SHARED])
+            for frame in found:
+                if frame.kind == Kind.SHARED:
+                    return frame.meta["where"]
 
     # --- channels that break ----------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from sparklab.cluster.ps import handshake
 from sparklab.cluster.ps.address import Address, connect, listen_tcp, listen_unix, remove_unix, this_host
 from sparklab.cluster.ps.connection import Connection, Listener
 from sparklab.cluster.ps.polling import Poller
+from sparklab.cluster.ps.pushring import PushRingView
 from sparklab.cluster.ps.sharing import SharedMemory
 from sparklab.cluster.ps.warming import warm
 from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox
@@ -116,6 +117,8 @@ class ServerProcess:
         now_s = time.monotonic()
         if connection.role == handshake.CLIENT and frame.kind == Kind.SHARE:
             self._share(connection, frame)
+        elif connection.role == handshake.CLIENT and frame.kind == Kind.RING:
+            self._map_ring(connection, frame)
         elif connection.role == handshake.CLIENT:
             outbox = self._shard.receive(connection, frame, now_s)
             if frame.kind in _MOVES_FLOOR:
@@ -154,6 +157,13 @@ class ServerProcess:
         table = self._shard.tables.get(frame.table)
         where = self._memory.where(table) if table is not None else None
         connection.send(frame.answer(Kind.SHARED, meta={"where": where}))
+
+    def _map_ring(self, connection: Connection, frame: Frame) -> None:
+        try:
+            connection.ring = PushRingView(*map(int, frame.meta["where"]))
+        except (OSError, ValueError, TypeError, KeyError):  # other namespaces, or rubbish: bodies come by socket
+            connection.ring = None
+        connection.send(frame.answer(Kind.SHARED, meta={"where": connection.ring is not None}))
 
     def _after_layout(self) -> None:
         if self._shard.layout.epoch == self._epoch:

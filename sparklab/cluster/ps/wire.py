@@ -111,6 +111,11 @@ def header(buffer: Buffer, at: int = 0) -> Header:
     return fields
 
 
+def header_in_ring(head: bytes, at: int) -> bytes:
+    """The header that `head` begins with, of a frame whose body is at `at` in the ring."""
+    return head[:_RING_AT] + (1 + at // RING_UNIT_BYTES).to_bytes(4, "little")
+
+
 def decode(fields: Header, body: Any, *, trusted: bool) -> Frame:
     """The frame of a header's fields and `body`, whose arrays are views of `body`.
 
