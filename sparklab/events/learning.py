@@ -153,7 +153,7 @@ class Learning:
     def fold(self, fact: f.TrainingFact, time_s: float, scope: str) -> None:
         """Take in one fact; `scope` is the cell that is open."""
         if isinstance(fact, f.TrainingStarted):
-            self.runs[fact.run] = TrainingView(fact, scope, time_s, fact.tau, fact.lr)
+            self.runs[fact.run] = TrainingView(fact, fact.scope or scope, time_s, fact.tau, fact.lr)
             if len(self.runs) > KEPT_RUNS:
                 del self.runs[next(iter(self.runs))]
             return

@@ -17,6 +17,7 @@ class TrainingStarted:
     lr: float
     rows: int  # -1 where they are not counted beforehand
     dimension: int
+    scope: str = ""  # the cell that started it; "": the one that is open
 
 
 @dataclass(frozen=True, slots=True)

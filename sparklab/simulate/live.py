@@ -54,7 +54,16 @@ def _live(lab: StalenessLab, consistency: Consistency, handle: TrainingHandle, c
     tau = int(handle.tau) if math.isfinite(handle.tau) else -1
     session.publish(
         TrainingStarted(
-            handle.number, handle.label, "laboratory", lab.workers, True, tau, lab.lr, lab.rows, lab.dimension
+            handle.number,
+            handle.label,
+            "laboratory",
+            lab.workers,
+            True,
+            tau,
+            lab.lr,
+            lab.rows,
+            lab.dimension,
+            handle.scope,
         )
     )
     status, error = "failed", None

@@ -283,6 +283,7 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
             TrainingStarted(
                 handle.number, handle.label, strategy.name, workers or os.cpu_count() or 1, tau is not None,
                 int(tau) if tau is not None and math.isfinite(tau) else -1, self.lr, survey.rows, survey.dimension,
+                handle.scope,
             )
         )  # fmt: skip
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from sparklab.errors import SparklabError
 from sparklab.events import training as f
 from sparklab.events.facts import Fact
+from sparklab.scopes import current_scope
 from sparklab.train.errors import HandleNameError, TrainingInputError, TrainingStoppedError
 
 Weights = npt.NDArray[Any]
@@ -59,6 +60,8 @@ class TrainingHandle:
     ----------
     number : int
         Unique in this process; the training view calls the run so.
+    scope : str
+        The cell or block that it was started in, "" where none is open.
     history : list of Point
         The loss curve, the newest 10,000 points.
 
@@ -79,6 +82,7 @@ class TrainingHandle:
     ) -> None:
         self.number = next(_numbers)
         self.label = label
+        self.scope = current_scope.get()
         self.history: deque[Point] = deque(maxlen=KEPT_POINTS)
         self._lr = lr
         self._tau = tau

@@ -107,3 +107,14 @@ def test_workers_without_clocks_cannot_be_slowed(sc: SparkContext) -> None:
     with pytest.raises(SparklabError, match="no clocks of their own"):
         run.slow(0, 0.1)
     run.result(30)
+
+
+def test_a_run_belongs_to_the_block_that_started_it_though_that_has_ended(sc: SparkContext) -> None:
+    with sc.scope("a lesson") as lesson:
+        run = model().start(sc.parallelize([(float(y), X[i]) for i, y in enumerate(Y[:1500])], 3))
+    with sc.scope("the next one") as after:
+        until(lambda: run.clock > 1)
+    assert [view.plan.run for view in sc.bus.views.training.of_scope(lesson)] == [run.number]
+    assert sc.bus.views.training.of_scope(after) == []
+    run.stop()
+    run.result(30)

@@ -78,7 +78,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "teach": set(),
     "doctor": LEAVES | {"cluster", "context"},
     "datasets": LEAVES | {"rdd"},
-    "train": LEAVES | {"events", "storage", "rdd", "ps", "broadcast", "context"},
+    "train": LEAVES | {"events", "storage", "rdd", "ps", "broadcast", "scopes", "context"},
     # The laboratory drives the parameter server's state machines and real gradients under virtual time.
     "simulate": LEAVES | {"events", "scheduler", "ps", "train", "datasets"},
     # The notebook folds facts and sends commands; it never reaches into a stage, a shuffle or the cluster.
