@@ -17,7 +17,7 @@ help:
 	@echo "make lint           ruff and mypy"
 	@echo "make compat         the same programs on PySpark and on sparklab: results, layouts, job counts"
 	@echo "make bench-quick    log mining, word count, sort and tiny jobs against PySpark, dask.bag and plain processes"
-	@echo "make bench          all workloads in full size (an hour), how cost grows, what being watched costs: a report in out/"
+	@echo "make bench          all workloads in full size (half an hour), how cost grows, what being watched costs: a report in out/"
 	@echo "make bench-memory   shuffles of four times the executors' memory, and what the executors took"
 	@echo "make bench-faults   what a death costs beyond the recomputation; memory over 2,000 jobs"
 	@echo "make bench-train    trainers against Vowpal Wabbit and scikit-learn: CPU seconds at equal held-out loss"

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from tests.benchmarks import harness, report, systems, workloads
+from tests.benchmarks import profiles as executor_profiles
 from tests.benchmarks.inputs import FULL, MEDIUM, QUICK
 
 # medium: a quarter of the full sizes, for a machine that is busy or small
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workloads", help="comma-separated (default: those of the mode)")
     parser.add_argument("--markdown", nargs="?", const="-", metavar="FILE", help="the table for the README, on FILE")
     parser.add_argument("--out", default="out", metavar="FOLDER", help="where the report and its plot go (default out)")
-    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="for each step (default 600)")
+    parser.add_argument("--timeout", type=float, default=180.0, metavar="SECONDS", help="for each step (default 180)")
     asked = parser.parse_args(arguments)
 
     sizes, names = _SIZES[asked.mode], workloads.QUICK if asked.mode == "quick" else workloads.NAMES
@@ -41,7 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"\n{text}")
         else:
             report.write_markdown(text, Path(asked.markdown))
-    _say(f"The report: {report.write_report(results, asked.mode, Path(asked.out))}")
+    profiles = {}
+    if "sparklab" in results.versions:
+        for name in report.short_of(results):
+            _say(f"profile  {name}")
+            profiles[name] = executor_profiles.of_executors(name, sizes)
+    _say(f"The report: {report.write_report(results, asked.mode, Path(asked.out), profiles)}")
     for line in [*results.wrong_answers(), *results.failures]:
         print(f"\n{line}")
     line, code = report.verdict(results, asked.mode)

@@ -6,7 +6,9 @@ import datetime
 import os
 import platform
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.benchmarks.goals import ENFORCED, FIXED_BYTES, GOALS, MEMORY_TIMES_BOUND, Goal
 from tests.benchmarks.harness import START, Results, Row
@@ -147,7 +149,7 @@ def memory_goal(row: Row) -> float | None:
     bound, pyspark = row.peak_bytes("bound"), row.peak_bytes("pyspark")
     if bound is None:
         return None
-    fixed = FIXED_BYTES["driver"] + FIXED_BYTES["scheduler"] + 2 * FIXED_BYTES["each of two executors"]
+    fixed = sum(FIXED_BYTES.values()) + FIXED_BYTES["each of two executors"]
     return min(MEMORY_TIMES_BOUND * bound + fixed, pyspark if pyspark is not None else float("inf"))
 
 
@@ -191,8 +193,16 @@ def write_markdown(text: str, path: Path) -> None:
         path.write_text(f"{text}\n", encoding="utf-8")
 
 
-def write_report(results: Results, mode: str, folder: Path) -> Path:
-    """The tables, every missed goal and a plot stand in `folder`; the path of the text."""
+def short_of(results: Results) -> list[str]:
+    """The workloads with a step that missed a goal of its CPU seconds, each once."""
+    late = [key[0] for key, goal in GOALS.items() if key in results.rows and missed(results.rows[key], goal)]
+    return [name for name in dict.fromkeys(late) if name not in _WALL_ONLY]
+
+
+def write_report(
+    results: Results, mode: str, folder: Path, profiles: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> Path:
+    """The tables, every missed goal and a plot stand in `folder`, with `profiles` by workload; the path of the text."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for row in results.rows.values():
@@ -235,11 +245,17 @@ def write_report(results: Results, mode: str, folder: Path) -> Path:
                 "",
                 *(short or ["None."]),
                 "",
+                *(line for name, lines in profiles.items() for line in _profile(name, lines)),
             ]
         ),
         encoding="utf-8",
     )
     return text
+
+
+def _profile(workload: str, lines: Sequence[str]) -> list[str]:
+    name = _TITLES.get(workload, workload)
+    return [f"## Functions of the executors: {name}", "", *(f"    {line}" for line in lines), ""]
 
 
 def _caption(results: Results) -> str:

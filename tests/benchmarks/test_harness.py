@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.benchmarks import growth, harness, inputs, plot, report, systems, workloads
+from tests.benchmarks import growth, harness, inputs, plot, profiles, report, systems, workloads
 from tests.benchmarks.fakes import BURN_S
 from tests.benchmarks.goals import Goal
 from tests.benchmarks.harness import Measurement, Results, Row
@@ -161,12 +161,32 @@ def test_report_has_a_plot_and_says_which_goals_were_missed(tmp_path: Path) -> N
     _, _, short = text.partition("## Goals that were not reached")
     assert [line for line in short.splitlines() if line.startswith("- ")] == [
         "- F join: 1.50 times the bound's cpu, goal 1.4",
-        "- F join: peak 900 MiB, goal 445 MiB",
-        "- E sortByKey: peak 900 MiB, goal 445 MiB",
+        "- F join: peak 900 MiB, goal 541 MiB",
+        "- E sortByKey: peak 900 MiB, goal 541 MiB",
     ]
     drawing = ElementTree.parse(tmp_path / "out" / "bench-full.svg")
     told = [title.text for title in drawing.iter("{http://www.w3.org/2000/svg}title")]
     assert told.count("sparklab 1.50 x") == told.count("pyspark 15.00 x") == 2
+
+
+def test_a_row_that_missed_a_goal_has_its_functions_in_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Results(("sparklab", "bound"), 1, TINY)
+    results.row("join", "join").measured = {
+        "sparklab": [Measurement(2.0, 3.0, 0)],
+        "bound": [Measurement(1.0, 2.0, 0)],
+    }
+    results.row("sort_by_key", "sort").measured = {"sparklab": [Measurement(2.0, 3.0, 0)]}
+    assert report.short_of(results) == ["join"]
+
+    lines = profiles.of_executors("join", TINY)
+
+    assert not capsys.readouterr().out
+    assert any("pair_of (join.py:" in line for line in lines)
+    text = report.write_report(results, "full", tmp_path, {"join": lines}).read_text()
+    assert "## Functions of the executors: F join" in text
+    assert f"    {lines[0]}" in text
 
 
 def test_points_of_a_plot_stand_in_the_order_of_their_values() -> None:
