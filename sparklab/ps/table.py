@@ -60,6 +60,8 @@ class Table:
             A further rank: one that nobody waited for yet is waited for from now on.
         """
         attempted = f"making worker {rank} of table {self.name!r}"
+        if not hasattr(rank, "__index__"):
+            raise ParameterServerError(attempted, f"a rank of type {type(rank).__name__}", "give a whole number from 0")
         if rank < 0:
             raise ParameterServerError(attempted, "a negative rank", "count from 0")
         if 0 < self.spec.workers <= rank and not join:
@@ -97,6 +99,10 @@ class Table:
 
     @tau.setter
     def tau(self, bound: int) -> None:
+        if isinstance(bound, bool) or not hasattr(bound, "__index__"):
+            raise ParameterServerError(
+                f"setting tau of table {self.name!r}", f"a bound of {bound!r}", "give a whole number; -1 for none"
+            )
         if bound < 0 and self.spec.aggregate:
             raise ParameterServerError(
                 f"setting tau of table {self.name!r} to {bound}", "it aggregates, which needs a bound", "give 0 or more"

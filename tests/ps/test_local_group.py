@@ -407,3 +407,12 @@ def test_a_table_that_was_dropped_is_unknown_to_its_workers_in_bounded_time(grou
     with pytest.raises(ParameterServerError, match="dropped|no table"):
         w.wait(w.pull([1]), timeout_s=5)
     w.abandon()
+
+
+def test_a_bound_and_a_rank_that_are_no_whole_numbers_are_refused_by_a_table(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=10, workers=1)
+    with pytest.raises(ParameterServerError, match=r"(?s)setting tau of table 'w'\nFound: a bound of 'x'\nTo do: give"):
+        table.tau = "x"  # type: ignore[assignment]
+    with pytest.raises(ParameterServerError, match=r"(?s)making worker 0 of.*\nFound: a rank of type str\nTo do: give"):
+        table.worker("0")  # type: ignore[arg-type]
+    assert table.tau == 0
