@@ -213,10 +213,12 @@ class Settings:
         ``spark.speculation`` and its ``.interval``, ``.multiplier``, ``.quantile``, ``.minTaskRuntime``: tasks that
         take much longer than the median of their stage get a second attempt elsewhere.
     exclude_on_failure, exclude_timeout_s, exclude_attempts_per_executor, exclude_stage_tasks_per_executor, \
-exclude_app_tasks_per_executor
+exclude_app_tasks_per_executor, exclude_attempts_per_node, exclude_stage_executors_per_node, \
+exclude_app_executors_per_node
         ``spark.excludeOnFailure.enabled``, ``.timeout``, ``.task.maxTaskAttemptsPerExecutor``,
-        ``.stage.maxFailedTasksPerExecutor``, ``.application.maxFailedTasksPerExecutor``: executors on which tasks fail
-        get no more of them.
+        ``.stage.maxFailedTasksPerExecutor``, ``.application.maxFailedTasksPerExecutor``, and
+        ``.task.maxTaskAttemptsPerNode``, ``.stage.maxFailedExecutorsPerNode``,
+        ``.application.maxFailedExecutorsPerNode``: executors on which tasks fail, and nodes of such, get no more.
     check_determinism : float
         ``sparklab.checkDeterminism``: the share of tasks that compute their partition twice; 0 checks nothing.
     locality_wait_s : float
@@ -262,6 +264,9 @@ exclude_app_tasks_per_executor
     exclude_attempts_per_executor: int = 1
     exclude_stage_tasks_per_executor: int = 2
     exclude_app_tasks_per_executor: int = 2
+    exclude_attempts_per_node: int = 2
+    exclude_stage_executors_per_node: int = 2
+    exclude_app_executors_per_node: int = 2
     check_determinism: float = 0.0
     locality_wait_s: float = 3.0
     start_timeout_s: float = 60.0
@@ -330,6 +335,9 @@ _KEYS: Final[Mapping[str, tuple[str, values.Parser]]] = {
     "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor": ("exclude_attempts_per_executor", values.count),
     "spark.excludeOnFailure.stage.maxFailedTasksPerExecutor": ("exclude_stage_tasks_per_executor", values.count),
     "spark.excludeOnFailure.application.maxFailedTasksPerExecutor": ("exclude_app_tasks_per_executor", values.count),
+    "spark.excludeOnFailure.task.maxTaskAttemptsPerNode": ("exclude_attempts_per_node", values.count),
+    "spark.excludeOnFailure.stage.maxFailedExecutorsPerNode": ("exclude_stage_executors_per_node", values.count),
+    "spark.excludeOnFailure.application.maxFailedExecutorsPerNode": ("exclude_app_executors_per_node", values.count),
     "spark.locality.wait": ("locality_wait_s", values.time_s),
     "spark.broadcast.blockSize": ("broadcast_piece_bytes", lambda key, text: values.size_bytes(key, text, "k")),
     "sparklab.cluster.shareFiles": ("share_files", values.flag),

@@ -24,12 +24,18 @@ class SpeculationLimits:
 
 @dataclass(frozen=True, slots=True)
 class ExclusionLimits:
-    """When an executor gets no more tasks: as ``spark.excludeOnFailure.*`` has it, for executors alone."""
+    """When an executor gets no more tasks: as ``spark.excludeOnFailure.*`` has it.
+
+    The limits for nodes count where executors are on more than one: a node is what shares files.
+    """
 
     attempts_per_executor: int = 1  # of one partition that may fail there
     stage_tasks_per_executor: int = 2  # partitions of one stage that fail there
     app_tasks_per_executor: int = 2  # failures there, in stages that then succeeded
     timeout_s: float = 3600.0  # of what counts for the application
+    attempts_per_node: int = 2  # of one partition that may fail on a node
+    stage_executors_per_node: int = 2  # excluded from a stage, before their node is
+    app_executors_per_node: int = 2  # excluded for the application, before their node is
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,9 @@ class Limits:
             settings.exclude_stage_tasks_per_executor,
             settings.exclude_app_tasks_per_executor,
             settings.exclude_timeout_s,
+            settings.exclude_attempts_per_node,
+            settings.exclude_stage_executors_per_node,
+            settings.exclude_app_executors_per_node,
         )
         return cls(
             max_task_failures=max_task_failures,
@@ -116,6 +125,7 @@ class StageRun:
     durations_s: list[float] = field(default_factory=list)  # of the tasks that succeeded, under speculation
     slow: set[int] = field(default_factory=set)  # partitions that are to be tried in a second place
     failed_at: dict[tuple[int, int], dict[int, int]] = field(default_factory=dict)  # (executor, epoch) -> partitions
+    closed_hosts: set[str] = field(default_factory=set)  # nodes that get no more of its tasks
     task_s: float = 0.0  # summed durations of the tasks that succeeded, for the batch size
     task_count: int = 0
     gang: GangRun | None = None  # of a barrier stage

@@ -173,6 +173,64 @@ def test_failures_in_stages_that_succeeded_elsewhere_exclude_from_all_stages_for
     assert 0 in running(world).values()
 
 
+def on_hosts(hosts: str, limits: ExclusionLimits) -> World:
+    """Executors numbered from 0, on the hosts of that name."""
+    world = World(0, Limits(max_task_failures=10, exclusion=limits))
+    for number, host in enumerate(hosts):
+        world.epochs[number] = 0
+        world.send(m.ExecutorJoined(number, 0, f"a{number}", host, 1, 1, 1, 1))
+    return world
+
+
+def fail_on(world: World, executor: int) -> None:
+    fail(world, next(task for task, at in running(world).items() if at == executor))
+
+
+@pytest.mark.parametrize("hosts", ["aaabb", "aaaaa"])
+def test_a_node_of_which_enough_executors_are_excluded_gets_no_more_of_the_stage(hosts: str) -> None:
+    world = on_hosts(hosts, ExclusionLimits(stage_tasks_per_executor=1, app_tasks_per_executor=100))
+    job = world.submit(Mapped(Source(Ids(), 20)))
+    fail_on(world, 0)
+    fail_on(world, 1)
+    told = [(fact.executor, fact.failures) for fact in world.of(f.ExecutorExcluded)]
+    alone = hosts == "aaaaa"  # there is nowhere else to go
+    assert told == [(0, 1), (1, 1)] + ([] if alone else [(2, 0)])
+    world.succeed(next(task for task, at in running(world).items() if at == 2))
+    assert (2 in running(world).values()) == alone
+    world.run()
+    assert world.finished == {job: None}
+
+
+def test_a_node_of_which_enough_executors_are_excluded_for_the_application_is_for_its_time() -> None:
+    limits = ExclusionLimits(stage_tasks_per_executor=100, app_tasks_per_executor=1, timeout_s=100.0)
+    world = on_hosts("aaabb", limits)
+    world.submit(Mapped(Source(Ids(), 20)))
+    fail_on(world, 0)
+    fail_on(world, 1)
+    world.run()
+    assert sorted(fact.executor for fact in world.of(f.ExecutorExcluded) if fact.stage == -1) == [0, 1, 2]
+    world.submit(Mapped(Source(Ids(), 20)))
+    assert set(running(world).values()) == {3, 4}
+    tick(world, 200.0)
+    assert sorted(fact.executor for fact in world.of(f.ExecutorReadmitted)) == [0, 1, 2]
+
+
+def test_a_partition_is_tried_on_a_node_so_often_and_then_elsewhere() -> None:
+    world = on_hosts("aaab", ExclusionLimits(stage_tasks_per_executor=100, attempts_per_node=2))
+    job = world.submit(Mapped(Source(Ids(), 1)))
+    tried = []
+    while job not in world.finished and len(tried) < 9:
+        ((task, executor),) = running(world).items()
+        tried.append(executor)
+        if executor == 3:
+            world.succeed(task)
+        else:
+            fail(world, task)
+    assert tried[-1] == 3
+    assert len(tried) <= 3
+    assert world.finished == {job: None}
+
+
 def test_a_replaced_executor_begins_with_a_clean_slate() -> None:
     world = World(2, EXCLUDING)
     world.submit(Mapped(Source(Ids(), 8)))
