@@ -106,6 +106,41 @@ def test_partitions_light_up_and_a_kill_costs_what_the_journal_says(page: Page) 
     assert (again, said[3]) == (lost, "276"), "what was lost is computed again, no more, and the answer is the same"
 
 
+def test_the_panel_in_a_notebook_is_used_by_keys_alone(page: Page) -> None:
+    select_cell(page, "slow.sum()")
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.content.node.focus()")
+    page.keyboard.press("Escape")
+    panel = panels(page).first
+    cells = "() => [...window.jupyterapp.shell.currentWidget.content.widgets].map((one) => one.model.id).join()"
+    before = page.evaluate(cells)
+
+    def press_until(key: str, wanted: str) -> None:
+        for _ in range(80):
+            if page.evaluate(f"() => Boolean(document.activeElement.matches({wanted!r}))"):
+                return
+            page.keyboard.press(key)
+        raise AssertionError(f"{key} never came to {wanted}: {page.evaluate('document.activeElement.outerHTML')[:200]}")
+
+    press_until("Tab", ".sl-panel .sl-tab[role=tab]")
+    press_until("ArrowRight", ".sl-tab[data-tab=dag]")
+    press_until("Tab", ".sl-panel .sl-node")
+    at = page.evaluate("document.activeElement.dataset.key")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.dataset.key") != at
+    page.keyboard.press("Enter")
+    assert panel.locator(".sl-card").is_visible()
+    page.keyboard.press("Escape")
+    assert not panel.locator(".sl-card").is_visible()
+    assert page.evaluate("document.activeElement.matches('.sl-node')"), "the focus is where it was"
+    press_until("Shift+Tab", ".sl-tab[role=tab]")
+    press_until("ArrowRight", ".sl-tab[data-tab=cache]")
+    press_until("Tab", ".sl-foot button")
+    page.keyboard.press(" ")
+    panel.get_by_role("button", name="By RDD").wait_for()
+    press_until("Tab", ":not(.sl-panel *, .sl-panel)")
+    assert page.evaluate(cells) == before, "no key was taken for a shortcut of the notebook's"
+
+
 def test_a_replayed_file_ends_in_the_picture_that_was_live(page: Page) -> None:
     live = panels(page).first
     select_cell(page, "%sparklab replay")

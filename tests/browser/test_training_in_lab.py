@@ -42,9 +42,16 @@ def test_dragging_tau_while_it_trains_lets_the_fast_workers_run_ahead(
     panel.locator(".sl-train-art").first.wait_for()
     panel.locator(".sl-head-text", has_text="Training laboratory").wait_for()
     slider = panel.get_by_role("slider", name="tau, the staleness bound")
-    slider.focus()
-    for _ in range(4):
-        page.keyboard.press("ArrowRight")
+    # A hand takes the thumb at BSP and drags it to the fifth mark of eight: tau 8.
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    assert box is not None
+    at = [box["x"] + 8 + (box["width"] - 16) * mark / 7 for mark in (0, 2, 4)]
+    page.mouse.move(at[0], box["y"] + box["height"] / 2)
+    page.mouse.down()
+    for x in at[1:]:
+        page.mouse.move(x, box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
     # The bars obey the new bound once the fact is there, and not before.
     panel.locator(".sl-train-workers", has_text="+ 8").wait_for(timeout=5_000)
     page.wait_for_function(
