@@ -28,6 +28,7 @@ from sparklab.cluster.stageshuffle import StageShuffle
 from sparklab.cluster.voices import Voice, heard
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import FetchFailedError
+from sparklab.events.said import Said
 from sparklab.faults import PROPERTY, AnswerDropped, ExecutorStruck, Place, Striker
 from sparklab.profiler import Profiler
 from sparklab.rdd.cancellation import TaskCancelled, raise_in, take_exception
@@ -123,6 +124,15 @@ class Executor:
         self._thread: int | None = None
         self._struck = False  # an exception was set in the task's thread
         self.running_since_s: float | None = None
+        self._speaking: tuple[TaskContext, Voice] | None = None
+
+    def said_so_far(self) -> tuple[int, list[Said]]:
+        """The task at work, -1 for none, and all that it has said. From any thread."""
+        speaking = self._speaking
+        if speaking is None:
+            return -1, []
+        task, voice = speaking
+        return task.task, voice.said(task.job, task.stage, task.partition, task.attempt)
 
     def _may_grow(self) -> bool:
         limit = self.budgets.process_bytes
@@ -238,6 +248,7 @@ class Executor:
         check = Check.of(order.properties, task)
         differs = ""
         voice = Voice()
+        self._speaking = task, voice
         try:
             with self._interruptible(task_order.task), running(task), self._faults(order, task), heard(voice):
                 try:
@@ -267,6 +278,7 @@ class Executor:
             _, value = error.__reduce__()
         except BaseException as error:
             status, value = "failed", wire_error(error, task, stage.rdd)
+        self._speaking = None
         counted = updates if status == "succeeded" else b""
         duration_s = time.perf_counter() - started
         report = self._report(task_order.task, status, value, duration_s, task.metrics, counted, peers.missing)

@@ -53,10 +53,27 @@ PEEK: Final = "sparklab_peek"
 MEET: Final = "sparklab_meet"
 BLOCK: Final = "sparklab_block"
 BEAT: Final = "sparklab_beat"
+HEAR: Final = "sparklab_hear"
 COPY: Final = "sparklab_copy"
 TAKE: Final = "sparklab_take"
 PIECE: Final = "sparklab_piece"
-HANDLERS: Final = (RUN, RUN_IN_GANG, CANCEL, HELLO, READ, FORGET, DROP, PEEK, MEET, BLOCK, BEAT, COPY, TAKE, PIECE)
+HANDLERS: Final = (
+    RUN,
+    RUN_IN_GANG,
+    CANCEL,
+    HELLO,
+    READ,
+    FORGET,
+    DROP,
+    PEEK,
+    MEET,
+    BLOCK,
+    BEAT,
+    HEAR,
+    COPY,
+    TAKE,
+    PIECE,
+)
 
 
 def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, Any]) -> None:
@@ -140,6 +157,10 @@ class ExecutorService:
     async def beat(self) -> int:
         """A sign of life."""
         return self.executor.epoch
+
+    async def hear(self) -> bytes:
+        """What the task at work has said so far, pickled."""
+        return pickle.dumps(self.executor.said_so_far(), protocol=5)
 
     async def run(self, order: bytes, parts: bytes = b"") -> bytes:
         await self._take_parts(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import logging
 import pickle
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from distributed import Client
 
 from sparklab.cluster import compat, plugin
+from sparklab.cluster.ear import HEAR_S, Ear
 from sparklab.cluster.heartbeat import Heartbeats, Seat
 from sparklab.cluster.orders import Feed, OrderBook, copy_ended, ended
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
@@ -186,18 +188,37 @@ class DaskRunner:
         self, seat: Seat, stage: StageOrder, tasks: list[TaskOrder], data: bytes, parts: bytes, handler: str
     ) -> None:
         while True:
+            ear = Ear(self._book.say)
+            timer = asyncio.get_running_loop().call_later(HEAR_S, self._lend, ear, seat)
             try:
                 answer = await self._call(seat.address, handler, {"order": data, "parts": parts})
             except OSError as error:
                 if not self._closed:
                     self._unreachable(seat, error)
                 return
-            tasks = tasks[self._report(seat, stage, answer) :]
+            finally:
+                timer.cancel()
+                ear.close()
+            tasks = tasks[self._report(seat, stage, answer, ear) :]
             if not tasks:
                 return
             # They took longer than was thought. What the executor has of the stage by now does not travel again.
             stage = _without_parts(stage)
             data, parts = pickle.dumps((stage, tasks), protocol=5), b""
+
+    def _lend(self, ear: Ear, seat: Seat) -> None:
+        ear.listening = asyncio.ensure_future(self._listen(ear, seat))
+
+    async def _listen(self, ear: Ear, seat: Seat) -> None:
+        """What tasks that take long say is heard while they run."""
+        while not ear.closed:
+            try:
+                answer = await self._call(seat.address, plugin.HEAR, {})
+            except OSError:
+                return  # who waits for the tasks' answer hears of it
+            if not ear.closed:  # else the report is here, which has all of it
+                ear.overhear(*pickle.loads(answer))
+            await ear.rest()
 
     def _unreachable(self, seat: Seat, error: BaseException) -> None:
         self.leave(seat.executor, seat.epoch, f"its connection broke ({type(error).__name__})")
@@ -234,7 +255,7 @@ class DaskRunner:
         elif not self._closed and self.seat(seat.executor, seat.epoch) is not None:
             self._feed(m.TaskEnded(task, seat.executor, seat.epoch, m.Lost(found)))
 
-    def _report(self, seat: Seat, stage: StageOrder, answer: bytes) -> int:
+    def _report(self, seat: Seat, stage: StageOrder, answer: bytes, ear: Ear | None = None) -> int:
         """The scheduler is told; returns of how many tasks."""
         reports: list[TaskReport] = pickle.loads(answer)
         reports = [self._book.answer(report, stage.stage, seat.executor, seat.epoch) for report in reports]
@@ -242,8 +263,7 @@ class DaskRunner:
             self._book.line_samples.add(stage.job, report.lines)
             for subject, message in report.warnings:
                 self._book.warn(subject, f"executor {seat.executor}: {message}")
-            for said in report.said:
-                self._book.say(said)
+            (ear or Ear(self._book.say)).hear_out(report.task, report.said)
         # They ran one after the other, and travelled together when the last had ended.
         ago_s = list(accumulate((report.duration_s for report in reports[:0:-1]), initial=0.0))[::-1]
         self._feed(

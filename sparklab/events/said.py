@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -37,6 +37,36 @@ class Said:
         if self.left_out:
             lines.append(f"{tag}... {self.left_out:,} more characters stand in the executor's log")
         return "".join(f"{line}\n" for line in lines)
+
+
+def fresh(pieces: Sequence[Said], heard: int, ended: bool) -> tuple[list[Said], int]:
+    """What `pieces`, all that an attempt has said so far, say after their first `heard` characters.
+
+    Returns
+    -------
+    list of Said
+        Of an attempt that has not `ended`, the line that it is writing is left for later.
+    int
+        How many characters have been heard with these.
+
+    Examples
+    --------
+    >>> pieces = [Said(0, 0, 3, 0, "stdout", "one\\ntwo\\nth")]
+    >>> [each.text for each in fresh(pieces, 4, ended=False)[0]], fresh(pieces, 4, ended=False)[1]
+    (['two\\n'], 8)
+    """
+    found, start = [], 0
+    for number, piece in enumerate(pieces):
+        size = len(piece.text)
+        begin = min(max(heard - start, 0), size)
+        whole = ended or number + 1 < len(pieces)
+        end = size if whole else max(begin, piece.text.rfind("\n") + 1)
+        left_out = piece.left_out if ended else 0
+        if begin < end or left_out:
+            found.append(replace(piece, text=piece.text[begin:end], left_out=left_out))
+        heard = max(heard, start + end)
+        start += size
+    return found, heard
 
 
 Listener: TypeAlias = Callable[[Said], bool]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,3 +79,27 @@ def test_a_task_that_says_too_much_is_cut(k: Kernel) -> None:
     assert len(said) < 60_000
     assert "6,001 more characters stand in the executor's log" in said
     assert "stands in the executors' logs" in said
+
+
+def test_what_a_long_task_says_is_read_while_it_runs(k: Kernel, tmp_path: Path) -> None:
+    door = tmp_path / "open"
+    k.ok(
+        "import os\n"
+        "def patient(x):\n"
+        "    print('waiting'); print('half a li', end='')\n"
+        f"    while not os.path.exists({str(door)!r}): time.sleep(0.01)\n"
+        "    print('ne'); print('done')\n"
+        "    return x"
+    )
+    request = k.start_cell("sc.parallelize([5], 1).map(patient).sum()")
+    heard: list[str] = []
+
+    def seen(message: dict[str, Any]) -> None:
+        if message["msg_type"] == "stream":
+            heard.append(message["content"]["text"])
+            door.touch()
+
+    ran = k.finish_cell(request, seen)
+    assert ran.value == "5"
+    assert "".join(heard) == "partition 0: waiting\npartition 0: half a line\npartition 0: done\n"
+    assert heard[0] == "partition 0: waiting\n"

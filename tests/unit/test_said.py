@@ -6,9 +6,11 @@ import io
 import logging
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
+from sparklab.cluster.ear import Ear
 from sparklab.cluster.voices import Voice, _Stream, heard
 from sparklab.events.said import JOB_CHARACTERS, TASK_CHARACTERS, Hearing, Said
 
@@ -82,3 +84,23 @@ def test_a_listener_that_raises_hinders_nobody(caplog: pytest.LogCaptureFixture)
         hearing.hear(said("hello"))
     assert [one.text for one in told] == ["hello"]
     assert "could not be shown" in caplog.text
+
+
+def test_what_is_heard_while_a_task_runs_is_told_once_and_by_whole_lines() -> None:
+    told: list[Said] = []
+    ear = Ear(told.append)
+    said = Said(7, 0, 1, 0, "stdout", "one\ntw")
+    ear.overhear(3, [said])
+    ear.overhear(3, [said])
+    ear.overhear(3, [replace(said, text="one\ntwo\n"), replace(said, stream="stderr", text="care")])
+    ear.hear_out(3, [replace(said, text="one\ntwo\n"), replace(said, stream="stderr", text="careful", left_out=5)])
+    ear.hear_out(4, [replace(said, text="another")])
+    assert [(each.stream, each.text, each.left_out) for each in told] == [
+        ("stdout", "one\n", 0), ("stdout", "two\n", 0), ("stderr", "careful", 5), ("stdout", "another", 0),
+    ]  # fmt: skip
+
+
+def test_a_report_alone_tells_everything() -> None:
+    told: list[Said] = []
+    Ear(told.append).hear_out(3, [Said(7, 0, 1, 0, "stdout", "all of it", 2)])
+    assert [(each.text, each.left_out) for each in told] == [("all of it", 2)]
