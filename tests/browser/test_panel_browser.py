@@ -459,6 +459,18 @@ def test_dark_ground_is_noticed_whatever_the_theme_is_called(show: Any) -> None:
     assert show(model_of(facts.three_partitions()), theme="light").locator(".sl-dark").count() == 0
 
 
+def test_the_dag_keeps_its_size_when_the_theme_changes_while_nothing_has_a_width(show: Any) -> None:
+    page = show(model_of(facts.three_partitions()))
+    before = page.locator(".sl-fit").bounding_box()
+    page.evaluate(
+        """() => { const at = document.getElementById("at"); at.style.display = "none";
+        document.body.dataset.jpThemeName = "another";
+        return Promise.resolve().then(() => { at.style.display = ""; })
+          .then(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))); }"""
+    )
+    assert page.locator(".sl-fit").bounding_box() == before
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_borders_of_the_states_reach_three_to_one(show: Any, theme: str) -> None:
     page = show(model_of(facts.word_count()), theme=theme)
