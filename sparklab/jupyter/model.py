@@ -24,6 +24,7 @@ PanelModel: TypeAlias = dict[str, Any]
 
 BYTES_MAX: Final = 185_000  # with the code and the style: at most 300 kB in a saved notebook
 TABS_MAX: Final = 12
+TRAINS: Final = "train"  # how the actions of a trainer's own jobs begin
 WALLS_MAX: Final = 40
 _GLYPHS: Final = {"running": "r", "succeeded": "d", "failed": "f", "cancelled": "s", "lazy": "w"}
 
@@ -120,7 +121,7 @@ class ModelBuilder:
         }
         trained = views.training.of_scope(self.scope)
         if trained:
-            _with_training(model, trained, bool(jobs), views.time_s)
+            _with_training(model, trained, jobs, views.time_s)
         return _bounded(model)
 
     def _dag(
@@ -148,13 +149,14 @@ class ModelBuilder:
         return self._drawers[key]
 
 
-def _with_training(model: PanelModel, runs: Sequence[TrainingView], jobs: bool, now_s: float) -> None:
-    """`model` shows runs of training too: a tab, and while one is at work or nothing else was, the headline."""
+def _with_training(model: PanelModel, runs: Sequence[TrainingView], jobs: Sequence[JobView], now_s: float) -> None:
+    """`model` shows runs of training too: a tab, and the headline while one is at work or was what came last."""
     training = training_model(runs, now_s)
     at_work = bool(training["active"])
+    others = [job.started_s for job in jobs if not job.action.startswith(TRAINS)]  # a worker's turn is a job as well
     model["training"] = training
     model["counts"]["training"] = len(runs)
-    if at_work or not jobs:
+    if at_work or not others or runs[-1].ended_s >= others[-1]:
         model["head"] = training_headline(runs, now_s)
         model["summary"] = model["head"] if at_work else f"{model['head']}. {training['foot']}"
         model["strip"] = {"state": _GLYPHS.get("running" if at_work else "succeeded", "w"), "name": model["head"]}

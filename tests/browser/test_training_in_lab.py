@@ -68,3 +68,38 @@ def test_dragging_tau_while_it_trains_lets_the_fast_workers_run_ahead(
     assert before <= 1, "BSP: nobody is more than the clock it works on ahead"
     assert 2 <= after <= 9, "at most the bound, and the clock that is being worked on"
     panel.locator(".sl-head-text", has_text="Stopped after").wait_for()
+
+
+SERVERS = (
+    "%load_ext sparklab\n%sparklab start threads[2]\n"
+    "from sparklab.datasets import adclick\nfrom sparklab.ps import SSP\n"
+    "from sparklab.train import SparseLogisticRegression\n"
+    "clicks = adclick(rows=4_000, dimension=2**10).rdd(sc, 3)",
+    "%%sparklab --view training\n"
+    "run = SparseLogisticRegression('ps', consistency=SSP(2), optimizer='sgd', lr=0.3, epochs=100_000,\n"
+    "                               n_features=2**10, servers=3, replicas=1).start(clicks)",
+    "run.stop(); run.result(30)\nprint('slowed', run.delays_s, run.status)",
+)
+
+
+@pytest.mark.slow  # a kernel, a training run and four hands at it in a real page
+def test_a_lecturer_slows_a_worker_kills_a_server_and_adds_one(open_cells: Callable[..., Page]) -> None:
+    page = open_cells("servers.ipynb", SERVERS, "lab", height=1100)
+    run_next_cell(page)
+    run_next_cell(page)
+    panel = page.locator(".sl-panel").first
+    panel.locator(".sl-train-art").first.wait_for()
+    panel.get_by_role("button", name="Stragglers").click()
+    panel.get_by_role("button", name="Slow worker 1").click()
+    panel.get_by_role("button", name="worker 1: +200 ms").wait_for()
+    panel.locator(".sl-train-workers", has_text="w1 +200 ms").wait_for()
+    panel.get_by_role("button", name="3 servers").click()
+    panel.get_by_role("button", name="Kill server 1").click()
+    panel.locator(".sl-ring-body", has_text="server 1 gone").wait_for()
+    assert panel.locator(".sl-line").inner_text() == "%sparklab kill-server 1"
+    panel.get_by_role("button", name="Add a server").click()
+    panel.get_by_role("button", name="Kill server 3").wait_for()
+    select_cell(page, "run.stop()")
+    run_next_cell(page)
+    assert "slowed {1: 0.2} stopped" in page.locator(".jp-OutputArea-output", has_text="slowed ").inner_text()
+    panel.locator(".sl-head-text", has_text="Stopped after").wait_for()

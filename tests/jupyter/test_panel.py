@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from sparklab.jupyter.displays import ViewAndTwin
 from sparklab.jupyter.panel import Panel
 from sparklab.jupyter.panels import panels
 from tests.jupyter import sample_facts as facts
+from tests.jupyter import timed_facts as timed
+from tests.jupyter.training_facts import training
 
 
 class Context:
@@ -84,6 +87,15 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield open_panel
     for panel in made:
         panel.freeze()
+
+
+@pytest.mark.parametrize("run", [facts.page_rank, facts.many_lost, facts.many_jobs, timed.of_many_tasks, training])
+def test_what_a_notebook_saves_of_a_panel_stays_below_300_kb(watch: Any, run: Any) -> None:
+    state = watch(run()).widget.get_state()
+    assert {"model", "_esm", "_css"} <= state.keys()
+    synced = {key: value for key, value in state.items() if key not in ("_esm", "_css")}
+    assert len(json.dumps(synced, default=str)) < 200_000
+    assert len(json.dumps(state, default=str)) < 300_000
 
 
 def test_a_panel_shows_its_view_and_its_twin_in_two_outputs(watch: Any) -> None:
