@@ -102,11 +102,11 @@ def killing_fit(model: SparseLogisticRegression, rows: RDD, server: int, after_s
 @pytest.mark.parametrize("consistency", [BSP(), ASP()])
 def test_a_server_killed_in_the_midst_of_a_fit_costs_nothing_with_a_replica(consistency: Any, rows: RDD) -> None:
     """Source: Li et al. 2014, sections 4.3 (replication) and 4.4 (a failed server)."""
-    fitted = model(consistency, servers=2, replicas=1, epochs=10)
+    fitted = model(consistency, servers=2, replicas=1, epochs=6)
     assert killing_fit(fitted, rows, 0) is None
     assert fitted.status_ == "finished"
-    assert fitted.loss_curve_[-1].updates == 10 * 24_000
-    undisturbed = model(consistency, epochs=10).fit(rows)
+    assert fitted.loss_curve_[-1].updates == 6 * 24_000
+    undisturbed = model(consistency, epochs=6).fit(rows)
     if consistency == BSP():
         assert np.array_equal(fitted.coef_, undisturbed.coef_)
     else:
@@ -115,7 +115,8 @@ def test_a_server_killed_in_the_midst_of_a_fit_costs_nothing_with_a_replica(cons
         assert abs(a - b) < 0.02
 
 
-@pytest.mark.parametrize("servers", [1, 2])
+# A client gives an only server ten seconds to come back.
+@pytest.mark.parametrize("servers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_server_killed_without_a_replica_ends_the_fit_soon_and_the_last_good_weights_are_kept(
     servers: int, rows: RDD
 ) -> None:
