@@ -8,7 +8,7 @@ ARGS :=
 SEEDS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help lab demo test lint compat chaos bench bench-quick bench-memory bench-faults bench-train bench-ps binder-check lectures screenshots labextension clean
+.PHONY: help lab demo test lint compat chaos bench bench-quick bench-memory bench-faults bench-train bench-ps bench-ps-scale soak-ps binder-check lectures screenshots labextension clean
 
 help:
 	@echo "make lab            JupyterLab on the start notebook        (ARGS=\"--no-browser\" goes to JupyterLab)"
@@ -22,6 +22,8 @@ help:
 	@echo "make bench-faults   what a death costs beyond the recomputation; memory over 2,000 jobs"
 	@echo "make bench-train    trainers against Vowpal Wabbit and scikit-learn: CPU seconds at equal held-out loss"
 	@echo "make bench-ps       the parameter server against a Ray actor and raw sockets"
+	@echo "make bench-ps-scale 10^9 dense and 10^8 sparse keys on two servers, memory per key (7 GB; ARGS=\"--dense 1000000\")"
+	@echo "make soak-ps        random deaths, arrivals, splits and merges under a bad network, for 600 s from seed 0 (ARGS=\"SECONDS SEED\")"
 	@echo "make binder-check   binder/'s steps in a fresh environment, on one core and 2 GB"
 	@echo "make lectures       the lectures without a browser, their recorded runs written anew"
 	@echo "make screenshots    pictures of real runs, light, dark and grey: out/screenshots, and the README's (needs chromium)"
@@ -54,6 +56,12 @@ bench-train: $(VENV)/.stamp-bench
 # (ARGS="--sparse-keys 100000000" holds that many keys: 5 GB)
 bench-ps: $(VENV)/.stamp-bench
 	$(PY) -m tests.benchmarks.ps $(ARGS)
+
+bench-ps-scale: $(VENV)/.stamp-test
+	$(PY) -m tests.benchmarks.ps_scale $(ARGS)
+
+soak-ps: $(VENV)/.stamp-test
+	$(PY) -m tests.ps.soak $(if $(ARGS),$(ARGS),600)
 
 # bench-quick, and bench-NAME for each other benchmark of tests/benchmarks
 bench-%: $(VENV)/.stamp-bench

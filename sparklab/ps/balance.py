@@ -1,6 +1,6 @@
 """What makes the servers' loads even: which range to split, to move or to merge, from how often keys are asked for.
 
-Source: Li et al. 2014, section 4.3 (ranges of a size that balances the load; a hot range is divided).
+Source: Li et al. 2014, section 4.3 (ranges that balance the load).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The chain behind a server: what was applied here travels to the replicas, and is safe when the last has it.
 
-Source: Li et al. 2014, section 4.2 (replication after aggregation); van Renesse and Schneider 2004 (chains).
+Source: Li et al. 2014, section 4.4 (replication after aggregation); van Renesse and Schneider 2004 (chains).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class BSP:
 
     The same as ``SSP(0)`` with aggregation. Runs are reproducible bit by bit.
 
-    Source: Li et al. 2014, section 3.4 (sequential consistency).
+    Source: Li et al. 2014, section 3.5 (sequential consistency).
     """
 
     @property
@@ -37,7 +37,7 @@ class SSP:
     tau : int
         At least 0.
 
-    Source: Ho et al. 2013, section 2; Li et al. 2014, section 3.4 (bounded delay).
+    Source: Ho et al. 2013, section 2; Li et al. 2014, section 3.5 (bounded delay).
     """
 
     tau: int
@@ -59,7 +59,7 @@ class SSP:
 class ASP:
     """No pull ever waits for another worker.
 
-    Source: Li et al. 2014, section 3.4 (eventual consistency).
+    Source: Li et al. 2014, section 3.5 (eventual consistency).
     """
 
     @property

@@ -4,7 +4,7 @@ A filter sees a push twice: :meth:`Filter.select` once, at the worker, before it
 held back; and :meth:`Filter.encode` and :meth:`Filter.decode` at the two ends of every transmission, also of repeated
 ones. What `encode` did travels in the message itself, so a peer that lacks something can say so.
 
-Source: Li et al. 2014, sections 3.5 and 5.1; key caching and compression in section 4.2.
+Source: Li et al. 2014, sections 3.6 and 5.1; key caching and compression in section 4.2.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ class FixedPoint(Filter):
     bits : int
         8 or 16.
 
-    Source: Li et al. 2014, section 3.5 (user-defined filters); Seide et al. 2014 (error feedback).
+    Source: Li et al. 2014, section 3.6 (user-defined filters); Seide et al. 2014 (error feedback).
     """
 
     name, lossless = "fixed_point", False

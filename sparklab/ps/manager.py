@@ -1,6 +1,6 @@
 """The server manager as a pure state machine: who serves what, who is alive, what moves where.
 
-Source: Li et al. 2014, sections 4.3 and 4.4.
+Source: Li et al. 2014, sections 4.3 to 4.6.
 """
 
 from __future__ import annotations

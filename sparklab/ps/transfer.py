@@ -3,7 +3,7 @@
 While a range is frozen its pulls are served and its pushes wait; ranges move one after the other, so that what waits is
 small. Nothing changes hands before the manager has heard that the copy is complete, and it may call the move off.
 
-Source: Li et al. 2014, section 4.4 (server management: the node fetches the range in two phases).
+Source: Li et al. 2014, section 4.5 (server management: the node fetches the range in two phases).
 """
 
 from __future__ import annotations
@@ -69,9 +69,18 @@ def _begin(shard: Shard, number: int, range_id: int, move: int, to: int, other: 
         if outgoing.move == move and outgoing.done:
             _say_moved(shard, number, range_id, outgoing)
         return
-    shard.moving[number, range_id] = outgoing = Outgoing(move, to, other)
-    table.frozen |= _frozen(range_id, outgoing)
+    shard.moving[number, range_id] = Outgoing(move, to, other)
+    _freeze(shard, number)
     continue_moves(shard)
+
+
+def _freeze(shard: Shard, number: int) -> None:
+    """What is under way is frozen and nothing else; two orders, one of them out of date, may name the same range."""
+    table = shard.tables[number]
+    table.frozen = 0
+    for (of, range_id), outgoing in shard.moving.items():
+        if of == number:
+            table.frozen |= _frozen(range_id, outgoing)
 
 
 def _frozen(range_id: int, outgoing: Outgoing) -> int:
@@ -133,9 +142,8 @@ def _release(shard: Shard, number: int, range_id: int, move: int) -> None:
 
 def thaw(shard: Shard, number: int, range_id: int) -> None:
     """The range takes pushes again; those that waited are sent again by their clients."""
-    outgoing = shard.moving.pop((number, range_id), None)
-    if outgoing is not None:
-        shard.tables[number].frozen &= ~_frozen(range_id, outgoing)
+    shard.moving.pop((number, range_id), None)
+    _freeze(shard, number)
     shard.release_waiting()
 
 
@@ -149,7 +157,7 @@ def settle(shard: Shard, number: int, servers: tuple[int, ...]) -> None:
         if outgoing.to in chain or outgoing.to not in servers or not table.headed >> range_id & 1:
             del shard.moving[number, range_id]
             shard.over[number, range_id] = outgoing.move
-            table.frozen &= ~_frozen(range_id, outgoing)
+    _freeze(shard, number)
     for range_id in list(table.installed):
         if held >> range_id & 1:
             del table.installed[range_id]

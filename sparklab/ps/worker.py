@@ -36,7 +36,7 @@ class Worker:
     clock_now : int
         Clocks completed. A new worker begins where its predecessor of the same rank stood.
 
-    Source: Li et al. 2014, sections 3.1, 3.2, 3.4.
+    Source: Li et al. 2014, sections 3.1, 3.2, 3.4, 3.5.
 
     Examples
     --------

@@ -23,6 +23,7 @@ from sparklab.cluster.ps.address import connect
 from sparklab.cluster.ps.channel import Channel
 from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps.frames import Frame, Kind
+from tests.benchmarks import ps_scale
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +103,15 @@ def test_hot_ranges_are_split_and_shared_while_training_goes_on_and_every_bit_is
         assert facts["splits"] > 0
         assert facts["moved_ranges"] > 0
         assert (table.weights() == in_one_process(3, 20)).all()
+
+
+def test_a_million_dense_and_a_million_sparse_keys_take_no_more_memory_than_they_need() -> None:
+    count = 1_000_000
+    with ps.ParameterServer(num_servers=2) as server:
+        for hold, most in ((ps_scale.dense, 2 * 4), (ps_scale.sparse, ps_scale.SPARSE_BYTES)):
+            held = hold(server, count)
+            assert (held.keys, held.total) == (count, count)
+            assert held.used_bytes <= most * count
 
 
 def test_weights_read_in_place_are_never_torn_and_a_dead_servers_memory_is_left_at_once() -> None:

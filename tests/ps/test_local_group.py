@@ -416,3 +416,25 @@ def test_a_bound_and_a_rank_that_are_no_whole_numbers_are_refused_by_a_table(gro
     with pytest.raises(ParameterServerError, match=r"(?s)making worker 0 of.*\nFound: a rank of type str\nTo do: give"):
         table.worker("0")  # type: ignore[arg-type]
     assert table.tau == 0
+
+
+def test_a_count_min_sketch_is_exact_after_a_server_died(group: ps.LocalGroup) -> None:
+    rng = np.random.default_rng(0)
+    words = rng.zipf(1.5, 20_000) % 5000
+    odd, width = (2 * rng.integers(1, 1 << 31, 4, np.uint64) + np.uint64(1)), 1 << 12
+    table = group.table("counts", num_keys=4 * width, update=ps.Add(), dtype="float64")
+
+    def cells(word: Any) -> np.ndarray:
+        hashed = np.asarray(word, np.uint64)[..., None] * odd * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(52)
+        return hashed + np.arange(4, dtype=np.uint64) * np.uint64(width)
+
+    for part, chunk in enumerate(np.array_split(words, 20)):
+        keys, counts = np.unique(cells(chunk), return_counts=True)
+        table.put(keys, counts.astype(float))
+        if part == 9:
+            group.kill_server(0)
+    whole = np.zeros(4 * width)
+    np.add.at(whole, cells(words).ravel().astype(np.int64), 1)
+    assert (table.weights() == whole).all(), "every count once"
+    often = int(np.bincount(words).argmax())
+    assert table.get(np.sort(cells(often))).min() >= (words == often).sum()

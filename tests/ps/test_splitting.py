@@ -9,6 +9,7 @@ import pytest
 
 from sparklab import ps
 from sparklab.ps.balance import Merge, Shift, Split
+from sparklab.ps.frames import MANAGER, Frame, Kind
 from tests.ps.network import BAD, Network, Weather
 from tests.ps.test_under_failures import MODES, OWN, WORKERS, build, run
 
@@ -128,3 +129,25 @@ def load(group: ps.LocalGroup) -> list[float]:
     """The share of the keys asked for that each server has."""
     counts = [sum(count for _, count, _ in facts["tables"]["0"]["heat"]) for facts in group.server_facts().values()]
     return [count / sum(counts) for count in counts]
+
+
+def test_a_late_order_to_merge_leaves_no_range_frozen_and_thaws_none_that_another_needs() -> None:
+    net = Network(0, servers=1, replicas=0)
+    net.table(aggregate=True, tau=0, workers=1)
+    net.run(lambda: net.now_s > 0.1)
+    shard = net.shards[0]
+    table = shard.tables[0]
+
+    def order(left: int, right: int, move: int) -> None:
+        meta = {"range": left, "move": move, "to": -1, "other": right}
+        shard.receive(MANAGER, Frame(Kind.MOVE, 0, epoch=shard.layout.epoch, meta=meta))
+
+    order(1, 2, 5)
+    order(2, 3, 6)
+    assert table.frozen == 0b1110
+    shard.receive(MANAGER, Frame(Kind.RELEASE, 0, meta={"range": 1, "move": 5}))
+    assert table.frozen == 0b1100
+    order(2, 4, 7)
+    assert table.frozen == 0b10100
+    shard.receive(MANAGER, Frame(Kind.RELEASE, 0, meta={"range": 2, "move": 7}))
+    assert table.frozen == 0

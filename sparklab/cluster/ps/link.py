@@ -123,7 +123,7 @@ class SocketLink:
     def read(self, spec: TableSpec, layout: Layout, keys: KeySet, floor: int) -> Any:
         """The weights of `keys` read in place, a row each; None where that is not possible now. Does not block.
 
-        Source: Li et al. 2014, section 3.4: the same floor is asked for as by a pull.
+        Source: Li et al. 2014, section 3.5: the same floor is asked for as by a pull.
         """
         if not self._handle.shared:
             return None
