@@ -52,6 +52,8 @@ def test_the_kernel_makes_sc_at_its_first_mention_and_not_before(prefix: Path) -
         assert kernel.ok("import os; os.environ['OMP_NUM_THREADS'], os.environ['OPENBLAS_NUM_THREADS']").value == (
             "('1', '1')"
         )
+        completed = kernel.client.complete("%sparklab kill-e", reply=True, timeout=DEADLINE_S)["content"]["matches"]
+        assert completed == ["kill-executor"]
         banner = kernel.client.kernel_info(reply=True, timeout=DEADLINE_S)["content"]["banner"]
         assert "SparkLab" in banner
         kernel.ok("sc.stop()")
