@@ -129,7 +129,13 @@ class Worker:
             Keys or values do not fit the table.
         """
         checked, rows = self.prepared(keys, values)
-        if self._write is not None and type(keys) is KeySet and not deps and len(rows) == len(keys):
+        if (
+            self._write is not None
+            and type(keys) is KeySet
+            and checked is keys.keys
+            and not deps
+            and len(rows) == len(keys)
+        ):
             with self._lock:
                 self._look()
                 if self._write(self._spec, self._client.layout, keys, rows):

@@ -44,6 +44,14 @@ def test_other_keys_and_pushes_with_dependencies_go_to_the_server(server: ps.Par
         assert w.get([1, 2]).tolist() == [2.0, 2.0]
 
 
+def test_a_push_of_which_rows_are_dropped_goes_to_the_server(server: ps.ParameterServer) -> None:
+    table = made(server, "dropped", on_nonfinite="drop")
+    with table.worker(0) as w:
+        w.wait(w.push(ps.KeySet([1, 2, 3]), [1.0, np.nan, 3.0]))
+        assert w.facts()["written_in_place"] == 0
+        assert w.get([1, 2, 3]).tolist() == [1.0, 0.0, 3.0]
+
+
 def test_a_rate_moved_live_acts_on_who_writes_in_place(server: ps.ParameterServer) -> None:
     table = made(server, "live", update=ps.SGD(lr=1.0))
     keys = ps.KeySet([5, 900])
