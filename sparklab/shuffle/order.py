@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _WORTH_ARRAYS: Final = 5_000  # keys; below, making arrays costs as much as it saves
 _WORTH_IMPORT: Final = 200_000  # keys; below, importing NumPy costs more than it saves
@@ -19,6 +22,12 @@ def sorted_order(keys: list[Any], ascending: bool = True) -> list[int]:
 
 
 def _of_numbers(keys: list[Any], ascending: bool) -> list[int] | None:
+    found = numbers_in_order(keys, ascending)
+    return None if found is None else found[1].tolist()
+
+
+def numbers_in_order(keys: list[Any], ascending: bool) -> tuple[np.ndarray, np.ndarray] | None:
+    """The keys as machine numbers, and their positions in sort order; None where Python's own sort has to do it."""
     if len(keys) < (_WORTH_ARRAYS if "numpy" in sys.modules else _WORTH_IMPORT):
         return None
     kinds = set(map(type, keys))
@@ -37,5 +46,4 @@ def _of_numbers(keys: list[Any], ascending: bool) -> list[int] | None:
     order = numbers.argsort(kind="stable")
     if not ascending:  # from the back twice: equal keys keep their order
         order = len(keys) - 1 - order[::-1]
-    positions: list[int] = order.tolist()
-    return positions
+    return (numbers if ascending else numbers[::-1]), order

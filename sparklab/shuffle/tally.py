@@ -6,13 +6,14 @@ stretch of text does not. Strings and sums come in the order in which a dict wou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
-from sparklab.storage.codec import BATCH_RECORDS, Frame, dump_tally
+from sparklab.shuffle.order import numbers_in_order
+from sparklab.storage.codec import BATCH_RECORDS, FRAME_LIMIT_BYTES, Frame, dump_tally
 from sparklab.storage.tallies import joined
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _WORTH_TALLY: Final = 50_000  # records of one task; below, importing Arrow costs more than it saves
 _COUNTED_AT_ONCE_BYTES: Final = 8 << 20
 LARGEST_BYTES: Final = 1 << 28  # of the text: its offsets are of 32 bits
+_LARGEST_FRAME_BYTES: Final = 2 * FRAME_LIMIT_BYTES
 _EXACT: Final = 1 << 53  # sums below it are exact in floating point
 
 
@@ -134,6 +136,39 @@ def spread(tally: Tally, buckets: int) -> list[tuple[int, bytes]]:
             ends = offsets[start + 1 : end + 1] - offsets[start]
             frames.append((b, dump_tally(ends, text[first:last], numbers[start:end])))
     return frames
+
+
+def ordered(keys: list[Any], values: list[Any], ascending: bool, at_once: int) -> tuple[np.ndarray, Tally] | None:
+    """The positions of the pairs in the order of `keys`, and `values` with them as a tally in that order.
+
+    None where the keys are not all int of 64 bits or the values not all str, where there are too few of them, or where
+    some `at_once` in a row would be too large for a frame.
+    """
+    if len(keys) < _WORTH_TALLY or type(keys[0]) is not int or set(map(type, values)) != {str}:
+        return None
+    sorted_ = numbers_in_order(keys, ascending)
+    strings = None if sorted_ is None or sorted_[0].dtype.kind != "i" else _array(values)
+    if sorted_ is None or strings is None:
+        return None
+    from pyarrow import lib
+
+    numbers, order = sorted_
+    strings = _called("take", strings, lib.array(order))
+    offsets = _parts(strings)[0]
+    bounds = [*offsets[::at_once].tolist(), int(offsets[-1])]
+    if any(end - start > _LARGEST_FRAME_BYTES for start, end in pairwise(bounds)):
+        return None
+    return order, Tally(strings, numbers[order])
+
+
+def slices(tally: Tally, size: int) -> Iterator[bytes]:
+    """Yields frames of `size` pairs in their order, the numbers being the keys."""
+    offsets, text = _parts(tally.strings)
+    for start in range(0, len(tally.numbers), size):
+        end = min(start + size, len(tally.numbers))
+        first, last = int(offsets[start]), int(offsets[end])
+        ends = offsets[start + 1 : end + 1] - offsets[start]
+        yield dump_tally(ends, text[first:last], tally.numbers[start:end], numbers_first=True)
 
 
 def added_up(frames: Sequence[Any]) -> Tally | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import chain, islice, repeat
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -354,7 +354,7 @@ class _Samples:
         self.stride = 0
         self.keys: list[Any] = []
 
-    def take(self, keys: list[Any], order: Sequence[int]) -> None:
+    def take(self, keys: list[Any], order: Any) -> None:
         self.stride = self.stride or max(1, len(order) // self._wanted)
         # from the middle of each stride, so that a key stands for the records around it
         self.keys += [keys[i] for i in order[self.stride // 2 :: self.stride]]
@@ -365,10 +365,19 @@ def _write_run(
 ) -> tuple[bytes, list[Any]]:
     """The run stands in the file, sorted; returns the offsets of its frames and of its end, and their first keys."""
     keyfunc = ordering.keyfunc
+    size = max(1, min(BATCH_RECORDS, FRAME_LIMIT_BYTES * len(keys) // live))
+    columns = tally.ordered(keys, values, ordering.ascending, size) if keyfunc is identity else None
+    if columns is not None:
+        positions, pairs = columns
+        samples.take(keys, positions)
+        ends = array("Q", [out.bytes])
+        for frame in tally.slices(pairs, size):
+            out.append(frame)
+            ends.append(out.bytes)
+        return ends.tobytes(), pairs.numbers[::size].tolist()
     by = keys if keyfunc is identity else [keyfunc(k) for k in keys]
     order = sorted_order(by, ordering.ascending)
     samples.take(by, order)
-    size = max(1, min(BATCH_RECORDS, FRAME_LIMIT_BYTES * len(keys) // live))
     offsets = array("Q", [out.bytes])
     first_keys = []
     for at in range(0, len(order), size):

@@ -30,7 +30,9 @@ _ROWS_AND_BUFFERS: Final = b"SLF2"
 _COLUMNS_AND_BUFFERS: Final = b"SLC2"
 _KINDS: Final = {_ROWS: (False, False), _COLUMNS: (True, False), _ROWS_AND_BUFFERS: (False, True)}
 _KINDS[_COLUMNS_AND_BUFFERS] = (True, True)
-_TALLY: Final = b"SLT1"  # strings and whole numbers, not pickled
+# Strings and whole numbers, not pickled: as keys and values, or as values and keys.
+_TALLY: Final = b"SLT1"
+_NUMBERED: Final = b"SLT2"
 _LARGE_BUFFER_BYTES: Final = 1 << 16
 _LENGTH: Final = struct.Struct("<Q")
 HEADER: Final = struct.Struct("<4sIQQ")  # kind and version, records, bytes of the body, xxh3-64 of both
@@ -74,6 +76,7 @@ class Frame:
     body: Buffer
     with_buffers: bool = False  # the body: how many, the lengths of the pickle and of each, the pickle, the buffers
     is_tally: bool = False  # in columns, of str and int
+    is_numbered: bool = False  # in columns, of int and str
 
     @property
     def size_bytes(self) -> int:
@@ -99,12 +102,15 @@ class Frame:
     def whole(self) -> bytes:
         """The frame as it was written."""
         what = (self.in_columns, self.with_buffers)
-        kind = _TALLY if self.is_tally else next(k for k, has in _KINDS.items() if has == what)
+        kind = next(k for k, has in _KINDS.items() if has == what)
+        if self.is_tally or self.is_numbered:
+            kind = _TALLY if self.is_tally else _NUMBERED
         return _framed(kind, self.records, [self.body])
 
     def _loaded(self) -> Any:
-        if self.is_tally:
-            return tallies.unpacked(self.records, self.body)
+        if self.is_tally or self.is_numbered:
+            strings, numbers = tallies.unpacked(self.records, self.body)
+            return (strings, numbers) if self.is_tally else (numbers, strings)
         if not self.with_buffers:
             return pickle.loads(self.body)
         view = memoryview(self.body)
@@ -236,9 +242,12 @@ def dump_pairs(keys: Sequence[Any], values: Sequence[Any]) -> list[bytes]:
     return dump_pairs(keys[:half], values[:half]) + dump_pairs(keys[half:], values[half:])
 
 
-def dump_tally(ends: Any, text: memoryview, numbers: Any) -> bytes:
-    """One frame of strings, given by their ends in `text`, and of the number of each: arrays of int32 and int64."""
-    return _framed(_TALLY, len(numbers), [tallies.packed(ends, text, numbers)])
+def dump_tally(ends: Any, text: memoryview, numbers: Any, numbers_first: bool = False) -> bytes:
+    """One frame of strings, given by their ends in `text`, and of the number of each: arrays of int32 and int64.
+
+    The strings are the keys, or with `numbers_first` the values.
+    """
+    return _framed(_NUMBERED if numbers_first else _TALLY, len(numbers), [tallies.packed(ends, text, numbers)])
 
 
 def dump_frames(records: list[Any]) -> list[bytes]:
@@ -257,7 +266,7 @@ def _parse_header(header: Buffer, available_bytes: int) -> tuple[bytes, int, int
     if len(header) < HEADER_BYTES:
         raise _damaged(f"{len(header)} bytes where a frame header of {HEADER_BYTES} should be")
     kind, records, body_bytes, digest = HEADER.unpack_from(header)
-    if kind not in _KINDS and kind != _TALLY:
+    if kind not in _KINDS and kind not in (_TALLY, _NUMBERED):
         raise _damaged(f"{kind!r} where a frame should begin")
     if HEADER_BYTES + body_bytes > available_bytes:
         raise _damaged(f"a frame of {body_bytes} bytes cut short after {available_bytes - HEADER_BYTES}")
@@ -268,8 +277,8 @@ def _checked(kind: bytes, records: int, body: Buffer, digest: int) -> Frame:
     found = xxh3_64_intdigest(body, records)
     if found != digest:
         raise _damaged(f"digest {found:016x} where {digest:016x} was written")
-    if kind == _TALLY:
-        return Frame(records, True, body, is_tally=True)
+    if kind in (_TALLY, _NUMBERED):
+        return Frame(records, True, body, is_tally=kind == _TALLY, is_numbered=kind == _NUMBERED)
     in_columns, with_buffers = _KINDS[kind]
     return Frame(records, in_columns, body, with_buffers)
 

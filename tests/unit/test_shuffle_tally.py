@@ -16,12 +16,13 @@ from sparklab import SparkContext
 from sparklab.cluster import executor
 from sparklab.errors import FetchFailedError
 from sparklab.rdd.task import TaskMetrics
-from sparklab.shuffle import buckets, reader, tally
+from sparklab.shuffle import buckets, order, reader, tally
+from sparklab.shuffle.bounds import range_bounds
 from sparklab.shuffle.combine import identity
 from sparklab.shuffle.files import LocalFile
 from sparklab.shuffle.idioms import is_addition, paired_constant
 from sparklab.shuffle.reader import read_reduce_input
-from sparklab.shuffle.spec import Aggregator, MapLocation, ShuffleInput, ShuffleSpec
+from sparklab.shuffle.spec import Aggregator, MapLocation, Ordering, ShuffleInput, ShuffleSpec
 from sparklab.shuffle.stable_hash import HashPlacement
 from sparklab.shuffle.writer import counts_keys, write_map_output
 from sparklab.storage.codec import iter_frames
@@ -103,7 +104,10 @@ def written_and_read(
         raw = bytearray(Path(outputs[0].path).read_bytes())
         raw[40] ^= 1
         Path(outputs[0].path).write_bytes(raw)
-    given = ShuffleInput([MapLocation(output, 3, 7, "", "") for output in outputs], None)
+    bounds = None
+    if spec.ordering is not None:
+        bounds = range_bounds([output.samples for output in outputs], spec.num_partitions, spec.ordering.ascending)
+    given = ShuffleInput([MapLocation(output, 3, 7, "", "") for output in outputs], bounds)
 
     def read(index: int) -> Iterator[Any]:
         return read_reduce_input(
@@ -184,6 +188,55 @@ def test_numbers_of_any_size_travel_in_columns_and_are_combined_exactly(
 
     assert found == expected
     assert all(type(value) is int for part in found for _, value in part)
+
+
+@repeatedly
+@given(
+    maps=st.lists(
+        st.lists(st.tuples(st.integers(-5, 5) | st.sampled_from([2**63 - 1, -(2**63)]), WORDS), max_size=60),
+        min_size=1,
+        max_size=3,
+    ),
+    other=st.none() | st.sampled_from([(2**63, "a"), (True, "a"), (1.5, "a"), (1, LONE), (1, b"a"), (1, "x" * 300)]),
+    ascending=st.booleans(),
+    budget_bytes=st.sampled_from([1 << 26, 2_000]),
+)
+def test_sorting_in_columns_gives_what_lists_give(
+    few_are_enough: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+    maps: list[list[Any]],
+    other: Any,
+    ascending: bool,
+    budget_bytes: int,
+) -> None:
+    monkeypatch.setattr(order, "_WORTH_ARRAYS", 1)
+    monkeypatch.setattr(order, "_WORTH_IMPORT", 1)
+    monkeypatch.setattr(tally, "_LARGEST_FRAME_BYTES", 250)
+    if other is not None:
+        maps = [[*some, other] for some in maps]
+    spec = ShuffleSpec(5, len(maps), 3, HashPlacement(1), None, Ordering(identity, ascending))
+    few_are_enough(False)
+    expected, _ = written_and_read(tmp_path_factory.mktemp("lists"), spec, maps, None, budget_bytes)
+    few_are_enough(True)
+
+    found, _ = written_and_read(tmp_path_factory.mktemp("columns"), spec, maps, None, budget_bytes)
+
+    assert repr(found) == repr(expected)
+    assert [k for k, _ in chain(*found)] == sorted([k for k, _ in chain(*maps)], reverse=not ascending)
+
+
+def test_sorted_numbers_with_strings_stand_in_the_file_as_columns(few_are_enough: Any, tmp_path: Path) -> None:
+    few_are_enough(True)
+    spec = ShuffleSpec(5, 1, 2, HashPlacement(1), None, Ordering(identity))
+    pairs = [(i * 7 % 6_000, str(i)) for i in range(6_000)]
+    output = write_map_output(iter(pairs), spec, 0, str(tmp_path), 1 << 26, TaskMetrics())
+    stored = Path(output.path).read_bytes()
+    first = next(iter_frames(stored))
+
+    assert first.is_numbered
+    assert first.rows() == sorted(pairs)[: first.records]
+    assert first.whole() == stored[: len(first.whole())]
 
 
 def test_strings_and_numbers_stand_in_the_file_as_columns(few_are_enough: Any, tmp_path: Path) -> None:
