@@ -94,7 +94,7 @@ def killing_fit(model: SparseLogisticRegression, rows: RDD, server: int, after_s
     until(lambda: history[-1].time_s > history[0].time_s + after_s)
     serving = model.handle_._serving
     os.kill(serving._group.pid(server), signal.SIGKILL)
-    thread.join(60)
+    thread.join(90)
     assert not thread.is_alive()
     return ended[0] if ended else None
 
