@@ -6,7 +6,6 @@ It cuts requests by server, keeps what is not yet safe, and sends it again when 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -18,55 +17,11 @@ from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.keys import NO_KEYS, Array, Keys
 from sparklab.ps.layout import Layout, TableLayout
 from sparklab.ps.plain import layout_from_plain
+from sparklab.ps.request import UNCUT, Request
 
 WINDOW: Final = 1024  # requests that a client may have unsettled
 _PUSH, _PULL = int(Kind.PUSH), int(Kind.PULL)
 _PLAIN: Final = frozenset({int(Kind.VALUES), int(Kind.DONE)})
-_UNCUT: Final = -1  # what waits for its turn was not cut by ranges yet
-
-
-class Request:
-    """What was asked for and is not settled yet.
-
-    Attributes
-    ----------
-    spread : int
-        Ranges, as bits, that it concerns.
-    waiting : int
-        Those of them that have not answered.
-    kept : int
-        Ranges that have the push and may lose it: it is sent again if their server dies.
-    """
-
-    # What most requests never change stands in the class: making one is a part of the cost of a small push.
-    keys: Keys | None = None
-    values: Array | None = None
-    low = 0
-    high = 0
-    meta: Any = None
-    notes: dict[str, Any] | None = None
-    waiting = _UNCUT
-    spread = 0
-    kept = 0
-    needs: tuple[int, ...] = ()
-    result: Any = None
-    error: ParameterServerError | None = None
-    sent_s = 0.0
-
-    def __init__(self, kind: int, seq: int, clock: int) -> None:
-        self.kind = kind
-        self.seq = seq
-        self.clock = clock
-
-    @cached_property
-    def parts(self) -> list[Any]:
-        """What came of an answer in parts."""
-        return []
-
-    @property
-    def answered(self) -> bool:
-        """Whether :meth:`Client.take` has something to give."""
-        return not self.waiting or self.error is not None
 
 
 class Client:
@@ -221,7 +176,7 @@ class Client:
         return tuple(r.seq for r in earlier if r.seq < request.seq and r.kind in (Kind.PUSH, Kind.TICK))
 
     def _begin(self, request: Request) -> None:
-        if request.waiting == _UNCUT:
+        if request.waiting == UNCUT:
             request.waiting = request.spread = self._ranges_for(request)
         if request.waiting:
             self._send(request, request.waiting)
@@ -319,7 +274,7 @@ class Client:
             self._safe_below(server, frame.settled)
         if request is None or request.error is not None:
             return
-        got = frame.mask & request.waiting if request.waiting != _UNCUT else 0
+        got = frame.mask & request.waiting if request.waiting != UNCUT else 0
         if frame.kind == Kind.REFUSED:
             request.error = ParameterServerError(
                 f"{Kind(request.kind).name.lower()} at table {self.table}, clock {request.clock}",
@@ -451,7 +406,7 @@ class Client:
         if new is None:
             self._dropped()
             return
-        waiting = [r for r in self._requests.values() if r.waiting != _UNCUT]
+        waiting = [r for r in self._requests.values() if r.waiting != UNCUT]
         for request in sorted([*self._unsafe.values(), *waiting], key=lambda r: r.seq):
             self._send_again(request, old, new)
         if self._held_back:

@@ -163,3 +163,17 @@ def test_cold_neighbours_of_one_chain_become_one_but_never_fewer_ranges_than_at_
     assert next_step(table, heats, (8,), 2) == Merge(0, 1)
     assert table.merged(0, 9).starts == (0, 50, 60)
     assert next_step(table, heats, (8,), 4) is None
+
+
+@pytest.mark.parametrize("servers", [2, 3, 4, 7])
+def test_a_new_server_is_given_at_most_1_2_of_its_ideal_share_and_only_what_it_is_given_moves(servers: int) -> None:
+    manager = Manager(replicas=0, resend_s=None)
+    for server in range(servers):
+        manager.add_server(server)
+    manager.add_table(TableSpec(0, "w", 1, "float32", 1 << 20, True, 1, (SGD(),), limit=1 << 20), 0, 64)
+    before = dict(zip(manager.layout.tables[0].ids, manager.layout.tables[0].chains, strict=True))
+    manager.add_server(servers)
+    given = {(move.table, move.range) for move in (*manager._planned, *manager._moving.values())}
+    assert 0 < len(given) <= 1.2 * 64 / (servers + 1)
+    assert all(move.to == servers for move in (*manager._planned, *manager._moving.values()))
+    assert dict(zip(manager.layout.tables[0].ids, manager.layout.tables[0].chains, strict=True)) == before
