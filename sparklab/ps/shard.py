@@ -218,6 +218,9 @@ class Shard:
         table = self._table(source, frame)
         if table is None:
             return
+        if table.headed & table.frozen and table.ledger.incarnation(frame.client) < frame.incarnation:
+            self._waiting.append((source, frame))  # what goes with its predecessor may be in a copy already
+            return
         if not table.admit(frame.client, frame.incarnation):
             self._refuse(source, frame, f"worker {frame.client} was started anew elsewhere", "stop this one")
             return

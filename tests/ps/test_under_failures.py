@@ -186,7 +186,7 @@ def test_bsp_gives_the_same_bits_whatever_the_network_does() -> None:
     assert len(results) == 1
 
 
-@pytest.mark.parametrize("seed", [1544, 3151, 20085, 30891, *range(25)])
+@pytest.mark.parametrize("seed", [1544, 3151, 20085, 30891, 500755, *range(25)])
 def test_random_deaths_arrivals_and_departures(seed: int) -> None:
     from tests.ps.soak import planned  # it builds on this module
 
