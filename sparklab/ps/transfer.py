@@ -217,7 +217,10 @@ def accept(table: ShardTable, data: dict[str, Any]) -> None:
         table.admit(client, incarnation)
     table.ledger.accept(data["ledger"])
     for clock, client, incarnation, seq, keys, values, final in data["held"]:
-        table.hold(clock, HeldPush(client, incarnation, seq, mask, keys, values, final=final))
+        if (
+            incarnation >= table.ledger.incarnation(client) or final or table.clocks.completed(client, clock, mask)
+        ):  # else a successor that is known here makes it again
+            table.hold(clock, HeldPush(client, incarnation, seq, mask, keys, values, final=final))
     table.heat.accept(data["range"], *data["heat"])
     for worker, bound in data["bounds"].items():
         table.bounds.setdefault(worker, bound)
