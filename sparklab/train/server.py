@@ -38,7 +38,7 @@ class Server:
     its rows, and while it waits for slower workers it has none. So an interactive job gets its slots at once, and a
     lost executor costs a worker no more than reading its rows again: the servers know its clock.
 
-    Source: Li et al., OSDI'14, algorithms 1 and 3, sections 3.2, 3.4, 5.1.
+    Source: Li et al., OSDI'14, algorithms 1 and 3, sections 3.2, 3.4, 3.5, 5.1.
     """
 
     name = "ps"
