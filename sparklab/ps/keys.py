@@ -140,11 +140,19 @@ class KeyRange:
                 f"making KeyRange({self.low}, {self.high})", "no such range", "give 0 <= low <= high <= 2**64"
             )
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many keys; ``len()`` says so, too, of fewer than 2**63."""
         return self.high - self.low
 
+    def __len__(self) -> int:
+        return self.size
+
+    def __bool__(self) -> bool:
+        return self.low < self.high
+
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, int) and self.low <= key < self.high
+        return isinstance(key, int | np.integer) and self.low <= key < self.high
 
     def __and__(self, other: KeyRange) -> KeyRange:
         low = max(self.low, other.low)
@@ -162,7 +170,7 @@ class KeyRange:
 
     def split(self, parts: int) -> list[KeyRange]:
         """`parts` ranges side by side, as even as can be."""
-        cuts = [self.low + len(self) * i // parts for i in range(parts + 1)]
+        cuts = [self.low + self.size * i // parts for i in range(parts + 1)]
         return [KeyRange(a, b) for a, b in pairwise(cuts)]
 
 

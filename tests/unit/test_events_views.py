@@ -37,6 +37,7 @@ def facts_of(kind: type[Any]) -> st.SearchStrategy[Any]:
                 "str": words,
                 "bool": st.booleans(),
                 "tuple[int, ...]": st.lists(st.integers(0, 4), max_size=4).map(tuple),
+                "tuple[str, ...]": st.lists(words, max_size=3).map(tuple),
             }[str(hint)]
     return st.builds(kind, **fields)
 

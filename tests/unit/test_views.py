@@ -99,6 +99,7 @@ def any_of(kind: type[Any]) -> st.SearchStrategy[Any]:
         "str": WORDS,
         "bool": st.booleans(),
         "tuple[int, ...]": st.lists(SMALL, max_size=3).map(tuple),
+        "tuple[str, ...]": st.lists(WORDS, max_size=3).map(tuple),
         "tuple[RddNode, ...]": st.lists(NODES, max_size=2).map(tuple),
         "tuple[RddEdge, ...]": st.just(()),
         "tuple[StageNode, ...]": st.lists(STAGES, max_size=2).map(tuple),
