@@ -152,7 +152,7 @@ class KeyRange:
         return self.low < self.high
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, int | np.integer) and self.low <= key < self.high
+        return isinstance(key, int | np.integer) and self.low <= int(key) < self.high
 
     def __and__(self, other: KeyRange) -> KeyRange:
         low = max(self.low, other.low)
