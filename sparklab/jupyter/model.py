@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from sparklab.events.facts import StageNode
@@ -58,9 +59,30 @@ def panel_model(
     return ModelBuilder(scope, lineage).build(views, seq=seq, now_s=now_s, job=job, opened=opened, narrow=narrow)
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A picture, and what it was drawn from."""
+
+    model: PanelModel
+    known: bool  # whether there was a scope
+    jobs: frozenset[int]
+    runs: frozenset[int]  # of training
+
+    def outlives(self, scope: ScopeView | None, jobs: Collection[int], runs: Collection[int]) -> bool:
+        """Whether the views have forgotten some of it."""
+        return (self.known and scope is None) or not (self.jobs.issubset(jobs) and self.runs.issubset(runs))
+
+    def is_last(self, jobs: Collection[int], runs: Collection[int]) -> bool:
+        """Whether all that it shows has ended, and nothing has begun since."""
+        begun = not self.jobs.issuperset(jobs) or not self.runs.issuperset(runs)
+        return not (self.model["open"] or self.model["running"] or begun)
+
+
 class ModelBuilder:
     """Builds the model of one scope again and again, and places a DAG anew only when it must.
 
+    The views forget the details of old jobs. A picture that has ended stays the one that was drawn of the whole, and
+    one that goes on keeps its DAG and its lanes while no job is left to draw.
     Not thread-safe: use under the bus's lock.
     """
 
@@ -69,6 +91,7 @@ class ModelBuilder:
         self.job = job  # whose picture it is where none is asked for; None for the newest
         self.lineage = lineage
         self._drawers: dict[tuple[int, bool], tuple[DagDrawer, Kinship]] = {}
+        self._drawn: dict[bool, _Drawn] = {}  # by whether it is narrow
 
     def build(
         self,
@@ -85,14 +108,45 @@ class ModelBuilder:
         views.time_s = max(views.time_s, now_s or 0.0)
         scope = views.scopes.get(self.scope)
         jobs = [views.jobs[number] for number in (scope.jobs if scope is not None else ()) if number in views.jobs]
+        trained = views.training.of_scope(self.scope)
+        numbers, runs = frozenset(one.job for one in jobs), frozenset(one.plan.run for one in trained)
         front = _front(scope, jobs, self.job if job is None else job)
+        chosen = job is not None or bool(opened)  # for one reader, who asked
+        before = self._drawn.get(narrow)
+        kept = before if before is not None and before.outlives(scope, numbers, runs) else None
+        last = kept if kept is not None and kept.is_last(numbers, runs) else None
+        if last is not None:
+            wanted = last.model["job"] if job is None else job
+            if not chosen or front is None or front.job != wanted:
+                return dict(last.model)
+        model = self._state(views, scope, jobs, seq)
+        if kept is not None and front is None:
+            told = model if scope is not None else {"open": False, "running": False, "active": [], "t": 0}
+            model = {**kept.model, "counts": dict(kept.model["counts"]), **told}
+        else:
+            model |= self._details(views, scope, jobs, front, opened, narrow, model)
+        if last is not None:
+            model["jobs"] = last.model["jobs"]
+        if trained:
+            _with_training(model, trained, jobs, views.time_s)
+        model = _bounded(model)
+        if not chosen:
+            of_kept = kept is not None and front is None
+            self._drawn[narrow] = _Drawn(
+                dict(model),
+                scope is not None or of_kept,
+                kept.jobs if kept is not None and of_kept else numbers,
+                runs,
+            )
+        return model
+
+    def _state(self, views: Views, scope: ScopeView | None, jobs: Sequence[JobView], seq: int) -> PanelModel:
+        """Where the scope stands, of all its jobs."""
         active = [one.job for one in jobs if one.status == "running"]
-        held = holdings(views)
-        dag = self._dag(views, held, front, opened, narrow)
-        cache = cache_model(views, held)
-        head = headline(views, jobs) if jobs or scope is None or scope.status != "open" else "No job has run yet"
-        run = run_of_jobs(views, jobs)
-        model: PanelModel = {
+        earlier = scope.earlier if scope is not None else None
+        run = run_of_jobs(views, jobs, earlier)
+        waits = not run.jobs and scope is not None and scope.status == "open"
+        return {
             "v": 1,
             "seq": seq,
             "t": round(views.time_s, 1) if active else 0,
@@ -103,26 +157,38 @@ class ModelBuilder:
             "active": active,
             "status": run.status,
             "over": "",
-            "head": head,
-            "error": _error(jobs),
+            "head": "No job has run yet" if waits else headline(views, jobs, earlier),
+            "error": run.error,
             "strip": _strip(views, jobs, run.status),
+        }
+
+    def _details(
+        self,
+        views: Views,
+        scope: ScopeView | None,
+        jobs: Sequence[JobView],
+        front: JobView | None,
+        opened: Collection[str],
+        narrow: bool,
+        state: PanelModel,
+    ) -> PanelModel:
+        """What is drawn of the jobs of which the views have the details, most of it of the one in front."""
+        held = holdings(views)
+        dag = self._dag(views, held, front, opened, narrow)
+        return {
             "job": front.job if front is not None else None,
             "jobs": _tabs(jobs, front),
             "counts": {"dag": len(dag["nodes"]), "timeline": count_of(front), "cache": len(views.cache)},
             "dag": dag,
             "timeline": timeline_model(views, front),
-            "cache": cache,
+            "cache": cache_model(views, held),
             "legend": _ordered({state for node in dag["nodes"] for state, _ in node["tally"]}),
             "log": notes(views),
-            "foot": _foot(views, scope, front, dag, jobs),
+            "foot": _foot(views, scope, front, dag, state["error"]),
             "empty": _empty(scope),
             "reset": "Reset: what hands have changed is as the program set it",
-            "summary": _summary(head, dag, views),
+            "summary": _summary(state["head"], dag, views),
         }
-        trained = views.training.of_scope(self.scope)
-        if trained:
-            _with_training(model, trained, jobs, views.time_s)
-        return _bounded(model)
 
     def _dag(
         self,
@@ -236,18 +302,12 @@ def _status(views: Views, node: StageNode) -> str:
     return view.status if view is not None else ""
 
 
-def _error(jobs: Sequence[JobView]) -> str:
-    return next((job.error for job in reversed(jobs) if job.status == "failed" and job.error), "")
-
-
 def _ordered(present: Collection[str]) -> str:
     return "".join(state for state in NAMES if state in present)
 
 
-def _foot(
-    views: Views, scope: ScopeView | None, front: JobView | None, dag: dict[str, Any], jobs: Sequence[JobView]
-) -> str:
-    if error := _error(jobs):
+def _foot(views: Views, scope: ScopeView | None, front: JobView | None, dag: dict[str, Any], error: str) -> str:
+    if error:
         return error
     for node in dag["nodes"]:
         if node["losts"]:
@@ -271,6 +331,8 @@ def _foot(
 
 
 def _empty(scope: ScopeView | None) -> str:
+    if scope is not None and scope.earlier.count:
+        return "The details of its jobs are no longer kept."
     if scope is not None and scope.status == "open":
         return "No job has run in this cell yet."
     return "0 jobs: nothing has run (lazy). An action such as count() or collect() starts one."

@@ -99,6 +99,7 @@ class Panel:
         self._twin_stale = False
         self._greeted = False
         self._frozen = False
+        self._dated: tuple[int, str] = (-1, "")
         self._outputs = ViewAndTwin()
         self.widget = PanelWidget(form=form, tab=tab, model=self._build())
         self.widget.on_msg(self._received)
@@ -233,8 +234,10 @@ class Panel:
             self._outputs.update_twin(self._twin())
 
     def _twin(self) -> dict[str, str]:
-        date = time.strftime("%d %B, %H:%M").lstrip("0")
-        return twin_bundle(self._build(narrow=True), self.form, date, str(self.widget.tab))
+        picture = self._build(narrow=True)
+        if picture["seq"] != self._dated[0]:  # else it was drawn before
+            self._dated = (picture["seq"], time.strftime("%d %B, %H:%M").lstrip("0"))
+        return twin_bundle(picture, self.form, self._dated[1], str(self.widget.tab))
 
     # --- the picture ------------------------------------------------------------------------------------------
 

@@ -295,6 +295,62 @@ def test_open_registers_the_newest_panel_and_freezing_forgets_it() -> None:
     assert panel not in panels.live()
 
 
+def _jobs_elsewhere(panel: Watched, count: int = 300) -> None:
+    """Another cell has run `count` jobs."""
+    told = facts.Story().add(facts.ScopeOpened("another", "In [9]", ""))
+    for job in range(5_000, 5_000 + count):
+        node, stage = facts.node(job, "range", "In [9]:2", 1), facts.StageNode(job, "result", -1, 1, (job,), (), False)
+        told.add(facts.JobStarted(job, "another", "sum", "In [9]:2", job, "default", (node,), (), (stage,)))
+        told.start(job, job, range(1)).run(job, range(1)).finish(job, job)
+        told.add(facts.JobEnded(job, "succeeded", 0.1, ""))
+    panel.sc.publish(told.records[4:])
+
+
+def test_a_panel_whose_jobs_are_no_longer_kept_keeps_its_last_picture_in_widget_and_twin(watch: Any) -> None:
+    panel = watch(facts.killed_executor())
+    panel.now["s"] += 2
+    panel.flush()
+    before, twin = panel.model, panel.shown[-1][1]["text/html"]
+    _jobs_elsewhere(panel)
+    panel.sc.bus.publish(facts.BlockRemoved(4, 0, 0, 0, "dropped", 1))
+    panel.now["s"] += 5
+    panel.flush(force=True)
+    assert {**panel.model, "seq": 0} == {**before, "seq": 0}
+    panel.click(cmd="snapshot", id=3, job=before["job"])
+    assert panel.told[-1]["model"]["dag"] == before["dag"]
+    panel.freeze()
+    assert panel.shown[-2][1]["text/html"] == twin
+
+
+def test_a_cell_that_ends_after_its_jobs_were_dropped_says_so_in_the_picture_it_had(watch: Any) -> None:
+    panel = watch(facts.many_jobs(3)[:-1])
+    panel.now["s"] += 2
+    panel.flush()
+    dag = panel.model["dag"]
+    _jobs_elsewhere(panel)
+    panel.sc.bus.publish(facts.ScopeClosed(facts.SCOPE, "ok"))
+    panel.flush(force=True)
+    assert not panel.model["open"]
+    assert panel.model["head"].startswith("Done")
+    assert panel.model["dag"] == dag
+
+
+def test_the_headline_of_a_cell_with_more_jobs_than_are_kept_counts_the_tasks_of_all(watch: Any) -> None:
+    panel = watch(facts.many_jobs(600))
+    assert "4,808 tasks" in panel.model["head"]
+    assert panel.model["dag"]["nodes"]
+
+
+def test_a_panel_of_a_cell_that_is_itself_forgotten_keeps_its_picture(watch: Any) -> None:
+    panel = watch(facts.word_count(finished=True))
+    panel.flush()
+    before = panel.model
+    panel.sc.bus.publish(*(facts.ScopeOpened(f"later-{n}", f"In [{n}]", "") for n in range(1_001)))
+    panel.flush(force=True)
+    assert panel.model["head"] == before["head"]
+    assert panel.model["dag"] == before["dag"]
+
+
 def test_messages_reach_us_on_the_thread_they_came_on(watch: Any) -> None:
     panel = watch(facts.word_count())
     assert getattr(panel.widget.comm, "_reply_subshell_for", None) is None
