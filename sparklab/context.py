@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -168,7 +169,7 @@ class SparkContext(About, Sources, Bridges, Scopes, Executors, Sharing, Profiles
         self._marked = weakref.WeakValueDictionary()
         self._written = {}
         self._properties = threading.local()
-        self._edits = Edits(os.getcwd())
+        self._edits = Edits(os.getcwd(), *sys.path[:1])  # sys.path[0] is the script's folder
         self._last_scope = ""
         self._last_job = -1
         self.hearing = Hearing()

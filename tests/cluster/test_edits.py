@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from sparklab import SparkContext
-from sparklab.cluster.edits import PROPERTY, Edits
+from sparklab.cluster.edits import PROPERTY, Edits, refresh
 
 Write = Callable[[str, str], Any]
 
@@ -44,7 +45,7 @@ def write(tmp_path: Path) -> Iterator[Write]:
 
     yield module
     for name in written:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
 
 
 def test_a_module_beside_the_program_is_imported_by_executors(sc: SparkContext, write: Write) -> None:
@@ -78,6 +79,79 @@ def test_a_function_of_another_module_may_call_into_an_edited_one(sc: SparkConte
     assert numbers.map(lambda x: mine.step(x)).collect() == [1, 2]
     mine = write("beside_three", "def step(x):\n    return x - 1\n")
     assert numbers.map(lambda x: mine.step(x)).collect() == [-1, 0]
+
+
+SHAPES = """from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class P:
+    x: int
+"""
+
+
+def test_a_file_that_the_driver_has_not_loaded_again_changes_nothing(
+    sc: SparkContext, tmp_path: Path, write: Write
+) -> None:
+    mine = write("beside_shapes", f"{SHAPES}\nasked = 0\n")
+    names = sc.broadcast({mine.P(1): "one"})
+    cached = sc.parallelize([1, 2], 1).map(mine.P).cache()
+
+    def look_up() -> list[str | None]:
+        return sc.parallelize([1, 2], 1).map(lambda x: names.value.get(mine.P(x))).collect()
+
+    assert look_up() == ["one", None]
+    assert cached.collect() == [mine.P(1), mine.P(2)]
+    with open(tmp_path / "beside_shapes.py", "a") as file:
+        file.write("# said later\n\ndef more():\n    return 2\n")
+    mine.asked += 1  # a program may count in a module
+    assert look_up() == ["one", None]
+    assert cached.map(lambda p: isinstance(p, mine.P)).collect() == [True, True]
+    importlib.reload(mine)
+    assert sc.parallelize([1], 1).map(lambda x: mine.more()).collect() == [2]
+
+
+def test_a_module_loaded_anew_in_any_way_is_run_again(sc: SparkContext, tmp_path: Path, write: Write) -> None:
+    mine = write("beside_five", "def step(x):\n    return x + 1\n")
+    path = tmp_path / "beside_five.py"
+    first = path.stat()
+
+    def steps() -> int:
+        return sc.parallelize([0], 1).map(lambda x: sys.modules["beside_five"].step(x)).first()
+
+    assert sc.parallelize([0], 1).map(mine.step).first() == 1
+    path.write_text("def step(x):\n    return x + 20\n")
+    importlib.invalidate_caches()
+    importlib.reload(mine)
+    assert steps() == 20
+    path.write_text("def step(x):\n    return x + 300\n")
+    del sys.modules["beside_five"]
+    mine = importlib.import_module("beside_five")
+    assert steps() == 300
+    path.write_text("def step(x):\n    return x + 1\n")
+    os.utime(path, ns=(first.st_atime_ns, first.st_mtime_ns))  # as a copy that is put back has it
+    importlib.reload(mine)
+    assert (mine.step(0), steps()) == (1, 1)
+
+
+@pytest.mark.parametrize(("before", "after"), [("1", "2 * 3"), ("[1]", "[1, 2]")])
+def test_a_value_that_was_exchanged_inside_a_module_reaches_executors(
+    sc: SparkContext, write: Write, before: str, after: str
+) -> None:
+    mine = write("beside_six", f"RATE = {before}\n")
+    assert sc.parallelize([0], 1).map(lambda _: mine.RATE).first() == eval(before)
+    write("beside_six", f"RATE = {after}\n")
+    assert sc.parallelize([0], 1).map(lambda _: mine.RATE).first() == eval(after)
+
+
+def test_a_module_that_cannot_be_run_again_stays_as_it_was(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    mine = write("beside_seven", "x = 1\n")
+    (tmp_path / "beside_seven.py").write_text("x = 2\ny = 3\nraise ValueError('not yet')\n")
+    refresh(json.dumps({"beside_seven": [-1, "a stamp", str(tmp_path / "beside_seven.py")]}))
+    assert mine.x == 1
+    assert not hasattr(mine, "y")
 
 
 def test_nothing_is_sent_where_no_file_has_changed(tmp_path: Path, write: Write, monkeypatch: Any) -> None:
