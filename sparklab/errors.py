@@ -88,6 +88,8 @@ class FetchFailedError(SparklabError):
         It is there, and its digest or length is wrong.
     all_lost : bool
         Nothing of that incarnation can be read any more: its files are gone as a whole, or it does not answer.
+    beside : tuple of (shuffle, map, executor, epoch)
+        Further outputs that the task's stage reads and that are gone too, as the reader has found.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class FetchFailedError(SparklabError):
         found: str,
         damaged: bool = False,
         all_lost: bool = False,
+        beside: tuple[tuple[int, int, int, int], ...] = (),
     ) -> None:
         self.shuffle_id = shuffle_id
         self.map_index = map_index
@@ -106,6 +109,7 @@ class FetchFailedError(SparklabError):
         self.epoch = epoch
         self.damaged = damaged
         self.all_lost = all_lost
+        self.beside = beside
         super().__init__(
             f"reading map output {map_index} of shuffle {shuffle_id} from executor {executor} (epoch {epoch})",
             found,
@@ -115,7 +119,16 @@ class FetchFailedError(SparklabError):
     def __reduce__(self) -> tuple[object, ...]:
         return (
             type(self),
-            (self.shuffle_id, self.map_index, self.executor, self.epoch, self.found, self.damaged, self.all_lost),
+            (
+                self.shuffle_id,
+                self.map_index,
+                self.executor,
+                self.epoch,
+                self.found,
+                self.damaged,
+                self.all_lost,
+                self.beside,
+            ),
         )
 
 

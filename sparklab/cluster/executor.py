@@ -20,6 +20,7 @@ from sparklab.cluster.closures import load_stage
 from sparklab.cluster.determinism import Check
 from sparklab.cluster.failures import wire_error
 from sparklab.cluster.gang import GangMember
+from sparklab.cluster.losses import FindGone, gone_here, with_others
 from sparklab.cluster.meeting import Meet, MeetingId, Meetings, meet_in
 from sparklab.cluster.parts import Parts
 from sparklab.cluster.peers import AskPeer, AskPiece, Missing, PeerBlocks
@@ -90,6 +91,8 @@ class Executor:
         Has a task of a barrier stage wait for the others, at the executor of the given address.
     ask_piece : callable, optional
         Asks another executor for a piece of a broadcast.
+    find_gone : callable
+        Says which map outputs, of any executors, are not there any more.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Executor:
         host: str,
         meet: Meet | None = None,
         ask_piece: AskPiece | None = None,
+        find_gone: FindGone = gone_here,
     ) -> None:
         self.number = number
         self.epoch = epoch
@@ -112,6 +116,7 @@ class Executor:
         self.open_map_output = open_map_output
         self.meet = meet or meet_in(Meetings())
         self._ask_peer = ask_peer
+        self._find_gone = find_gone
         self.parts = Parts(number, directory, ask_piece)
         self.shuffle_directory = directory / "shuffle"
         self.shuffle_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -275,7 +280,7 @@ class Executor:
             status, value = "parts_missing", missing.keys
         except FetchFailedError as error:
             status = "fetch_failed"
-            _, value = error.__reduce__()
+            _, value = with_others(error, stage.inputs[order.attempt], self._find_gone).__reduce__()
         except BaseException as error:
             status, value = "failed", wire_error(error, task, stage.rdd)
         self._speaking = None

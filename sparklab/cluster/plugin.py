@@ -25,6 +25,7 @@ from sparklab.cluster import compat
 from sparklab.cluster.collector import Collector
 from sparklab.cluster.executor import Budgets, Executor
 from sparklab.cluster.host import host_token, open_local
+from sparklab.cluster.losses import gone_anywhere, gone_below
 from sparklab.cluster.meeting import Answer, MeetingId, Meetings
 from sparklab.cluster.peers import ANSWER_S
 from sparklab.cluster.resources import resident_bytes
@@ -47,6 +48,7 @@ RUN_IN_GANG: Final = "sparklab_run_in_gang"
 CANCEL: Final = "sparklab_cancel"
 HELLO: Final = "sparklab_hello"
 READ: Final = "sparklab_read"
+GONE: Final = "sparklab_gone"
 FORGET: Final = "sparklab_forget"
 DROP: Final = "sparklab_drop"
 PEEK: Final = "sparklab_peek"
@@ -63,6 +65,7 @@ HANDLERS: Final = (
     CANCEL,
     HELLO,
     READ,
+    GONE,
     FORGET,
     DROP,
     PEEK,
@@ -133,7 +136,16 @@ class ExecutorService:
         self._dead: dict[str, float] = {}
         self._meetings = Meetings()
         self.executor = Executor(
-            number, epoch, directory, self._budgets, self._open, self._ask_peer, host, self._meet, self._ask_piece
+            number,
+            epoch,
+            directory,
+            self._budgets,
+            self._open,
+            self._ask_peer,
+            host,
+            self._meet,
+            self._ask_piece,
+            self._find_gone,
         )
         # A process that is somebody else's keeps the settings of its collector.
         self._collector = None if self._app else Collector(also=self.executor.look)
@@ -201,6 +213,10 @@ class ExecutorService:
         if not wanted.is_relative_to(self.executor.shuffle_directory.resolve()):
             raise PermissionError(f"{path} is no shuffle file of executor {self.executor.number}")
         return await asyncio.to_thread(_read_file, wanted, offset, length)
+
+    async def gone(self, paths: list[str]) -> list[int]:
+        """Positions in `paths` of what is not, or not any more, a shuffle file of this executor."""
+        return await asyncio.to_thread(gone_below, self.executor.shuffle_directory, paths)
 
     async def forget(
         self, stages: list[int], shuffles: list[int], rdds: list[int], broadcasts: Sequence[str] = ()
@@ -323,6 +339,18 @@ class ExecutorService:
                 f"{type(error).__name__}: {error}",
                 all_lost=not answered,
             ) from error
+
+    def _find_gone(self, locations: Sequence[MapLocation]) -> list[MapLocation]:
+        """Which map outputs are not there any more; runs in the task's thread, bounded in time."""
+
+        def ask(address: str, paths: list[str]) -> concurrent.futures.Future[list[int]]:
+            name = handler_of(GONE, self._app)
+            call = compat.call(self._worker, address, name, connect_timeout_s=CONNECT_S, paths=paths)
+            return asyncio.run_coroutine_threadsafe(call, self._loop)
+
+        dead = {address for address, until_s in self._dead.items() if time.monotonic() < until_s}
+        worth_asking = [at for at in locations if at.host == self._host or at.address not in dead]
+        return gone_anywhere(worth_asking, self._host, ask)
 
     def _ask_peer(self, holder: Holder, request: BlockRequest, check_cancelled: Callable[[], None]) -> BlockPart | None:
         """What `holder` answers; runs in the task's thread. OSError in place of a second wait for a dead address."""

@@ -22,16 +22,16 @@ def count_executor_loss(state: State, run: StageRun, task: Task, found: str) -> 
 def count_fruitless(state: State, run: StageRun, task: Task, outcome: m.FetchFailed) -> bool:
     """An attempt of the stage has ended in a lost map output. Returns whether it was the last one.
 
-    What the other tasks of that attempt say counts no more. Where an executor was lost as a whole, that says little
-    against the stage: as many may go as there are, several times over; only where they die without end, and no task of
-    the stage succeeds meanwhile, it is given up.
+    What the other tasks of that attempt say counts no more. Where an executor was lost as a whole, or several outputs
+    went together, that says little against the stage: it may happen to as many executors as there are, several times
+    over; only where it goes on without end, and no task of the stage succeeds meanwhile, it is given up.
     """
     limit = state.limits.max_stage_attempts
     if task.stage_attempt > run.fruitless_attempt:
         run.fruitless_attempt = run.attempt
         executor = state.executors.get(outcome.executor)
         gone = outcome.executor >= 0 and (executor is None or executor.epoch != outcome.epoch)
-        if outcome.shuffle >= 0 and (outcome.all_lost or gone):
+        if outcome.shuffle >= 0 and (outcome.all_lost or outcome.beside or gone):
             run.lost_attempts += 1
         else:
             run.fruitless_attempts += 1

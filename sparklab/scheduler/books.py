@@ -92,7 +92,9 @@ def book_map_output(state: State, task: Task, outcome: m.Succeeded) -> str:
         outputs.wrote.add(task.executor)
         return ""
     executor = state.executors[task.executor]
-    again = state.outputs.store(output, task.executor, task.epoch, executor.address, executor.host)
+    again = state.outputs.store(
+        output, task.executor, task.epoch, executor.address, executor.host, since=state.next_task
+    )
     state.out.facts.append(
         MapOutputStored(
             output.shuffle_id, output.map_index, task.executor, task.epoch, output.bytes, output.records, again
@@ -136,8 +138,9 @@ def is_wanted(state: State, run: StageRun | None, task: Task, outcome: m.Succeed
 def book_fetch_failure(state: State, task: Task, outcome: m.FetchFailed) -> set[int]:
     """The map output is where nobody looks for it any more; damage to it, or to what the task set aside, is said.
 
-    With it go all of an incarnation of which nothing can be read: each of them would fail a task of its own, before
-    the loss of the executor itself is heard of. Returns the shuffles that lack outputs by it.
+    With it go all that the task found gone beside it, and all of an incarnation of which nothing can be read: each of
+    them would fail a task of its own. What was booked after the task was sent is not what it missed. Returns the
+    shuffles that lack outputs by it.
     """
     if outcome.damaged:
         what = f"map output {outcome.map} of shuffle {outcome.shuffle} on executor {outcome.executor}"
@@ -147,12 +150,12 @@ def book_fetch_failure(state: State, task: Task, outcome: m.FetchFailed) -> set[
             Warned(bounded(what), bounded(f"was found damaged and is computed again: {outcome.found}"))
         )
     at = (outcome.executor, outcome.epoch)
-    lost = list(state.outputs.remove_executor(*at)) if outcome.all_lost else []
-    if state.outputs.remove(outcome.shuffle, outcome.map, *at):
-        lost.append((outcome.shuffle, outcome.map))
+    lost = [(*each, *at) for each in state.outputs.remove_executor(*at, task.id)] if outcome.all_lost else []
+    named = ((outcome.shuffle, outcome.map, *at), *outcome.beside)
+    lost += [each for each in named if state.outputs.remove(*each, task.id)]
     reason = "corrupt" if outcome.damaged else "fetch_failed"
-    state.out.facts.extend(MapOutputLost(shuffle, index, *at, reason) for shuffle, index in lost)
-    return {shuffle for shuffle, _ in lost}
+    state.out.facts.extend(MapOutputLost(*each, reason) for each in lost)
+    return {each[0] for each in lost}
 
 
 def count_updates(state: State, run: StageRun | None, task: Task, outcome: m.Succeeded) -> None:

@@ -133,6 +133,7 @@ class ShuffleOutputs:
     spec: ShuffleSpec
     locations: list[MapLocation | None]
     ever: bytearray  # 1 where the map output has been there once
+    since: list[int]  # the task number at which each was booked
     wrote: set[int] = field(default_factory=set)  # executors that may have files of it, also such as nobody reads
     bounds: Sequence[Any] | None = None  # of an ordered shuffle, fixed when all maps were there for the first time
 
@@ -153,7 +154,7 @@ class MapOutputTracker:
     def ensure(self, spec: ShuffleSpec) -> ShuffleOutputs:
         outputs = self.shuffles.get(spec.shuffle_id)
         if outputs is None:
-            outputs = ShuffleOutputs(spec, [None] * spec.num_maps, bytearray(spec.num_maps))
+            outputs = ShuffleOutputs(spec, [None] * spec.num_maps, bytearray(spec.num_maps), [0] * spec.num_maps)
             self.shuffles[spec.shuffle_id] = outputs
         return outputs
 
@@ -161,29 +162,40 @@ class MapOutputTracker:
         outputs = self.shuffles.get(shuffle)
         return outputs is not None and outputs.complete
 
-    def store(self, output: MapOutput, executor: int, epoch: int, address: str, host: str) -> bool:
-        """Remember a map output; True when it had been there before and was lost: it was recomputed."""
+    def store(self, output: MapOutput, executor: int, epoch: int, address: str, host: str, since: int = 0) -> bool:
+        """Remember a map output; True when it had been there before and was lost: it was recomputed.
+
+        Tasks numbered `since` or above were sent after it was known.
+        """
         outputs = self.shuffles[output.shuffle_id]
+        outputs.since[output.map_index] = since
         outputs.locations[output.map_index] = MapLocation(output, executor, epoch, address, host)
         outputs.wrote.add(executor)
         again = bool(outputs.ever[output.map_index])
         outputs.ever[output.map_index] = 1
         return again
 
-    def remove(self, shuffle: int, map_index: int, executor: int, epoch: int) -> bool:
-        """Forget one map output if it is still where the caller says. A stale report changes nothing."""
+    def remove(self, shuffle: int, map_index: int, executor: int, epoch: int, task: int | None = None) -> bool:
+        """Forget one map output if it is still where the caller says. A stale report changes nothing.
+
+        It is stale also where the output was booked after `task`, which reports it, was sent.
+        """
         outputs = self.shuffles.get(shuffle)
         location = outputs.locations[map_index] if outputs is not None else None
         if outputs is None or location is None or (location.executor, location.epoch) != (executor, epoch):
             return False
+        if task is not None and outputs.since[map_index] > task:
+            return False
         outputs.locations[map_index] = None
         return True
 
-    def remove_executor(self, executor: int, epoch: int) -> Iterator[tuple[int, int]]:
-        """Forget all outputs of one incarnation: yields (shuffle, map) of each."""
+    def remove_executor(self, executor: int, epoch: int, task: int | None = None) -> Iterator[tuple[int, int]]:
+        """Forget all outputs of one incarnation, booked before `task` was sent: yields (shuffle, map) of each."""
         for shuffle, outputs in self.shuffles.items():
             for i, location in enumerate(outputs.locations):
-                if location is not None and (location.executor, location.epoch) == (executor, epoch):
+                if location is None or (location.executor, location.epoch) != (executor, epoch):
+                    continue
+                if task is None or outputs.since[i] <= task:
                     outputs.locations[i] = None
                     yield shuffle, i
 

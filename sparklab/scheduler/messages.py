@@ -55,6 +55,7 @@ class FetchFailed:
     found: str
     damaged: bool = False  # it was there, and its digest or length was wrong
     all_lost: bool = False  # nothing of that incarnation can be read any more
+    beside: tuple[tuple[int, int, int, int], ...] = ()  # others gone too: shuffle, map, executor, epoch
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,8 @@ class Moves:
         elif s.output is None:
             self._stay.add((*key, s.source.executor, s.source.epoch))
         elif outputs.locations[key[1]] in (s.source, None):
-            self._state.outputs.store(s.output, s.executor, s.epoch, target.address, target.host)
+            self._state.outputs.store(
+                s.output, s.executor, s.epoch, target.address, target.host, since=self._state.next_task
+            )
             fact = MapOutputStored(*key, s.executor, s.epoch, s.output.bytes, s.output.records)
             self._state.out.facts.append(fact)

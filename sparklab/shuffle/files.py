@@ -31,7 +31,8 @@ def output_path(directory: str, shuffle_id: int, map_index: int) -> str:
 def remove_shuffle(directory: str, shuffle_id: int) -> int:
     """The shuffle's files in `directory` are gone; returns how many there were."""
     removed = 0
-    with os.scandir(directory) as entries:
+    # Somebody may have cleaned up temporary folders that look old.
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
         for entry in entries:
             if entry.name.startswith(f"shuffle_{shuffle_id}_"):
                 try:

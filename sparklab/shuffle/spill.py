@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -23,6 +24,9 @@ class SpillFile:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
+        # Somebody may have cleaned up temporary folders that look old. Where the executor's own is gone, it was closed.
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
+            os.mkdir(directory, mode=0o700)
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115 - closed by close()
         self.bytes = 0
 

@@ -102,6 +102,40 @@ def test_files_that_are_all_gone_cost_their_tasks_again_and_no_more_than_one_att
     assert lost == gone
 
 
+def unlink_all(folder: Path) -> None:
+    for path in folder.glob("shuffle_*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("harm", [shutil.rmtree, unlink_all])
+@pytest.mark.parametrize(
+    ("master", "maps", "share"),
+    [
+        ("threads[2]", 12, "true"),
+        ("local[2]", 8, "true"),
+        ("local-cluster[3,1,512]", 12, "true"),
+        ("local-cluster[3,1,512]", 18, "false"),
+    ],
+)
+def test_files_that_are_gone_under_all_living_executors_are_made_again_once(
+    master: str, maps: int, share: str, harm: Any
+) -> None:
+    conf = SparkConf().set("sparklab.cluster.shareFiles", share).set("sparklab.allowMultipleContexts", "true")
+    with SparkContext(master, "cleaned", conf=conf) as sc:
+        counts = sc.parallelize(range(1_000), maps).map(lambda x: (x % 10, 1)).reduceByKey(operator.add, 2)
+        counts.collect()
+        for folder in sc._backend.scratch.glob("**/shuffle"):
+            harm(folder)
+        before = now(sc)
+        with sc.scope("cleaned") as scope:
+            assert counts.collectAsMap() == dict.fromkeys(range(10), 100)
+        run = sc.run_of(scope)
+        assert (run.recomputed_partitions, run.recomputed_of) == (maps, maps)
+        found = facts_since(sc, before)
+        (stage,) = {x.stage for x in found if isinstance(x, f.TaskEnded) and x.status == "fetch_failed"}
+        assert max(x.attempt for x in found if isinstance(x, f.StageStarted) and x.stage == stage) == 1
+
+
 def test_a_missing_file_on_another_host_costs_its_map_task_alone_and_a_dead_executor_all_of_its() -> None:
     conf = SparkConf().set("sparklab.cluster.shareFiles", "false").set("sparklab.allowMultipleContexts", "true")
     with SparkContext("local[2]", "apart", conf=conf) as sc:

@@ -325,6 +325,49 @@ def test_files_that_go_with_their_executor_cost_one_attempt_however_many_they_ar
     assert not [p for stage, p in world.ran if world.prepared[stage].writes is second.spec]
 
 
+def place(at: MapLocation) -> tuple[int, int, int, int]:
+    return at.output.shuffle_id, at.output.map_index, at.executor, at.epoch
+
+
+@pytest.mark.parametrize("limit", [1, 4])
+def test_files_that_go_together_while_their_executors_live_cost_one_attempt(limit: int) -> None:
+    world = World(2, Limits(max_stage_attempts=limit))
+    reduced = Reduced(Source(Ids(), 12), 2)
+    job = maps_done(world, reduced)
+    gone = [place(at) for at in world.scheduler.outputs.shuffles[0].locations if at is not None and at.output.map_index]
+    assert {executor for _, _, executor, _ in gone} == {0, 1}
+    world.facts.clear()
+    world.ran.clear()
+    first, second = world.launched
+    world.end(first, m.FetchFailed(*gone[0], "its file", beside=tuple(gone[1:])))
+    assert {(x.map, x.executor) for x in world.of(f.MapOutputLost)} == {(each[1], each[2]) for each in gone}
+    # The other reader looked as well, and is heard of when the files are there again.
+    launched = world.launched.pop(second)
+    while not world.prepared[world.launched[min(world.launched)][0].stage].inputs:
+        world.succeed(min(world.launched))
+    world.launched[second] = launched
+    world.end(second, m.FetchFailed(*gone[0], "its file", beside=tuple(gone[1:])))
+    assert world.scheduler.outputs.complete(0), "what was made after it was sent, it says nothing about"
+    world.run()
+    assert world.finished[job] is None
+    assert sorted(p for stage, p in world.ran if world.prepared[stage].writes is reduced.spec) == list(range(1, 12))
+
+
+def test_outputs_lost_together_on_one_host_after_the_other_count_as_executors_lost() -> None:
+    world = World(3, Limits(max_stage_attempts=2))
+    job = maps_done(world, Reduced(Source(Ids(), 12), 1))
+    for host in range(3):
+        reader = max(world.launched)
+        inputs = world.prepared[world.launched[reader][0].stage].inputs[0]
+        one, *others = [place(at) for at in inputs.locations if at.executor == host]
+        assert others
+        world.end(reader, m.FetchFailed(*one, "its file", beside=tuple(others)))
+        while not world.prepared[world.launched[min(world.launched)][0].stage].inputs:
+            world.succeed(min(world.launched))
+    world.run()
+    assert world.finished[job] is None
+
+
 def test_another_stage_that_reads_what_is_lost_does_not_find_out_by_failing() -> None:
     world = World(2)
     ids = Ids()

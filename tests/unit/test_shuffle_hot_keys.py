@@ -279,6 +279,16 @@ def test_a_damaged_spill_file_has_the_task_run_again(tmp_path: Path) -> None:
         list(values)
 
 
+def test_a_spill_file_needs_no_folder_that_outlives_cleaners_but_an_executor_that_does(tmp_path: Path) -> None:
+    file = SpillFile(str(tmp_path / "shuffle"))
+    file.append([b"data"])
+    file.close()
+    assert os.listdir(tmp_path / "shuffle") == []
+    with pytest.raises(FileNotFoundError):
+        SpillFile(str(tmp_path / "closed" / "shuffle"))
+    assert not (tmp_path / "closed").exists()
+
+
 def test_a_full_disk_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = SpillFile(str(tmp_path))
 
