@@ -54,6 +54,7 @@ class TableGroup:
                 several = " and ".join(sorted(map(str, found)))
                 raise ParameterServerError(_ATTEMPTED, f"different {what}: {several}", "make the tables alike in it")
         self.tables = {table.name: table for table in tables}
+        tables[0].bind(tables[1:])
 
     @property
     def tau(self) -> int:
@@ -63,6 +64,8 @@ class TableGroup:
     @tau.setter
     def tau(self, bound: int) -> None:
         first, *others = self.tables.values()
+        # Groups that have a table in common have one bound.
+        others += [table for name, table in first.bound_with().items() if name not in self.tables]
         first.set_bounds(bound, others)
 
     def worker(self, rank: int, incarnation: int | None = None) -> GroupWorker:
@@ -117,6 +120,12 @@ class GroupWorker:
         ParameterServerError
             A table of that name is not in the group, or keys or values do not fit it; nothing is sent then.
         """
+        if not isinstance(values, Mapping):
+            raise ParameterServerError(
+                f"pushing to tables {list(self._workers)}",
+                f"values of type {type(values).__name__}",
+                f"give values by table: {{{next(iter(self._workers))!r}: ...}}",
+            )
         unknown = [name for name in values if name not in self._workers]
         if unknown:
             raise ParameterServerError(
@@ -135,6 +144,12 @@ class GroupWorker:
 
     def wait(self, ts: int, timeout_s: float = WAIT_S) -> dict[str, Any]:
         """The answers to request `ts` by table: weights of a pull, None for a push. Blocks."""
+        if not hasattr(ts, "__index__") or not 0 < ts <= self._ts:
+            raise ParameterServerError(
+                f"waiting for request {ts!r} of tables {list(self._workers)}",
+                "this worker never gave such a timestamp",
+                "give what push or pull of the same worker returned",
+            )
         asked = self._asked.pop(ts, {})
         return {name: self._workers[name].wait(own, timeout_s) for name, own in asked.items()}
 

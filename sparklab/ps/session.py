@@ -190,8 +190,9 @@ class Session(ABC):
 
     @tau.setter
     def tau(self, bound: int) -> None:
-        for table in self._tables.values():
-            table.tau = bound
+        if self._tables:
+            first, *others = self._tables.values()
+            first.set_bounds(bound, others)
 
     # --- snapshots --------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ class Table:
         self._bound = bound
         self._lock = threading.Lock()
         self._observer: Worker | None = None
+        self._bound_with: dict[str, Table] = {}  # what shares its bound, itself among them
 
     @property
     def name(self) -> str:
@@ -93,29 +94,46 @@ class Table:
         """Clocks a worker may be ahead of the slowest when it reads; -1 for any number (ASP).
 
         Setting it acts on each worker from its next clock on. Lowering it rolls nothing back: workers that are further
-        ahead wait until the others have come near.
+        ahead wait until the others have come near. Refused for a table of a :class:`TableGroup`, whose bound is one.
         """
         return self._bound
 
     @tau.setter
     def tau(self, bound: int) -> None:
+        if len(together := self.bound_with()) > 1:
+            raise ParameterServerError(
+                f"setting tau of table {self.name!r} to {bound}",
+                f"it has one clock and one bound with {', '.join(map(repr, together.keys() - {self.name}))}",
+                f"set tau of the group: group.tau = {bound}",
+            )
+        self.set_bounds(bound, ())
+
+    def bound_with(self) -> dict[str, Table]:
+        """The tables, by name, that groups have put under one bound with this one, itself among them."""
+        standing = getattr(self._session, "tables", {})
+        return {name: table for name, table in self._bound_with.items() if standing.get(name) is table}
+
+    def bind(self, others: Iterable[Table]) -> None:
+        """This table and `others`, and what each shares a bound with, share one from now on."""
+        together = {name: each for table in (self, *others) for name, each in table.bound_with().items()}
+        together |= {table.name: table for table in (self, *others)}
+        for table in together.values():
+            table._bound_with = together
+
+    def set_bounds(self, bound: int, others: Sequence[Table]) -> None:
+        """The bound of this table and of `others` of the same servers has been set, by one layout."""
         if isinstance(bound, bool) or not hasattr(bound, "__index__"):
             raise ParameterServerError(
                 f"setting tau of table {self.name!r}", f"a bound of {bound!r}", "give a whole number; -1 for none"
             )
-        if bound < 0 and self.spec.aggregate:
-            raise ParameterServerError(
-                f"setting tau of table {self.name!r} to {bound}", "it aggregates, which needs a bound", "give 0 or more"
-            )
-        self.set_bounds(bound, ())
-
-    def set_bounds(self, bound: int, others: Sequence[Table]) -> None:
-        """The bound of this table and of `others` of the same servers has been set, by one layout."""
-        if bound < 0 and self.spec.aggregate:
-            raise ParameterServerError(
-                f"setting tau of table {self.name!r} to {bound}", "it aggregates, which needs a bound", "give 0 or more"
-            )
         taus = {}
+        for table in (self, *others):
+            if bound < 0 and table.spec.aggregate:
+                raise ParameterServerError(
+                    f"setting tau of table {table.name!r} to {bound}",
+                    "it aggregates, which needs a bound",
+                    "give 0 or more",
+                )
         for table in (self, *others):
             table._bound = taus[table.spec.table] = max(bound, NO_BOUND)
         self._session.manage(lambda manager: manager.set_taus(taus))

@@ -60,6 +60,32 @@ def test_a_new_tau_is_one_change_for_all_tables_of_a_group() -> None:
         assert {table.tau for table in group.tables.values()} == {5}
 
 
+def test_the_bound_of_one_table_of_a_group_is_refused_alone() -> None:
+    with ps.LocalGroup(num_servers=1) as server:
+        group = made(server, tau=3)
+        third = server.table("third", num_keys=9, consistency=ps.SSP(3), workers=2)
+        ps.TableGroup([group.tables["n"], third])
+        with pytest.raises(ParameterServerError, match=r"one clock and one bound[^$]*group\.tau = 5"):
+            group.tables["w"].tau = 5
+        assert {table.tau for table in server.tables.values()} == {3}
+        group.tau = 4  # groups with a table in common have one bound
+        assert server.tau == 4
+        server.tau = 6
+        assert group.tau == third.tau == 6
+        group.tables["n"].drop()
+        third.drop()
+        group.tables["w"].tau = 5
+        assert server.tau == 5
+
+
+def test_what_is_no_request_of_a_group_is_said() -> None:
+    with ps.LocalGroup(num_servers=1) as server, made(server, workers=1).worker(0) as w:
+        with pytest.raises(ParameterServerError, match="values of type list"):
+            w.push([3, 7], [1.0, 2.0])  # type: ignore[arg-type]
+        with pytest.raises(ParameterServerError, match="never gave such a timestamp"):
+            w.wait(12345)
+
+
 def test_a_worker_that_died_between_the_ticks_of_two_tables_is_succeeded_at_the_clock_that_both_have() -> None:
     with ps.LocalGroup(num_servers=2) as server:
         group = made(server, workers=1)
