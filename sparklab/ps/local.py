@@ -53,12 +53,14 @@ class LocalGroup(Session):
         self._answers: dict[int, Frame] = {}
         self._next_server = 0
         self._next_link = 0
+        self._closed = False
         for _ in range(num_servers):
             self.add_server()
 
     def manage(self, act: Callable[[Manager], _T]) -> _T:
         """What `act` does with the manager has happened, and everything that followed from it."""
         with self._lock:
+            self.check_open()
             result = act(self._manager)
             self._route(MANAGER, self._manager.drain())
             return result
@@ -72,6 +74,7 @@ class LocalGroup(Session):
     def link(self) -> Link:
         """A new client's way to the servers."""
         with self._lock:
+            self.check_open()
             self._next_link += 1
             made = self._links[self._next_link] = _LocalLink(self, self._next_link)
             return made
@@ -101,6 +104,7 @@ class LocalGroup(Session):
     def server_facts(self) -> dict[int, dict[str, Any]]:
         """What each server says of itself."""
         with self._lock:
+            self.check_open()
             return {server: shard.facts() for server, shard in self._shards.items()}
 
     def call_on_servers(
@@ -108,6 +112,7 @@ class LocalGroup(Session):
     ) -> list[Any]:
         """`part` of each server's rows in the range."""
         with self._lock:
+            self.check_open()
             end = spec.end if high is None else high
             tables = [shard.tables[spec.table] for shard in self._shards.values()]
             return [part(*table.rows_in(table.headed, low, end), **arguments) for table in tables]
@@ -130,13 +135,20 @@ class LocalGroup(Session):
     def close(self) -> None:
         """Nothing is held any more."""
         with self._lock:
+            self._closed = True
             self._shards.clear()
+
+    def check_open(self) -> None:
+        """Raises ParameterServerError where it is closed."""
+        if self._closed:
+            raise closed()
 
     # --- the network ------------------------------------------------------------------------------
 
     def send(self, source: Peer, dest: Peer, frame: Frame) -> None:
         """`frame` and everything that follows from it is delivered."""
         with self._lock:
+            self.check_open()
             self._route(source, [(dest, frame)])
 
     def _route(self, source: Peer, outbox: Outbox) -> None:
@@ -189,6 +201,7 @@ class _LocalLink:
         self._queue.put((source, frame))
 
     def receive(self, timeout_s: float) -> list[tuple[Peer, Frame]]:
+        self._group.check_open()
         found = []
         try:
             found.append(self._queue.get(timeout=timeout_s))
@@ -200,6 +213,11 @@ class _LocalLink:
 
     def close(self) -> None:
         self._group.forget(self._number)
+
+
+def closed() -> ParameterServerError:
+    """The error for whoever asks servers that were closed."""
+    return ParameterServerError("using a ParameterServer", "it is closed", "make a new one")
 
 
 def check_counts(num_servers: int, replicas: int) -> None:

@@ -24,6 +24,7 @@ from sparklab.cluster.ps.channel import Channel
 from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps.frames import Frame, Kind
 from tests.benchmarks import ps_scale
+from tests.ps.test_local_group import closed_asks
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -338,3 +339,18 @@ def test_an_address_of_the_abstract_space_leaves_no_file(server: ps.ParameterSer
     assert all(address.unix.startswith("@") for address in server.handle().addresses.values())
     with socket.socket(socket.AF_UNIX) as probe, pytest.raises(OSError, match="."):
         probe.connect("@not there")
+
+
+def test_closed_server_processes_are_said_to_be_closed_at_once() -> None:
+    server = ps.ParameterServer(num_servers=1)
+    table = server.table("w", num_keys=9, workers=1)
+    w = table.worker(0)
+    w.push([1], [1.0])
+    w.clock()
+    w.get(ps.KeySet([1, 2]))
+    server.close()
+    began_s = time.monotonic()
+    for ask in closed_asks(table, w):
+        with pytest.raises(ParameterServerError, match="it is closed"):
+            ask()
+    assert time.monotonic() - began_s < 2

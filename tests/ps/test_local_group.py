@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -438,3 +439,33 @@ def test_a_count_min_sketch_is_exact_after_a_server_died(group: ps.LocalGroup) -
     assert (table.weights() == whole).all(), "every count once"
     often = int(np.bincount(words).argmax())
     assert table.get(np.sort(cells(often))).min() >= (words == often).sum()
+
+
+def test_a_closed_server_says_so_at_once_whatever_is_asked() -> None:
+    group = ps.LocalGroup(num_servers=1)
+    table = group.table("w", num_keys=9, workers=1)
+    w = table.worker(0)
+    table.norm()
+    group.close()
+    began_s = time.monotonic()
+    for ask in closed_asks(table, w):
+        with pytest.raises(ParameterServerError, match="it is closed"):
+            ask()
+    assert time.monotonic() - began_s < 2
+    assert group not in ps.sessions()
+
+
+def closed_asks(table: ps.Table, w: Any) -> list[Callable[[], Any]]:
+    """What a user asks of a table and of a worker."""
+    keys = ps.KeySet([1, 2])
+    return [
+        table.norm,
+        lambda: table.top_k(1),
+        lambda: table.get([1]),
+        lambda: table.worker(0),
+        lambda: w.get([1]),
+        lambda: w.get(keys),
+        lambda: w.push([1], [1.0]),
+        w.clock,
+        table.facts,
+    ]

@@ -54,16 +54,25 @@ class Handle:
         return context(self.pem, server=False)
 
 
+def _nothing_known() -> None:
+    """Whether the servers were closed is known to who made them alone."""
+
+
 class SocketLink:
     """One client's channels. A server that is gone is found out by its socket, a new one by a layout."""
 
     ordered = True
 
     def __init__(
-        self, handle: Handle, number: int = -1, addresses: Callable[[], dict[int, Address]] | None = None
+        self,
+        handle: Handle,
+        number: int = -1,
+        addresses: Callable[[], dict[int, Address]] | None = None,
+        check_open: Callable[[], None] = _nothing_known,
     ) -> None:
         self._handle = handle
         self._ask_addresses = addresses  # the driver knows them; elsewhere the servers say
+        self._check_open = check_open  # raises where the servers were closed; elsewhere nobody knows
         self._number = number
         self._addresses = dict(handle.addresses)
         self._channels: dict[int, Channel] = {}
@@ -79,6 +88,7 @@ class SocketLink:
         """The layout in force, as the first server within reach knows it; blocks."""
         deadline = time.monotonic() + GONE_S
         while time.monotonic() < deadline:
+            self._check_open()
             for server in list(self._addresses):
                 channel = self._open(server)
                 if channel is None:
@@ -108,6 +118,7 @@ class SocketLink:
 
     def send(self, server: int, frame: Frame) -> None:
         """`frame` is on its way, or lost where the server is gone: a layout will say who serves instead."""
+        self._check_open()
         channel = self._open(server)
         if channel is None:
             return
@@ -125,6 +136,7 @@ class SocketLink:
 
         Source: Li et al. 2014, section 3.5: the same floor is asked for as by a pull.
         """
+        self._check_open()  # the memory outlives its server
         if not self._handle.shared:
             return None
         plan = keys.plans.get((spec.table, layout.epoch))
@@ -148,6 +160,7 @@ class SocketLink:
 
         No server hears of it, and whoever writes the same weights at the same time may undo it in part.
         """
+        self._check_open()
         if not self._handle.shared:
             return False
         plan = keys.plans.get((spec.table, layout.epoch))
@@ -273,6 +286,7 @@ class SocketLink:
 
     def _look_around(self) -> None:
         """Nobody is connected: any server that answers brings a layout with it."""
+        self._check_open()
         now_s = time.monotonic()
         if self._alone_since_s is None:
             self._alone_since_s = now_s

@@ -43,6 +43,7 @@ class Questions(Session):
     def server_facts(self) -> dict[int, dict[str, Any]]:
         """What each server says of itself now."""
         with self._lock:
+            self.manage(lambda _: None)  # says so where it is closed
             before = {server: self._beats.get(server, 0) for server in self._channels}
             for server in before:
                 self._send(server, Frame(Kind.BEAT))

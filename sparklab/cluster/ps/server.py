@@ -25,7 +25,7 @@ from sparklab.events.facts import Fact
 from sparklab.events.servers import RangesMoved, ServerEnded, ServerStarted
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.link import Link
-from sparklab.ps.local import check_counts
+from sparklab.ps.local import check_counts, closed
 from sparklab.ps.manager import Manager
 from sparklab.ps.table import Table
 from sparklab.ps.tablefacts import table_facts
@@ -181,8 +181,7 @@ class ParameterServer(Questions):
     def manage(self, act: Callable[[Manager], _T]) -> _T:
         """What `act` does with the manager has happened, and the servers are told."""
         with self._lock:
-            if self._closed:
-                raise ParameterServerError("using a ParameterServer", "it is closed", "make a new one")
+            self.check_open()
             result = act(self._manager)
             self._route()
             return result
@@ -304,7 +303,13 @@ class ParameterServer(Questions):
 
     def link(self) -> Link:
         """A new client's way to the servers."""
-        return SocketLink(self.handle(), addresses=self._current_addresses)
+        self.check_open()
+        return SocketLink(self.handle(), addresses=self._current_addresses, check_open=self.check_open)
+
+    def check_open(self) -> None:
+        """Raises ParameterServerError where it is closed."""
+        if self._closed:
+            raise closed()
 
     def _current_addresses(self) -> dict[int, Address]:
         with self._lock:
