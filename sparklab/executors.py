@@ -73,6 +73,16 @@ class Executors:
                 for _, view in sorted(self.bus.views.executors.items())
             ]
 
+    def starting_executors(self) -> frozenset[int]:
+        """Numbers of the executors whose process is starting, such as the successor of one that died.
+
+        Examples
+        --------
+        >>> sorted(sc.starting_executors())
+        []
+        """
+        return self._backend.starting()
+
     def kill_executor(self, number: int, stay_dead: bool = False) -> None:
         """Executor `number` was killed (SIGKILL) and the driver knows what went with it; a new one takes its place.
 

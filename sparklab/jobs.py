@@ -145,7 +145,7 @@ class Jobs(Labels, Checkpoints):
         return handle, done
 
     def _killer(self) -> Callable[[int], None] | None:
-        return (lambda executor: self._backend.kill(executor, False)) if self._ready.is_set() else None
+        return (lambda executor: self._backend.kill(executor, False, jobs.KILLED)) if self._ready.is_set() else None
 
     def rerun(self, error: BaseException | None = None) -> Rerun:
         """The partition that made a job fail was computed once more, here in the driver; what came of it.
@@ -192,8 +192,12 @@ class Jobs(Labels, Checkpoints):
 
     def cancelJob(self, jobId: int, reason: str | None = None) -> None:
         """Job `jobId` ends with JobCancelled; its tasks are stopped, within about a second."""
+        self.cancel_job(jobId, reason or "cancelled by sc.cancelJob")
+
+    def cancel_job(self, job: int, reason: str, do: str = "run it again") -> None:
+        """The same; the error gives `reason`, says what was lost, and ends with what to `do`."""
         try:
-            jobs.stop(self._dispatcher, jobId, reason or "cancelled by sc.cancelJob", self._killer())
+            jobs.stop(self._dispatcher, job, reason, self._killer(), do)
         except SparklabError:
             if not self._stopped:  # with its context the job has ended anyway
                 raise

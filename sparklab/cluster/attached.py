@@ -239,7 +239,11 @@ class AttachedBackend:
             "scale the cluster itself (cluster.scale, cluster.adapt), or use one of your own: SparkContext('local[2]')",
         )
 
-    def kill(self, executor: int, stay_dead: bool) -> None:
+    def starting(self) -> frozenset[int]:
+        """None that we know of."""
+        return frozenset()
+
+    def kill(self, executor: int, stay_dead: bool, reason: str = "") -> None:
         self.check_ours(f"killing executor {executor}")
 
     def add(self, count: int) -> None:

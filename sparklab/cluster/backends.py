@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sparklab.cluster")
 
 WORKING_SHARE: Final = 0.05  # of an interval on the processor: more than a process needs that only breathes
+BY_HAND: Final = "killed by hand"
 JOIN_S: Final = 2.0  # how long a start waits for executors that are known and have not answered yet
 
 
@@ -48,8 +49,12 @@ class Backend(Protocol):
 
     def start(self, book: OrderBook, feed: Feed) -> TaskRunner: ...
 
-    def kill(self, executor: int, stay_dead: bool) -> None:
+    def kill(self, executor: int, stay_dead: bool, reason: str = BY_HAND) -> None:
         """End an executor's process. Returns when the order was given; its loss arrives as a stimulus."""
+        ...
+
+    def starting(self) -> frozenset[int]:
+        """Executors whose process has been started and is not ready yet."""
         ...
 
     def check_ours(self, attempted: str) -> None:
@@ -109,9 +114,13 @@ class ThreadsBackend:
         self._runner = ThreadsRunner(self.slots, self._budgets, book, feed, self._directory)
         return self._runner
 
-    def kill(self, executor: int, stay_dead: bool) -> None:
+    def kill(self, executor: int, stay_dead: bool, reason: str = BY_HAND) -> None:
         assert self._runner is not None
-        self._runner.kill(executor, stay_dead)
+        self._runner.kill(executor, stay_dead, reason)
+
+    def starting(self) -> frozenset[int]:
+        """None: a thread is ready at once."""
+        return frozenset()
 
     def check_ours(self, attempted: str) -> None:
         """They are ours."""
@@ -150,7 +159,7 @@ class LocalBackend:
         self._runner: DaskRunner | None = None
         self._lock = threading.Lock()
         self._early: list[ClusterEvent] = []  # heard before there was a runner
-        self._by_user: set[tuple[int, int]] = set()
+        self._by_user: dict[tuple[int, int], str] = {}  # (executor, epoch) -> why
         self._network_timeout_s = settings.network_timeout_s or LOCAL_TIMEOUT_S
         self._cpu_s: dict[Seat, float] = {}
         self._removed: set[tuple[int, int]] = set()
@@ -228,17 +237,16 @@ class LocalBackend:
             case ExecutorReady():
                 return self._runner.join(event.number, event.epoch, event.address)
             case ExecutorExited():
-                by_user = (event.number, event.epoch) in self._by_user
-                self._by_user.discard((event.number, event.epoch))
+                asked = self._by_user.pop((event.number, event.epoch), "")
                 how = (
                     f"signal {-event.status}, {signal.strsignal(-event.status)}"
                     if event.status < 0
                     else f"exit status {event.status}"
                 )
-                reason = "killed by hand" if by_user else f"its process ended ({how})"
+                reason = asked or f"its process ended ({how})"
                 if (event.number, event.epoch) in self._removed:
                     reason = "removed; its blocks were moved"
-                self._runner.leave(event.number, event.epoch, reason, by_user)
+                self._runner.leave(event.number, event.epoch, reason, bool(asked))
                 if (event.number, event.epoch) in self._removed:  # no successor removes what it left
                     shutil.rmtree(self.scratch / f"executor-{event.number}.{event.epoch}", ignore_errors=True)
             case ExecutorFailed():
@@ -264,16 +272,20 @@ class LocalBackend:
             with contextlib.suppress(ClusterError):
                 cluster.kill(executor, epoch=epoch)
 
-    def kill(self, executor: int, stay_dead: bool) -> None:
+    def starting(self) -> frozenset[int]:
+        known = self._cluster.executors() if self._cluster is not None else ()
+        return frozenset(each.number for each in known if each.pid is not None and each.address is None)
+
+    def kill(self, executor: int, stay_dead: bool, reason: str = BY_HAND) -> None:
         assert self._cluster is not None
         epoch = -1
         for each in self._cluster.executors():
             if each.number == executor:
                 epoch = each.epoch
                 with self._lock:
-                    self._by_user.add((executor, each.epoch))
+                    self._by_user[executor, each.epoch] = reason
                 if self._runner is not None and (executor, epoch) not in self._removed:
-                    self._runner.doom(executor, epoch, "killed by hand")
+                    self._runner.doom(executor, epoch, reason)
         self._cluster.kill(executor, stay_dead, -1 if stay_dead else epoch)
 
     def _released(self, executor: int, epoch: int) -> None:

@@ -31,6 +31,8 @@ class JobHandle:
     ----------
     ended : threading.Event
         Set when the job ended, however it ended.
+    stopping : threading.Event or None
+        Where somebody has cancelled the job: set when its tasks are gone too. `lost` then says what went with them.
     """
 
     def __init__(self, job: int, count: int, on_value: Callable[[int, Any], None] | None = None) -> None:
@@ -38,6 +40,8 @@ class JobHandle:
         self.values: list[Any] = [None] * count
         self.error: BaseException | None = None
         self.ended = threading.Event()
+        self.stopping: threading.Event | None = None
+        self.lost = ""
         self._on_value = on_value
 
     def deliver(self, position: int, value: Any) -> None:
@@ -100,6 +104,10 @@ class Dispatcher:
                 found = f"no answer in {timeout_s:.0f} s"
                 raise SparklabError("asking the scheduler", found, "try again, or sc.stop()")
         return answer.result()
+
+    def handle_of(self, job: int) -> JobHandle | None:
+        """The handle of a job that has not ended. In the scheduler's thread."""
+        return self._jobs.get(job)
 
     def forget_broadcast(self, token: str) -> None:
         """Executors are told soon to forget the broadcast. Never blocks."""

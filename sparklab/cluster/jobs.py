@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import types
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from sparklab.scheduler.machine import Scheduler
 GRACE_S: Final = 0.6
 LOSS_NEWS_S: Final = 0.3
 POLL_S: Final = 0.02
+STOP_S: Final = 5.0  # the error of a cancelled job waits no longer for the news of what was lost
+
+KILLED: Final = "stopped with a task that did not react"
 
 Kill = Callable[[int], None]
 
@@ -53,25 +57,58 @@ def run(
     try:
         dispatcher.submit(submitted, handle)
         if handle.ended.wait(for_s):
+            _tell_what_was_lost(handle)
             return True
         dispatcher.feed(m.JobCancelRequested(handle.job, f"its {for_s:g} s are over"))
         handle.ended.wait()
         return False
     except KeyboardInterrupt:
+        if handle.stopping is not None and handle.ended.is_set():  # somebody else has cancelled it already
+            handle.stopping.wait(STOP_S)
+            raise JobInterrupted(f"{what} was stopped. {handle.lost}".rstrip()) from None
         lost = stop(dispatcher, handle.job, "the cell was interrupted", kill())
         raise JobInterrupted(f"{what} was stopped. {lost}") from None
 
 
-def stop(dispatcher: Dispatcher, job: int, reason: str, kill: Kill | None) -> str:
+def _tell_what_was_lost(handle: JobHandle) -> None:
+    """The error of a job that somebody has cancelled says what went with its tasks. Waits for these."""
+    error = handle.error
+    if handle.stopping is not None and isinstance(error, JobCancelled):
+        handle.stopping.wait(STOP_S)
+        if handle.lost:
+            handle.error = JobCancelled(error.attempted, f"{error.found}. {handle.lost}", error.do)
+
+
+def stop(dispatcher: Dispatcher, job: int, reason: str, kill: Kill | None, do: str = "run it again") -> str:
     """Job `job` is cancelled and its tasks are gone, or what runs them is. Takes about a second at most.
 
     Returns
     -------
     str
-        One sentence about what was lost with it.
+        Sentences about what was lost with it.
     """
-    stages: set[int] = dispatcher.call(lambda scheduler: _stages_of(scheduler, job))
-    dispatcher.feed(m.JobCancelRequested(job, reason))
+    over = threading.Event()
+    handle: JobHandle | None = None
+
+    def begin(scheduler: Scheduler) -> tuple[JobHandle | None, set[int]]:
+        found = dispatcher.handle_of(job)
+        if found is not None and found.stopping is None:
+            found.stopping = over
+        return found, _stages_of(scheduler, job)
+
+    try:
+        handle, stages = dispatcher.call(begin)
+        dispatcher.feed(m.JobCancelRequested(job, reason, do))
+        lost = _end_tasks(dispatcher, stages, kill)
+        if handle is not None and handle.stopping is over:
+            handle.lost = lost
+        return lost
+    finally:
+        over.set()
+
+
+def _end_tasks(dispatcher: Dispatcher, stages: set[int], kill: Kill | None) -> str:
+    """No task of `stages` runs for nobody any more; what was lost."""
     deadline = time.monotonic() + GRACE_S
     stuck: dict[int, int] = {}
     while True:

@@ -101,9 +101,9 @@ class ThreadsRunner:
         for number in range(self._next, self._next + count):
             self._join(number, 0)
 
-    def kill(self, number: int, stay_dead: bool = False) -> None:
+    def kill(self, number: int, stay_dead: bool = False, reason: str = "killed by hand") -> None:
         """Fence executor `number` off; its blocks and files are gone, its running task is disowned."""
-        self._end(number, "killed by hand", by_user=True, stay_dead=stay_dead)
+        self._end(number, reason, by_user=True, stay_dead=stay_dead)
 
     def _end(self, number: int, reason: str, by_user: bool, stay_dead: bool) -> None:
         seat = self._seats.pop(number, None)

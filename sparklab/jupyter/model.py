@@ -347,8 +347,12 @@ def _summary(head: str, dag: dict[str, Any], views: Views) -> str:
         reads = [f"shuffle {into[node['k']]['sh']}, {into[node['k']]['bytes']}" for node in nodes if node["k"] in into]
         steps = ", ".join(f"{node['full']} ({node['say'].split(': ', 1)[-1]})" for node in nodes)
         parts.append(f"{frame['t']}{' after ' + '; '.join(reads) if reads else ''}: {steps}")
-    if views.cache:
-        parts.append(f"{plural(len(views.cache), 'RDD')} cached")
+    held = sum(bool(cached.blocks) for cached in views.cache.values())
+    lost = sum(len(cached.lost) for cached in views.cache.values())
+    if held:
+        parts.append(f"{plural(held, 'RDD')} cached")
+    if lost:
+        parts.append(f"{plural(lost, 'cached partition')} lost")
     return ". ".join(parts)[:1500]
 
 

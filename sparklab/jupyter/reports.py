@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.jupyter.tables import mib, plural, seconds, table
@@ -11,6 +11,7 @@ from sparklab.jupyter.tables import mib, plural, seconds, table
 if TYPE_CHECKING:
     from sparklab.context import SparkContext
     from sparklab.events.run import Run
+    from sparklab.events.views import ExecutorView
     from sparklab.rdd.rdd import RDD
 
 Rows = list[dict[str, Any]]
@@ -76,11 +77,12 @@ def cell_of(sc: SparkContext, scope: str) -> str:
 
 def executors(sc: SparkContext) -> Rows:
     """The executors by number, living and dead."""
+    starting = sc.starting_executors()
     with sc.bus.lock:
         return [
             {
                 "executor": view.executor,
-                "state": "alive" if view.alive else f"dead: {view.reason}",
+                "state": _state(view, starting),
                 "host": view.host,
                 "pid": view.pid,
                 "epoch": view.epoch,
@@ -93,6 +95,12 @@ def executors(sc: SparkContext) -> Rows:
             }
             for _, view in sorted(sc.bus.views.executors.items())
         ]
+
+
+def _state(view: ExecutorView, starting: Collection[int]) -> str:
+    if view.alive:
+        return "alive"
+    return f"dead: {view.reason}" + ("; a new process is starting" if view.executor in starting else "")
 
 
 def cache(sc: SparkContext) -> Rows:

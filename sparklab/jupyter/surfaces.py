@@ -112,7 +112,11 @@ class TimeoutSurface:
             late = {job for job in jobs if job in views.jobs and views.jobs[job].status == "running"} - self._cancelled
         for job in sorted(late):
             self._cancelled.add(job)
-            cell.sc.cancelJob(job, f"cancelled by --timeout {self._timeout_s:g}: the cell took longer")
+            cell.sc.cancel_job(
+                job,
+                f"cancelled by --timeout {self._timeout_s:g}: the cell took longer",
+                "give it more seconds with --timeout, or less to do",
+            )
 
     def finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
         """Nothing is left to cancel."""

@@ -39,13 +39,14 @@ class Rendering:
 def render(error: BaseException) -> list[str]:
     """The lines that stand for `error` under its cell.
 
-    A cancelled or interrupted job and a mistyped command are one short message. Any other error of ours begins with
-    the user's traceback on the executor, where there is one, then the user's line in the cell, then the three parts.
+    An interrupted job is one line; a cancelled one and a mistyped command are their three parts. Any other error of
+    ours begins with the user's traceback on the executor, where there is one, then the user's line in the cell, then
+    the three parts.
     """
     name = type(error).__name__
-    if isinstance(error, JobCancelled | JobInterrupted):
+    if isinstance(error, JobInterrupted):
         return [f"{name}: {' '.join(str(error).split())}"]
-    if isinstance(error, CommandError):
+    if isinstance(error, CommandError | JobCancelled):
         return [f"{name}: {error}"]
     lines: list[str] = []
     remote = remote_traceback(error)

@@ -127,7 +127,7 @@ class Scheduler:
                 if stimulus.job in self.jobs:
                     job = self.jobs[stimulus.job].submitted
                     what = f"running job {job.job} ({job.action} at {job.call_site})"
-                    self._work.finish(stimulus.job, "cancelled", JobCancelled(what, stimulus.reason))
+                    self._work.finish(stimulus.job, "cancelled", JobCancelled(what, stimulus.reason, stimulus.do))
             case m.StageRejected():
                 run = self.runs.get(stimulus.stage)
                 if run is not None:

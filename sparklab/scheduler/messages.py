@@ -135,6 +135,7 @@ class ExecutorGone:
 class JobCancelRequested:
     job: int
     reason: str
+    do: str = "run it again"
 
 
 @dataclass(frozen=True, slots=True)

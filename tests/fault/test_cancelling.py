@@ -96,6 +96,7 @@ def test_a_cancelled_job_ends_soon_whatever_its_tasks_do(
     if restarts:
         wait_until(lambda: bool(lost()))
     assert bool(lost()) == restarts
+    assert {fact.reason for fact in lost()} <= {jobs.KILLED}
     assert sc.parallelize(range(10), 2).sum() == 45
 
 

@@ -9,6 +9,7 @@ import pytest
 from sparklab import SparkConf, SparkContext
 from sparklab.jupyter.chaos import death
 from sparklab.jupyter.parsers import CommandError, cell_parser
+from sparklab.jupyter.reports import executors
 
 
 @pytest.fixture
@@ -32,6 +33,30 @@ def test_a_cell_that_takes_longer_than_its_timeout_is_cancelled_and_says_why(loa
     assert type(ran.error).__name__ == "JobCancelled"
     assert "--timeout 0.5" in str(ran.error)
     assert loaded("sc.range(10).count()").value == 10
+
+
+def test_a_timeout_that_costs_cached_partitions_says_so_in_three_parts(loaded: Any, sc: Any) -> None:
+    loaded("kept = sc.range(40, numSlices=4).cache(); kept.count()")
+    ran = loaded("%%sparklab --timeout 0.3 -q\nimport time\nkept.map(lambda n: time.sleep(4)).count()")
+
+    attempted, found, do = str(ran.error).splitlines()
+    assert attempted.startswith("running job")
+    assert found.startswith("Found: cancelled by --timeout 0.3: the cell took longer. Its task did not react")
+    assert "4 cached partitions were lost" in found
+    assert do.startswith("To do: give it more seconds")
+    lost = [each.fact.reason for each in sc.records() if type(each.fact).__name__ == "ExecutorLost"]
+    assert lost == ["stopped with a task that did not react"] * 2
+    assert loaded("kept.count()").value == 40
+
+
+def test_a_dead_executor_whose_successor_is_starting_says_so(
+    loaded: Any, sc: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded("sc.range(4).count()")
+    sc.kill_executor(1, stay_dead=True)
+    assert executors(sc)[1]["state"] == "dead: killed by hand"
+    monkeypatch.setattr(sc._backend, "starting", lambda: frozenset({1}))
+    assert executors(sc)[1]["state"] == "dead: killed by hand; a new process is starting"
 
 
 def test_a_cell_within_its_timeout_is_left_alone(loaded: Any) -> None:
