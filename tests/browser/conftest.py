@@ -20,18 +20,21 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
-    """Headless chromium, one for all tests; every page has a profile of its own."""
+    """Headless chromium, one for all tests here; every page has a profile of its own.
+
+    It ends with the last of them: while it is there an event loop runs in this thread, where no other can be started.
+    """
     if why := panel_page.why_not():
         pytest.skip(why)
     with panel_page.browser() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def jupyter(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A Jupyter server, one for all tests, on a folder of its own."""
+    """A Jupyter server, one for all tests here, on a folder of its own."""
     with lab_server(tmp_path_factory.mktemp("notebooks")) as server:
         yield server
 

@@ -127,7 +127,8 @@ def test_two_notebooks_on_one_cluster_see_their_own_jobs_and_a_foreign_loss_is_n
         assert "lost, not by you" in guest.ok(LOG).text
         assert "lost, not by you" in guest.ok("%sparklab executors").text
         assert guest.ok("again.recomputed_partitions, again.recomputed_of").value == "(2, 4)"
-        refused = guest.run("%sparklab kill-executor 0")
+        alive = guest.ok("next(info.executor for info in sc.executorInfos() if info.alive)").value
+        refused = guest.run(f"%sparklab kill-executor {alive}")
         assert "not started by sparklab" in refused.traceback, refused.traceback
         guest.ok("sc.stop()")
         assert owner.ok("sc.parallelize(range(10), 2).count()").value == "10"
