@@ -478,6 +478,10 @@ class Client:
         """Requests that are not answered or not safe."""
         return len(self._requests) + len(self._unsafe)
 
+    def issued(self, ts: Any) -> bool:
+        """Whether `ts` is a timestamp of this client's; 0 stands for what needed no request."""
+        return hasattr(ts, "__index__") and 0 <= ts <= self._seq
+
     @property
     def idle(self) -> bool:
         """Whether nothing is under way: what is read now has this client's own pushes in it."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sparklab.errors import ParameterServerError
 from sparklab.ps.keys import KeySet
+from sparklab.ps.request import never_given
 from sparklab.ps.table import Table
 from sparklab.ps.worker import WAIT_S, Worker
 
@@ -145,11 +146,7 @@ class GroupWorker:
     def wait(self, ts: int, timeout_s: float = WAIT_S) -> dict[str, Any]:
         """The answers to request `ts` by table: weights of a pull, None for a push. Blocks."""
         if not hasattr(ts, "__index__") or not 0 < ts <= self._ts:
-            raise ParameterServerError(
-                f"waiting for request {ts!r} of tables {list(self._workers)}",
-                "this worker never gave such a timestamp",
-                "give what push or pull of the same worker returned",
-            )
+            raise never_given(ts, f"tables {list(self._workers)}")
         asked = self._asked.pop(ts, {})
         return {name: self._workers[name].wait(own, timeout_s) for name, own in asked.items()}
 

@@ -51,7 +51,13 @@ def as_keys(keys: Any, end: int, attempted: str) -> Keys:
     if where >= 0:
         a, b = int(array[where]), int(array[where + 1])
         what = f"key {a} twice" if a == b else f"key {a} before key {b}"
-        raise ParameterServerError(attempted, f"{what}, at position {where}", "sort the keys and drop repeated ones")
+        do = (
+            "sum the values of a repeated key: keys, at = np.unique(keys, return_inverse=True); "
+            "sums = np.zeros(len(keys)); np.add.at(sums, at, values)"
+            if a == b
+            else "sort the keys, and the values with them: order = np.argsort(keys)"
+        )
+        raise ParameterServerError(attempted, f"{what}, at position {where}", do)
     if int(array[-1]) >= end:
         raise ParameterServerError(
             attempted, f"key {int(array[-1])} outside the table, whose keys end before {end}", "check the table's size"

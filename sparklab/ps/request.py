@@ -53,3 +53,12 @@ class Request:
     def answered(self) -> bool:
         """Whether :meth:`sparklab.ps.client.Client.take` has something to give."""
         return not self.waiting or self.error is not None
+
+
+def never_given(ts: Any, where: str) -> ParameterServerError:
+    """The error for whoever waits for what was never asked."""
+    return ParameterServerError(
+        f"waiting for request {ts!r} at {where}",
+        "this worker never gave such a timestamp",
+        "give what push or pull of the same worker returned",
+    )

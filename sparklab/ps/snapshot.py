@@ -159,9 +159,16 @@ def _said(attempted: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, ImportError) as error:
-        raise ParameterServerError(
-            attempted, f"{type(error).__name__}: {error}", "give a place that exists and that this process may use"
-        ) from error
+        # The text says all: frames of the file system would only stand between it and the reader.
+        raise ParameterServerError(attempted, f"{type(error).__name__}: {error}", _remedy(error)) from None
+
+
+def _remedy(error: BaseException) -> str:
+    """What to do about what a file system raised: install the package that knows it, or give another place."""
+    if not isinstance(error, ImportError):
+        return "give a place that exists and that this process may use"
+    missing = getattr(error.__cause__, "name", None) or error.name  # fsspec raises its own from the one with the name
+    return f"pip install {missing.partition('.')[0]}" if missing else "install what it names"
 
 
 def _unreadable(path: str, found: str, do: str) -> ParameterServerError:

@@ -201,6 +201,10 @@ class Table:
 
     def top_k(self, count: int) -> list[tuple[int, Any]]:
         """The keys with the largest absolute weights, and these weights, largest first."""
+        if isinstance(count, bool) or not hasattr(count, "__index__") or count < 0:
+            raise ParameterServerError(
+                f"asking table {self.name!r} for its {count!r} largest weights", "no such count", "give 0 or more"
+            )
         found: list[tuple[int, Any]] = self.call("top_k", count=count)
         return found
 

@@ -15,6 +15,7 @@ from sparklab.ps.client import WINDOW, Client
 from sparklab.ps.kernels import copied
 from sparklab.ps.keys import END_OF_KEYS, Array, KeyRange, Keys, KeySet, as_keys, as_values
 from sparklab.ps.link import Link
+from sparklab.ps.request import never_given
 from sparklab.ps.spec import TableSpec
 
 WAIT_S: Final = 60.0
@@ -199,6 +200,8 @@ class Worker:
         """
         with self._lock:
             client = self._client
+            if not client.issued(ts):
+                raise never_given(ts, f"table {self._spec.name!r}")
             if not client.done(ts):
                 if timeout_s >= 1.0 and not client.out:  # the first answer is mostly the one waited for
                     for server, frame in self._link.receive(1.0):

@@ -469,3 +469,25 @@ def closed_asks(table: ps.Table, w: Any) -> list[Callable[[], Any]]:
         w.clock,
         table.facts,
     ]
+
+
+def test_what_makes_no_request_is_refused_with_what_to_do() -> None:
+    with ps.LocalGroup(num_servers=1) as group:
+        table = group.table("w", num_keys=9, update=ps.Add(), workers=1)
+        with table.worker(0) as w:
+            for timestamp in (12345, -1, None, "1"):
+                with pytest.raises(ParameterServerError, match="never gave such a timestamp"):
+                    w.wait(timestamp)  # type: ignore[arg-type]
+            with pytest.raises(ParameterServerError, match=r"key 1 twice[^$]*np\.add\.at\(sums, at, values\)"):
+                w.push([1, 1], [1.0, 2.0])
+            with pytest.raises(ParameterServerError, match="sort the keys, and the values with them"):
+                w.push([2, 1], [1.0, 2.0])
+            pushed = w.push([1], [3.0])
+            w.clock()
+            assert w.wait(pushed) is None
+            assert w.wait(pushed) is None
+        for count in (-1, 1.5, True, None):
+            with pytest.raises(ParameterServerError, match="give 0 or more"):
+                table.top_k(count)  # type: ignore[arg-type]
+        assert table.top_k(0) == []
+        assert table.top_k(np.int64(1)) == [(1, 3.0)]

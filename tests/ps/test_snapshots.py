@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import fsspec.registry
 import numpy as np
 import pytest
 
@@ -54,6 +56,22 @@ def test_a_damaged_file_and_a_missing_manifest_are_said(tmp_path: Path) -> None:
         (path / "manifest.json").unlink()
         with ps.LocalGroup(num_servers=1) as other, pytest.raises(ParameterServerError, match="no complete snapshot"):
             other.restore(str(path))
+
+
+def test_a_file_system_whose_package_is_missing_is_named_and_no_frame_of_it_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("gcsfs", "s3fs"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for protocol in ("gs", "s3"):
+        monkeypatch.delitem(sys.modules[fsspec.filesystem.__module__]._registry, protocol, raising=False)
+    with ps.LocalGroup(num_servers=1) as group:
+        filled(group)
+        for ask, protocol, package in ((group.save, "gs", "gcsfs"), (group.restore, "s3", "s3fs")):
+            with pytest.raises(ParameterServerError, match=f"To do: pip install {package}") as raised:
+                ask(f"{protocol}://bucket/model")
+            assert raised.value.__suppress_context__
+            assert raised.value.__cause__ is None
 
 
 def test_a_function_of_the_users_own_has_to_be_given_again(tmp_path: Path) -> None:
