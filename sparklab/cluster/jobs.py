@@ -20,7 +20,7 @@ LOSS_NEWS_S: Final = 0.3
 POLL_S: Final = 0.02
 STOP_S: Final = 5.0  # the error of a cancelled job waits no longer for the news of what was lost
 
-KILLED: Final = "stopped with a task that did not react"
+KILLED: Final = "its task did not stop"
 
 Kill = Callable[[int], None]
 

@@ -87,7 +87,7 @@ class Run:
             rows.append(("value", bounded(repr(self.value))))
         return [
             *rows,
-            ("jobs", ", ".join(map(str, self.jobs[:20])) + (", ..." if len(self.jobs) > 20 else "") or "none"),
+            ("jobs", self._jobs_text()),
             ("stages", f"{self.stages} run, {self.stages_skipped} skipped"),
             ("tasks", f"{self.tasks:,}" + (f" (on executor {by_executor})" if by_executor else "")),
             ("recomputed", f"{self.recomputed_partitions:,} of {self.recomputed_of:,} partitions"),
@@ -96,6 +96,13 @@ class Run:
             ("shuffled", size(self.bytes_shuffled)),
             ("wall", seconds(self.wall_s)),
         ]
+
+    def _jobs_text(self) -> str:
+        """How many jobs, and their numbers: "1 (job 0)"."""
+        if not self.jobs:
+            return "none"
+        numbers = ", ".join(map(str, self.jobs[:20])) + (", ..." if len(self.jobs) > 20 else "")
+        return f"{len(self.jobs):,} (job{'' if len(self.jobs) == 1 else 's'} {numbers})"
 
     def __repr__(self) -> str:
         width = max(len(name) for name, _ in self._rows())

@@ -45,7 +45,7 @@ def test_a_timeout_that_costs_cached_partitions_says_so_in_three_parts(loaded: A
     assert "4 cached partitions were lost" in found
     assert do.startswith("To do: give it more seconds")
     lost = [each.fact.reason for each in sc.records() if type(each.fact).__name__ == "ExecutorLost"]
-    assert lost == ["stopped with a task that did not react"] * 2
+    assert lost == ["its task did not stop"] * 2
     assert loaded("kept.count()").value == 40
 
 

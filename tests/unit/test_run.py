@@ -266,6 +266,19 @@ def test_a_failed_and_a_cancelled_scope_say_so_first() -> None:
     assert "recomputed" not in cancelled
 
 
+@pytest.mark.parametrize(
+    ("jobs", "text"),
+    [
+        ((), "none"),
+        ((0,), "1 (job 0)"),
+        ((3, 5), "2 (jobs 3, 5)"),
+        (tuple(range(1_200)), f"1,200 (jobs {', '.join(map(str, range(20)))}, ...)"),
+    ],
+)
+def test_a_run_counts_its_jobs_and_names_their_numbers(jobs: tuple[int, ...], text: str) -> None:
+    assert f"  jobs        {text}" in repr(Run(jobs=jobs)).splitlines()
+
+
 def test_a_run_reads_as_lines_of_text() -> None:
     text = repr(run(sample_facts.killed_executor()))
     first, *rows = text.splitlines()
