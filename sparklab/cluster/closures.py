@@ -5,9 +5,11 @@ from __future__ import annotations
 import builtins
 import itertools
 import pickle
+import sys
+import threading
 import types
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeGuard
 
 import cloudpickle
 
@@ -21,6 +23,10 @@ from sparklab.storage.level import StorageLevel
 
 MIB = 1024 * 1024
 WIDEST: Final = 100  # of containers, so many items are looked into for functions
+KNOWN_MAX: Final = 100  # names of classes, and classes of a name, that are remembered
+
+_lock: Final = threading.Lock()
+_known: dict[str, list[type]] = {}  # qualified name -> the classes that had it in __main__, where a stage used them
 
 
 def dump_stage(stage: StagePrepared, max_bytes: int, profiler: Profiler | None = None) -> bytes:
@@ -36,7 +42,7 @@ def dump_stage(stage: StagePrepared, max_bytes: int, profiler: Profiler | None =
     """
     nodes = [(rdd._id, type(rdd), _state(rdd), [_dependency(d) for d in rdd.dependencies]) for rdd in stage.rdds]
     try:
-        whole = (nodes, stage.rdd._id, stage.writes, stage.payload, profiler, _classes(stage))
+        whole = (nodes, stage.rdd._id, stage.writes, stage.payload, profiler, _replaced(stage))
         data: bytes = cloudpickle.dumps(whole, protocol=5)
     except ClosureError as error:
         raise _named(stage, error.found, error.do) from None
@@ -54,17 +60,17 @@ def dump_stage(stage: StagePrepared, max_bytes: int, profiler: Profiler | None =
     return data
 
 
-def load_stage(data: bytes) -> tuple[RDDCore, ShuffleSpec | None, Any, Profiler | None, dict[str, type]]:
+def load_stage(data: bytes) -> tuple[RDDCore, ShuffleSpec | None, Any, Profiler | None, tuple[type, ...]]:
     """The stage that :func:`dump_stage` wrote: its last RDD, the shuffle it writes, the job's function,
-    what watches its tasks, and the notebook's classes that its functions refer to."""
-    nodes, last, writes, payload, profiler, classes = pickle.loads(data)
+    what watches its tasks, and the notebook's classes that others have replaced."""
+    nodes, last, writes, payload, profiler, replaced = pickle.loads(data)
     rdds: dict[int, RDDCore] = {}
     for rdd_id, kind, state, dependencies in nodes:
         rdd = kind.__new__(kind)
         rdd.__dict__.update(state)
         rdd.dependencies = tuple(make(rdds) for make in dependencies)
         rdds[rdd_id] = rdd
-    return rdds[last], writes, payload, profiler, classes
+    return rdds[last], writes, payload, profiler, replaced
 
 
 def large_captures(stage: StagePrepared, limit_bytes: int) -> list[str]:
@@ -165,38 +171,105 @@ def _captures(stage: StagePrepared) -> list[_Capture]:
     return found
 
 
-def _classes(stage: StagePrepared) -> dict[str, type]:
-    """The notebook's classes that functions of the stage name, where it reads a cache; not those named in two ways."""
+def _replaced(stage: StagePrepared) -> tuple[type, ...]:
+    """Classes of the notebook that a class in use by functions of the stage has certainly replaced.
+
+    Two classes may share a qualified name, as two named tuples do. So an older one counts only where a stage with a
+    cache used it while it stood in ``__main__`` under that name, where this name is bound to another class now, which
+    functions below the cache use, and where no function of the stage and no other name of ``__main__`` has the older.
+    """
     if all(rdd.storage_level == StorageLevel.NONE for rdd in stage.rdds):
-        return {}
-    roots: list[Any] = [rdd.shipped_state() for rdd in stage.rdds]
-    stack = list(_functions([*roots, stage.writes, stage.payload], widest=WIDEST))
+        return ()
+    below, above = _around_caches(stage)
+    using = _classes_used([*(rdd.shipped_state() for rdd in below), stage.writes, stage.payload])
+    used = using | _classes_used([rdd.shipped_state() for rdd in above])
+    here = vars(sys.modules["__main__"])
+    current = {kind.__qualname__: kind for kind in used.values() if _bound(here, kind.__qualname__) is kind}
+    older: list[type] = []
+    with _lock:
+        for name, kind in current.items():
+            known = _known.setdefault(name, [])
+            if id(kind) in using:
+                older += [other for other in known if other is not kind]
+            if all(other is not kind for other in known):
+                known.append(kind)
+                del known[:-KNOWN_MAX]
+        while len(_known) > KNOWN_MAX:
+            del _known[next(iter(_known))]
+    if not older:
+        return ()
+    kept = used.keys() | {id(value) for value in list(here.values())}
+    return tuple(kind for kind in older if id(kind) not in kept)
+
+
+def _around_caches(stage: StagePrepared) -> tuple[list[RDDCore], list[RDDCore]]:
+    """The stage's RDDs that read cached ones, and those that are cached or what these are made of."""
+    inside = {rdd._id for rdd in stage.rdds}
+    stack, below = [stage.rdd], set()
+    while stack:
+        rdd = stack.pop()
+        if rdd._id in inside and rdd._id not in below and rdd.storage_level == StorageLevel.NONE:
+            below.add(rdd._id)
+            stack += [d.rdd for d in rdd.dependencies]
+    return [r for r in stage.rdds if r._id in below], [r for r in stage.rdds if r._id not in below]
+
+
+def _classes_used(roots: list[Any]) -> dict[int, type]:
+    """The classes of ``__main__`` that user functions below `roots` name or have instances of, by their ids."""
+    found: dict[int, type] = {}
+    stack: list[Any] = []
+    for value in _reached(roots, WIDEST):
+        _note(value, found)
+        if _is_users(value):
+            stack.append(value)
     seen: set[int] = set()
-    found: dict[str, set[type]] = {}
     while stack:
         function = stack.pop()
         if id(function) in seen:
             continue
         seen.add(id(function))
         for _, value in _referenced(function):
+            _note(value, found)
             if isinstance(value, types.FunctionType) and value.__module__ == "__main__":
                 stack.append(value)
-            elif isinstance(value, type) and value.__module__ == "__main__":
-                found.setdefault(value.__qualname__, set()).add(value)
-    return {name: kinds.pop() for name, kinds in found.items() if len(kinds) == 1}
+    return found
+
+
+def _note(value: Any, found: dict[int, type]) -> None:
+    if isinstance(value, types.MethodType):
+        value = value.__self__
+    kind = value if isinstance(value, type) else type(value)
+    if kind.__module__ == "__main__":
+        found[id(kind)] = kind
+
+
+def _bound(names: Mapping[str, Any], qualname: str) -> Any:
+    first, *rest = qualname.split(".")
+    value = names.get(first)
+    for name in rest:
+        value = vars(value).get(name) if isinstance(value, type) else None
+    return value
 
 
 def _functions(roots: list[Any], widest: int | None = None) -> Iterator[types.FunctionType]:
     """User functions reachable from `roots` through containers, closures and sparklab's own small objects."""
+    return (value for value in _reached(roots, widest) if _is_users(value))
+
+
+def _is_users(value: Any) -> TypeGuard[types.FunctionType]:
+    return isinstance(value, types.FunctionType) and not (value.__module__ or "").startswith("sparklab.")
+
+
+def _reached(roots: list[Any], widest: int | None) -> Iterator[Any]:
+    """All that :func:`_functions` comes by."""
     stack, seen = list(roots), set()
     while stack:
         value = stack.pop()
         if id(value) in seen:
             continue
         seen.add(id(value))
+        yield value
         if isinstance(value, types.FunctionType):
-            if not value.__module__ or not value.__module__.startswith("sparklab."):
-                yield value
             for cell in value.__closure__ or ():
                 stack.append(_content(cell))
         elif isinstance(value, dict):

@@ -69,7 +69,7 @@ class _LoadedStage:
     writes: ShuffleSpec | None
     function: Any
     profiler: Profiler | None
-    classes: dict[str, type]
+    replaced: tuple[type, ...]
     inputs: dict[int, dict[int, ShuffleInput]]  # by stage attempt
     files_root: str
 
@@ -172,8 +172,8 @@ class Executor:
         if order.binary is not None:
             files_root = self.parts.take(order)  # first: what is unpickled may import an added file
             edits.refresh(order.properties.get(edits.PROPERTY))
-            rdd, writes, function, profiler, classes = load_stage(order.binary)
-            self._stages[order.stage] = _LoadedStage(rdd, writes, function, profiler, classes, {}, files_root)
+            rdd, writes, function, profiler, replaced = load_stage(order.binary)
+            self._stages[order.stage] = _LoadedStage(rdd, writes, function, profiler, replaced, {}, files_root)
             while len(self._stages) > KEPT_STAGES:
                 self._stages.popitem(last=False)
         stage = self._stages[order.stage]
@@ -232,7 +232,7 @@ class Executor:
             check_cancelled=lambda: self._check(task_order.task),
             properties=order.properties,
             elsewhere=peers.find,
-            classes=stage.classes,
+            replaced=stage.replaced,
             files_root=stage.files_root,
             gang=None
             if order.gang is None

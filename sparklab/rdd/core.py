@@ -183,16 +183,16 @@ class RDDCore:
             lambda: self._made(index, task),
             task,
         )
-        return self._of_classes_in_use(records, task.classes) if task.classes else records
+        return self._of_classes_in_use(records, task.replaced) if task.replaced else records
 
     @final
-    def _of_classes_in_use(self, records: Iterator[Any], classes: Mapping[str, type]) -> Iterator[Any]:
+    def _of_classes_in_use(self, records: Iterator[Any], replaced: Sequence[type]) -> Iterator[Any]:
         """`records`, of which the first is looked at: it is made of no class that was defined anew since."""
         for first in records:
             parts = first if isinstance(first, tuple | list) else ()
             for part in (first, *itertools.islice(parts, 100)):
                 kind = type(part)
-                if kind.__module__ == "__main__" and classes.get(kind.__qualname__, kind) is not kind:
+                if any(kind is old for old in replaced):
                     raise RedefinedClassError(
                         f"reading cached partitions of RDD {self._id} ({self.operator} at {self.call_site})",
                         f"they hold instances of a class {kind.__qualname__} that has been defined anew since",

@@ -150,6 +150,6 @@ class TaskContext:
     gang: Gang | None = None  # of a barrier stage
     # records of a cached block that other executors hold, or None: then it has to be computed
     elsewhere: Callable[[int, int], Iterator[list[Any]] | None] = lambda rdd, partition: None
-    # classes of the notebook's that the stage's functions refer to, by name: cached instances of others are stale
-    classes: Mapping[str, type] = field(default_factory=dict)
+    # classes of the notebook that others have replaced: cached instances of them are stale
+    replaced: Sequence[type] = ()
     files_root: str = ""  # where added files are, for this executor
