@@ -87,12 +87,17 @@ class BackgroundCell:
         """The scope that its jobs belong to, "" before there is a context."""
         return self._cell.scope
 
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Whether the cell has ended; blocks until then, or for `timeout_s` seconds. Interruptible."""
-        return self._ended.wait(timeout_s)
+    def wait(self, timeout_s: float | None = None, *, timeout: float | None = None) -> bool:
+        """Whether the cell has ended; blocks until then, or for `timeout_s` seconds. Interruptible.
 
-    def result(self, timeout_s: float | None = None) -> Any:
+        `timeout` is another name of `timeout_s`, the one that Python's own futures have.
+        """
+        return self._ended.wait(timeout_s if timeout is None else timeout)
+
+    def result(self, timeout_s: float | None = None, *, timeout: float | None = None) -> Any:
         """The cell's last value. Blocks until the cell has ended; interruptible.
+
+        `timeout` is another name of `timeout_s`, the one that Python's own futures have.
 
         Raises
         ------
@@ -101,6 +106,7 @@ class BackgroundCell:
         BaseException
             What ended the cell; JobCancelled where it was cancelled.
         """
+        timeout_s = timeout_s if timeout is None else timeout
         if not self.wait(timeout_s):
             raise TimeoutError(f"{self.label} is still running after {timeout_s:g} s; it goes on")
         if self._error is not None:

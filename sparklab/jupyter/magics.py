@@ -351,6 +351,8 @@ class Magics:
         from sparklab.events.run import Run
 
         run = self.shell.user_ns.get(name)
+        if isinstance(run, background.BackgroundCell):
+            return run.run
         if not isinstance(run, Run):
             found = "no such variable" if run is None else f"it is a {type(run).__name__}"
             raise CommandError(f"looking for the run {name}", found, "`%%sparklab -o NAME` binds a cell's Run")

@@ -50,6 +50,18 @@ def test_a_background_cell_gives_the_kernel_back_at_once_and_its_handle_waits_fo
     assert k.ok("repr(beside)").value.count("in the background: succeeded; Done ") == 1
 
 
+def test_the_handle_of_a_background_cell_is_shown_and_compared_like_a_run(k: Kernel) -> None:
+    k.ok("%%sparklab -q -o front\nsc.parallelize(range(10), 2).sum()")
+    k.ok("%%sparklab --background -o behind\ngate.wait(30)\nsc.parallelize(range(10), 4).sum()")
+    early = k.run("behind.result(timeout=0.01)")
+    assert early.content["ename"] == "TimeoutError"
+    assert "after 0.01 s" in early.traceback
+    assert k.ok("behind.wait(timeout=0), gate.set(), behind.result(timeout=30)").value == "(False, None, 45)"
+    tasks = next(line for line in k.ok("%sparklab compare front behind").text.splitlines() if line.startswith("tasks"))
+    assert tasks.split() == ["tasks", "2", "4", "2.00"]
+    assert "Done " in str(k.ok("%sparklab show behind").displayed)
+
+
 def test_what_a_background_cell_writes_goes_to_its_panels_log_and_under_no_cell(k: Kernel) -> None:
     k.ok(
         "%%sparklab --background -o loud\n"
