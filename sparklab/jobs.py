@@ -16,7 +16,7 @@ from sparklab.cluster.orders import indices
 from sparklab.cluster.rerun import Rerun as Rerun
 from sparklab.cluster.rerun import Work, note_failure, rerun, work_of
 from sparklab.cluster.results import unpack
-from sparklab.errors import JobCancelled, SparklabError
+from sparklab.errors import ClusterError, JobCancelled, SparklabError
 from sparklab.events.bus import Bus
 from sparklab.events.facts import JobStarted
 from sparklab.events.states import FAILED
@@ -145,7 +145,13 @@ class Jobs(Labels, Checkpoints):
         return handle, done
 
     def _killer(self) -> Callable[[int], None] | None:
-        return (lambda executor: self._backend.kill(executor, False, jobs.KILLED)) if self._ready.is_set() else None
+        if not self._ready.is_set():
+            return None
+        try:
+            self._backend.check_ours("ending an executor whose task does not stop")
+        except ClusterError:
+            return None
+        return lambda executor: self._backend.kill(executor, False, jobs.KILLED)
 
     def rerun(self, error: BaseException | None = None) -> Rerun:
         """The partition that made a job fail was computed once more, here in the driver; what came of it.

@@ -49,6 +49,25 @@ def test_each_lane_gives_the_same_answer(client: Client, lane: str) -> None:
         assert sc.run_of(again).cache_hits == 8
 
 
+def test_cancelling_a_job_leaves_other_peoples_workers_alone_and_says_so(client: Client) -> None:
+    with SparkContext(client) as sc:
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                sc.parallelize([3], 1).map(time.sleep).count()
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        wait_until(lambda: any(info.running_tasks for info in sc.executorInfos()))
+        sc.cancelAllJobs()
+        thread.join(5)
+        assert "A task does not react and runs on until it returns" in str(errors[0])
+        assert all(info.alive for info in sc.executorInfos())
+
+
 def test_the_graph_lane_shows_its_load_to_dask(client: Client) -> None:
     def tasks_seen(lane: str) -> int:
         conf = SparkConf().set("sparklab.task.lane", lane)
