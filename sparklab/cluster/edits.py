@@ -20,7 +20,7 @@ import sysconfig
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, Final, NamedTuple
 
 logger = logging.getLogger("sparklab.cluster")
@@ -34,6 +34,7 @@ _INSTALLED: Final = tuple(
 )
 
 _PLAIN: Final = (int, float, complex, str, bytes, bool, type(None), tuple, list, dict, set)
+_DEFINED: Final = (ModuleType, FunctionType, BuiltinFunctionType, type)
 _CACHED: Final = type(functools.cache(lambda: None))
 _COMPUTED: Final = (ast.Name, ast.Call, ast.Attribute, ast.Lambda, ast.comprehension, ast.NamedExpr, ast.Await)
 
@@ -50,6 +51,10 @@ class _Seen(NamedTuple):
     stamp: str
     bindings: Mapping[str, Any]
     generation: int
+    loaded: int  # the generation in which all of it was made anew
+    exchanged: dict[
+        str, tuple[int, int]
+    ]  # its names -> when they were exchanged since, and when bound to another class
 
 
 class Edits:
@@ -77,11 +82,11 @@ class Edits:
                 self._known = len(sys.modules)
                 for name, path in _beside(self._folders):
                     if name not in self._seen and len(self._seen) < MODULES_MAX:
-                        self._see(name, path, 0)
+                        self._see(name, path, 0, 0, {})
             stamps = {name: _stamp(seen.path) for name, seen in self._seen.items()}
             self._find_anew(stamps)
             anew = {
-                name: [seen.generation, seen.stamp, seen.path]
+                name: [seen.generation, seen.stamp, seen.path, seen.loaded, seen.exchanged]
                 for name, seen in self._seen.items()
                 if seen.generation and stamps[name] and name in sys.modules
             }
@@ -90,34 +95,46 @@ class Edits:
         _read.update({name: told[:2] for name, told in anew.items()})  # executors that are threads share the modules
         return {PROPERTY: json.dumps(anew)}
 
-    def _see(self, name: str, path: str, generation: int) -> None:
+    def _see(self, name: str, path: str, generation: int, loaded: int, exchanged: dict[str, tuple[int, int]]) -> None:
         module = sys.modules[name]
-        self._seen[name] = _Seen(path, module.__spec__, _stamp(path), _bindings(module, self._seen), generation)
+        self._seen[name] = _Seen(
+            path, module.__spec__, _stamp(path), _bindings(module, self._seen), generation, loaded, exchanged
+        )
 
     def _find_anew(self, stamps: Mapping[str, str]) -> None:
         here = {name: sys.modules[name] for name in self._seen if name in sys.modules}
-        anew = {name for name, module in here.items() if module.__spec__ is not self._seen[name].spec}
+        loaded = {name for name, module in here.items() if module.__spec__ is not self._seen[name].spec}
         # %autoreload exchanges what has changed inside the module, where it can, and leaves its spec.
-        edited = [name for name in here if stamps[name] not in ("", self._seen[name].stamp) and name not in anew]
-        anew |= {name for name in edited if self._exchanged(name, _literals(self._seen[name].path))}
-        if anew:  # and with it what others have imported of that module
-            anew |= {name for name in here if name not in anew and self._exchanged(name, {})}
-        for name in anew:
+        edited = [name for name in here if stamps[name] not in ("", self._seen[name].stamp) and name not in loaded]
+        found = {name: self._exchanged(name, _literals(self._seen[name].path)) for name in edited}
+        if loaded or any(found.values()):  # and with it what others have imported of that module
+            found |= {name: self._exchanged(name, {}) for name in here if name not in loaded and not found.get(name)}
+        for name in loaded:
             path = getattr(here[name], "__file__", None)
             path = os.path.realpath(path) if isinstance(path, str) else self._seen[name].path
-            self._see(name, path, next(_generations))
+            generation = next(_generations)
+            self._see(name, path, generation, generation, {})
+        for name, exchanged in found.items():
+            if exchanged:
+                seen, generation = self._seen[name], next(_generations)
+                names = dict(seen.exchanged)
+                for one, same_class in exchanged.items():
+                    names[one] = generation, names.get(one, (0, 0))[1] if same_class else generation
+                self._see(name, seen.path, generation, seen.loaded, names)
 
-    def _exchanged(self, name: str, literals: Mapping[str, Any]) -> bool:
-        """Functions or classes are others than before, or values have become what the file says now."""
-        old = self._seen[name].bindings
-        for at, (plain, value) in _bindings(sys.modules[name], self._seen).items():
-            if not plain:
-                if old.get(at) != (False, value):
-                    return True
-            # A program may count in a global: that is no other module.
-            elif at in literals and _same(literals[at], value) and not (at in old and _same(old[at][1], value)):
-                return True
-        return False
+    def _exchanged(self, name: str, literals: Mapping[str, Any]) -> dict[str, bool]:
+        """Names of the module that are bound to something else than before, and whether they are the same class.
+
+        None where only values have changed that the file does not give: a program may count in a global.
+        """
+        old, new = self._seen[name].bindings, _bindings(sys.modules[name], self._seen)
+        certain, found = False, set()
+        for at, (plain, value) in new.items():
+            was_plain, was = old.get(at, (not plain, None))
+            if plain != was_plain or not (_same(was, value) if plain else was == value):
+                found.add(at.partition(".")[0])
+                certain |= not plain or (at in literals and _same(literals[at], value))
+        return {one: one in old and not new[one][0] and old[one] == new[one] for one in found} if certain else {}
 
 
 def refresh(text: str | None) -> None:
@@ -129,14 +146,21 @@ def refresh(text: str | None) -> None:
         return
     told = json.loads(text)
     with _lock:
-        new = {name for name, (*version, _) in told.items() if _read.get(name) != version}
+        new = {name for name, (*version, _, _, _) in told.items() if _read.get(name) != version}
+        had = {name: _read.get(name, [0])[0] for name in new}
         _read.update({name: told[name][:2] for name in new})
         # A module enters the list when it has been run, so what it imports stands before it.
         for name in [name for name in sys.modules if name in new]:
-            _run_again(sys.modules[name], told[name][2])
+            _, _, path, loaded, exchanged = told[name]
+            names = {one: made > had[name] for one, (since, made) in exchanged.items() if since > had[name]}
+            _run_again(sys.modules[name], path, None if loaded > had[name] else names)
 
 
-def _run_again(module: ModuleType, path: str) -> None:
+def _run_again(module: ModuleType, path: str, names: Mapping[str, bool] | None) -> None:
+    """The module is as its file makes it; with `names` in these alone, and those of them marked False stay the class.
+
+    So instances that are broadcast or cached go on to be of the module's classes, where they do in the driver.
+    """
     before = dict(vars(module))
     try:
         # Not importlib.reload: compiled files are told apart by whole seconds, and an edit may be quicker.
@@ -148,6 +172,32 @@ def _run_again(module: ModuleType, path: str) -> None:
         for name in vars(module).keys() - before.keys():
             del vars(module)[name]
         logger.warning("%s was edited and cannot be read again", path, exc_info=True)
+        return
+    if names is not None:
+        for name, old in before.items():
+            new = vars(module).get(name)
+            if name in names:
+                if not names[name] and isinstance(old, type) and isinstance(new, type):
+                    _become(old, new)
+                    vars(module)[name] = old
+            elif not isinstance(new, _DEFINED) or getattr(new, "__module__", None) == module.__name__:
+                vars(module)[name] = old
+
+
+def _become(old: type, new: type) -> None:
+    """The class has the methods and values of `new`."""
+    for name, value in vars(new).items():
+        if name in ("__dict__", "__weakref__") or isinstance(value, MemberDescriptorType):
+            continue
+        for function in _functions(value):
+            for cell in function.__closure__ or ():
+                with contextlib.suppress(ValueError):  # nothing is in it
+                    if cell.cell_contents is new:  # what super() asks
+                        cell.cell_contents = old
+        with contextlib.suppress(AttributeError, TypeError):  # an enumeration keeps its members
+            setattr(old, name, value)
+    with contextlib.suppress(TypeError):
+        old.__bases__ = new.__bases__
 
 
 def _bindings(module: ModuleType, watched: Collection[str]) -> dict[str, tuple[bool, Any]]:

@@ -149,9 +149,45 @@ def test_a_module_that_cannot_be_run_again_stays_as_it_was(
     monkeypatch.syspath_prepend(str(tmp_path))
     mine = write("beside_seven", "x = 1\n")
     (tmp_path / "beside_seven.py").write_text("x = 2\ny = 3\nraise ValueError('not yet')\n")
-    refresh(json.dumps({"beside_seven": [-1, "a stamp", str(tmp_path / "beside_seven.py")]}))
+    refresh(json.dumps({"beside_seven": [1, "a stamp", str(tmp_path / "beside_seven.py"), 1, {}]}))
     assert mine.x == 1
     assert not hasattr(mine, "y")
+
+
+def test_classes_that_the_driver_keeps_while_their_module_is_exchanged_stay_themselves(
+    sc: SparkContext, tmp_path: Path, write: Write
+) -> None:
+    source = f"""{SHAPES}
+ORIGIN = P(0)
+
+class Base:
+    def area(self):
+        return 1
+
+class Square(Base):
+    def area(self):
+        return super().area() + 1
+
+def twice(x):
+    return 2 * x
+"""
+    mine = write("beside_kept", source)
+    names = sc.broadcast({mine.P(1): "one"})
+    square = sc.broadcast(mine.Square())
+
+    def asked(x: int) -> tuple[Any, ...]:
+        known = names.value.get(mine.P(x)), mine.P(0) == mine.ORIGIN, isinstance(square.value, mine.Square)
+        return (*known, square.value.area(), mine.twice(x))
+
+    assert sc.parallelize([1], 1).map(asked).first() == ("one", True, True, 2, 2)
+    source = source.replace("2 * x", "20 * x").replace("area() + 1", "area() + 10")
+    (tmp_path / "beside_kept.py").write_text(source)
+    # As %autoreload does it: what has changed is exchanged in place.
+    new: dict[str, Any] = {"__name__": "beside_kept"}
+    exec(source, new)
+    mine.twice.__code__ = new["twice"].__code__
+    mine.Square.area.__code__ = new["Square"].area.__code__
+    assert sc.parallelize([1], 1).map(asked).first() == ("one", True, True, 11, 20)
 
 
 def test_nothing_is_sent_where_no_file_has_changed(tmp_path: Path, write: Write, monkeypatch: Any) -> None:
@@ -163,3 +199,15 @@ def test_nothing_is_sent_where_no_file_has_changed(tmp_path: Path, write: Write,
     assert list(edits.properties()) == [PROPERTY]
     os.unlink(tmp_path / "beside_four.py")
     assert edits.properties() == {}
+
+
+def test_modules_beside_a_script_that_is_run_from_elsewhere_are_looked_after(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.syspath_prepend(str(tmp_path))  # where Python has the script's folder
+    with SparkContext("threads[1]", "edits") as sc:
+        mine = write("beside_eight", "x = 1\n")
+        assert PROPERTY not in sc.job_properties()
+        importlib.reload(mine)
+        assert "beside_eight" in sc.job_properties()[PROPERTY]

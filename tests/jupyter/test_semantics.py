@@ -59,6 +59,20 @@ def test_modules_beside_the_notebook_are_imported_and_autoreload_reaches_the_exe
     assert k.ok("sc.parallelize(range(3), 2).map(lambda x: beside.step(x)).collect()").value == "[1000, 1001, 1002]"
 
 
+def test_autoreload_of_a_function_leaves_the_classes_beside_it_to_their_instances(k: Kernel) -> None:
+    k.ok("%load_ext autoreload\n%autoreload 2")
+    k.ok(
+        "from pathlib import Path\nshapes = Path('shapes.py')\n"
+        "text = 'from dataclasses import dataclass\\n@dataclass(frozen=True)\\nclass P:\\n    x: int\\n'\n"
+        "_ = shapes.write_text(text + 'def name(table, x):\\n    return table.get(P(x))\\n')"
+    )
+    k.ok("import shapes as beside_shapes; names = sc.broadcast({beside_shapes.P(1): 'one'})")
+    look_up = "sc.parallelize([1, 2], 1).map(lambda x: beside_shapes.name(names.value, x)).collect()"
+    assert k.ok(look_up).value == "['one', None]"
+    k.ok("_ = shapes.write_text(text + 'def name(table, x):\\n    return table.get(P(x), 0)\\n')")
+    assert k.ok(look_up).value == "['one', 0]"
+
+
 def test_a_large_global_that_a_function_uses_is_named_with_its_size(k: Kernel) -> None:
     k.ok("table = bytes(3 << 20)")
     k.ok("%%sparklab\nsc.parallelize([0], 1).map(lambda i: table[i]).count()")
