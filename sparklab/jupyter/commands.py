@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.errors import SparklabError
 from sparklab.jupyter import background
-from sparklab.jupyter.steering import STEERS, restore, steer, steered
+from sparklab.jupyter.steering import STEERS, deaths, restore, steer, steered
 from sparklab.jupyter.tables import plural
 from sparklab.rdd.rdd import RDD
 from sparklab.storage.level import StorageLevel
@@ -179,7 +179,9 @@ class Commands:
         if missing > 0:
             self._sc.addExecutors(missing)
             restored.append(f"{plural(wanted, 'executor')}")
-        return f"as the program set it: {', '.join(restored)}" if restored else "nothing had been changed by hand"
+        dead = deaths()
+        told = [f"as the program set it: {', '.join(restored)}"] if restored else []
+        return "; ".join([*told, *([dead] if dead else [])]) or "nothing had been changed by hand"
 
     def before_a_level(self, rdd: RDD) -> None:
         """The storage level of `rdd` is about to be changed by hand: a reset puts back what it is now."""

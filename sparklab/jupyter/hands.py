@@ -12,6 +12,7 @@ from sparklab.jupyter.parsers import CommandError
 
 if TYPE_CHECKING:
     from sparklab.jupyter.magics import Magics
+    from sparklab.ps.session import Session
 
 Rows = list[dict[str, Any]]
 
@@ -20,7 +21,10 @@ def train(magics: Magics, options: Namespace) -> Rows | None:
     """The runs are printed, or one is paused, resumed, stopped or has another learning rate."""
     if options.act is None and options.lr is None:
         rows = reports.training(magics.context("listing the runs of training"))
-        print(reports.rows_text(rows) if rows else "No run of training yet.")
+        waiting = _unreported(rows)
+        print(reports.rows_text(rows) if rows else waiting or "No run of training yet.")
+        if rows and waiting:
+            print(waiting)
         return rows
     handle = steering.steered(options.training)
     if options.lr is not None:
@@ -28,6 +32,16 @@ def train(magics: Magics, options: Namespace) -> Rows | None:
     if options.act is not None:
         print(steering.steer(f"train-{options.act}", handle, {}))
     return None
+
+
+def _unreported(rows: Rows) -> str:
+    """A line on the newest run at work where its first fact has not come yet, else ""."""
+    from sparklab.train.session import newest_running
+
+    handle = newest_running()
+    if handle is None or handle.number in {row["run"] for row in rows}:
+        return ""
+    return f"Run {handle.number}, {handle.label}, is {handle.status} and has reported nothing yet."
 
 
 def staleness(_magics: Magics, options: Namespace) -> None:
@@ -91,22 +105,44 @@ def servers(_magics: Magics, _options: Namespace) -> Rows:
 
 def kill_server(_magics: Magics, options: Namespace) -> None:
     """A server is killed and its replicas serve: of a run at work, else of the newest parameter server that is open."""
-    from sparklab import ps
-
-    try:
-        handle = steering.steered(options.training)
-    except SparklabError:
-        if options.training is not None or not ps.sessions():
-            raise
-        from sparklab.train.serving import Serving
-
-        newest = ps.sessions()[-1]
-        Serving(newest, next(iter(newest.tables.values()))).kill(options.server)
-        print(f"killed server {options.server}: its replicas serve")
+    own = _own_server(options, f"killing server {options.server}")
+    if own is None:
+        print(steering.steer("kill-server", steering.steered(options.training), {"server": options.server}))
         return
-    print(steering.steer("kill-server", handle, {"server": options.server}))
+    from sparklab.train.serving import Serving
+
+    Serving(own, next(iter(own.tables.values()))).kill(options.server)
+    steering.note_death(own, options.server)
+    print(f"killed server {options.server}: its replicas serve")
 
 
 def add_server(_magics: Magics, options: Namespace) -> None:
-    """A run at work has a further server; waits until the ranges have moved."""
-    print(steering.steer("add-server", steering.steered(options.training), {}))
+    """A run at work, else the newest parameter server that is open, has a further server; waits until ranges moved."""
+    own = _own_server(options, "adding a server")
+    if own is None:
+        print(steering.steer("add-server", steering.steered(options.training), {}))
+        return
+    print(f"server {own.add_server()} serves its share of the ranges")
+
+
+def _own_server(options: Namespace, attempted: str) -> Session | None:
+    """The newest parameter server that is open, where no run is named and none is at work; else None.
+
+    Raises
+    ------
+    SparklabError
+        There is neither a run at work nor a server.
+    """
+    from sparklab import ps
+    from sparklab.train.session import newest_running
+
+    if options.training is not None or newest_running() is not None:
+        return None
+    open_ = ps.sessions()
+    if not open_:
+        raise SparklabError(
+            attempted,
+            "no parameter server with a table is open, and no run of training is at work",
+            'make one: ps.ParameterServer(sc, num_servers=2, replicas=1).table(...), or train with strategy="ps"',
+        )
+    return open_[-1]

@@ -45,6 +45,7 @@ class _Set(NamedTuple):
     paused: bool
 
 
+_killed: Final[WeakKeyDictionary[Any, list[int]]] = WeakKeyDictionary()  # servers, by whose they were
 _before: Final[WeakKeyDictionary[TrainingHandle, _Set]] = WeakKeyDictionary()
 
 
@@ -87,6 +88,34 @@ def restore() -> list[str]:
     return told
 
 
+def note_death(owner: Any, server: int) -> None:
+    """A hand has killed `server` of a run or of a parameter server; :func:`deaths` tells of it."""
+    _killed.setdefault(owner, []).append(server)
+
+
+def deaths() -> str:
+    """Servers that hands have killed where others are still at work, in words, once; "" for none."""
+    from sparklab import ps
+    from sparklab.train.session import TrainingHandle
+
+    open_ = ps.sessions()
+    dead = [
+        server
+        for owner, servers in list(_killed.items())
+        if (owner.status in ("running", "paused") if isinstance(owner, TrainingHandle) else owner in open_)
+        for server in servers
+    ]
+    _killed.clear()
+    if not dead:
+        return ""
+    one = len(dead) == 1
+    numbers = ", ".join(map(str, dead))
+    return (
+        f"killed server{'' if one else 's'} {numbers} {'does' if one else 'do'} not come back: "
+        "%sparklab add-server adds one"
+    )
+
+
 def steer(command: str, handle: TrainingHandle, arguments: Mapping[str, Any]) -> str:
     """What `command` of :data:`STEERS` did to `handle`, in words; :func:`restore` knows what there was before."""
     _remember(handle)
@@ -127,6 +156,7 @@ def _slow(handle: TrainingHandle, command: Mapping[str, Any]) -> str:
 
 def _kill_server(handle: TrainingHandle, command: Mapping[str, Any]) -> str:
     handle.kill_server(command["server"])
+    note_death(handle, command["server"])
     return f"killed server {command['server']}: its replicas serve"
 
 

@@ -138,6 +138,7 @@ class TrainingHandle:
     def lr(self, rate: float) -> None:
         if not is_number(rate) or not (rate > 0 and math.isfinite(rate)):
             raise TrainingInputError("changing the learning rate", f"{rate!r}", "give a finite number above 0")
+        self._check_at_work(f"setting lr of {self.label} to {rate!r}")
         before, self._lr = self._lr, float(rate)
         self._publish(f.LearningRateChanged(self.number, before, float(rate)))
         self._wake()
@@ -170,9 +171,14 @@ class TrainingHandle:
                 "gradients of a clock are aggregated, which needs a bound",
                 "give a whole number, or train with consistency=ASP()",
             )
+        self._check_at_work(f"setting tau of {self.label} to {bound!r}")
         before, self._tau = self._tau, bound
         self._publish(f.TauChanged(self.number, _as_bound(before), _as_bound(bound)))
         self._wake()
+
+    def _check_at_work(self, attempted: str) -> None:
+        if self._ended.is_set():  # what it shows is what it trained with
+            raise SparklabError(attempted, f"the run has ended ({self.status})", "set it for the next: start(...)")
 
     def _boundless(self) -> SparklabError:
         return SparklabError(
@@ -201,6 +207,7 @@ class TrainingHandle:
             raise SparklabError(attempted, "its workers have no clocks of their own", 'train with strategy="ps"')
         if worker < 0 or not (0 <= delay_s <= DELAY_MAX_S):
             raise SparklabError(attempted, f"a delay of {delay_s!r} s", f"give 0 to {DELAY_MAX_S:g} s, a worker from 0")
+        self._check_at_work(attempted)
         self._delays_s = {**self._delays_s, worker: float(delay_s)}
         if not delay_s:
             del self._delays_s[worker]

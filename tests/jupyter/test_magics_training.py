@@ -16,6 +16,7 @@ from sparklab.ps import SSP
 from sparklab.simulate import StalenessLab
 from sparklab.simulate.live import start
 from sparklab.train import SparseLogisticRegression
+from sparklab.train.session import TrainingHandle
 
 X, Y = AdClick(rows=6_000, dimension=1 << 10, seed=4).csr()
 
@@ -148,6 +149,25 @@ def test_a_parameter_server_of_ones_own_is_listed_steered_and_killed_by_the_same
         assert "killed server 0" in loaded("%sparklab kill-server 0").out
         assert group.servers == (1,)
         assert "nobody else has its ranges" in loaded("%sparklab kill-server 1").out
+        told = loaded("%sparklab reset").out
+        assert "killed server 0 does not come back: %sparklab add-server adds one" in told
+        assert "nothing had been changed" in loaded("%sparklab reset").out
+        assert loaded("%sparklab add-server").out == "server 2 serves its share of the ranges\n"
+        assert group.servers == (1, 2)
+
+
+@pytest.mark.parametrize("line", ["kill-server 0", "add-server"])
+def test_where_no_server_is_open_that_is_what_is_said(loaded: Any, monkeypatch: Any, line: str) -> None:
+    monkeypatch.setattr(ps, "sessions", list)
+    assert "Found: no parameter server with a table is open" in loaded(f"%sparklab {line}").out
+
+
+def test_a_run_that_has_reported_nothing_yet_is_listed(loaded: Any) -> None:
+    handle = TrainingHandle("a run", 0.1, None, None)
+    try:
+        assert f"Run {handle.number}, a run, is running and has reported nothing yet." in loaded("%sparklab train").out
+    finally:
+        handle._end("finished", None)
 
 
 def test_numbers_of_runs_workers_and_servers_are_completed(shell: Any, loaded: Any, training: Any) -> None:

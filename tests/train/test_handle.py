@@ -15,6 +15,7 @@ from sparklab.datasets import AdClick
 from sparklab.errors import SparklabError
 from sparklab.events import training as f
 from sparklab.events.facts import JobStarted
+from sparklab.ps import SSP
 from sparklab.train import SparseLogisticRegression, TrainingHandle, TrainingInputError, TrainingStoppedError
 
 X, Y = AdClick(rows=20_000, dimension=1 << 12).csr()
@@ -163,3 +164,13 @@ def test_what_happens_in_a_run_is_published_as_facts(sc_threads: SparkContext) -
     assert len(losses) < 60  # at most ten a second
     assert isinstance(facts[-1], f.TrainingEnded)
     assert facts[-1].status == "stopped"
+
+
+def test_a_run_that_has_ended_is_not_steered_any_more() -> None:
+    run = SparseLogisticRegression("ps", workers=1, epochs=1, consistency=SSP(4)).start(X, Y)
+    run.result(60)
+    for steer in (lambda: setattr(run, "tau", 3), lambda: setattr(run, "lr", 0.5), lambda: run.slow(0, 0.1)):
+        with pytest.raises(SparklabError, match=r"the run has ended \(finished\)"):
+            steer()
+    assert run.tau == 4
+    assert run.delays_s == {}
