@@ -33,7 +33,7 @@ class ScopedThreads:
                 run = thread.run
 
                 def run_in_the_cell() -> None:
-                    del thread.run  # or the thread would refer to itself
+                    thread.__dict__.pop("run", None)  # or it would refer to itself; wrapped twice, it is gone
                     for variable, value in values:
                         variable.set(value)
                     run()

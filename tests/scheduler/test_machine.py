@@ -309,6 +309,23 @@ def test_what_a_running_task_may_still_cache_of_a_forgotten_rdd_is_removed_too()
     assert told == {0, 1}
 
 
+def test_a_block_that_a_task_keeps_after_its_rdd_was_forgotten_is_removed_and_not_booked() -> None:
+    world = World(1)
+    cached = Mapped(Source(Ids(), 1))
+    cached.storage_level = StorageLevel.MEMORY_ONLY
+    world.submit(cached)
+    (task_id,) = world.launched
+    world.send(m.RddForgotten(cached._id))
+    before = len(world.removed)
+    kept = [m.BlockChange("stored", cached._id, 0, "memory", 10)]
+    world.send(m.TaskEnded(task_id, 0, 0, m.Succeeded(None), changes=kept))
+    assert world.removed[before:] == [0]
+    assert not world.scheduler.blocks.is_cached(cached._id, 0)
+    cached_again = m.BlocksChanged(0, 0, kept)  # it was persisted once more, and computed by a later task
+    world.send(cached_again)
+    assert world.scheduler.blocks.is_cached(cached._id, 0)
+
+
 def test_a_map_output_that_comes_when_its_shuffle_is_forgotten_is_removed() -> None:
     world = World(1)
     _, _, reduced = lineage()
