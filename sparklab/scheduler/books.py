@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from sparklab.events.facts import (
@@ -26,16 +26,16 @@ def apply_changes(
     changes: Iterable[m.BlockChange],
     executor: int,
     epoch: int,
-    copied: tuple[int, int] | None = None,
+    copied: Collection[tuple[int, int]] = (),
 ) -> str:
-    """Book block changes; block `copied` came from a peer. Returns "cache" where a lost block was computed again."""
+    """Book block changes; those of the blocks `copied` came from a peer. Returns "cache" where a lost one is back."""
     recovered = ""
     for change in changes:
         if change.op == "stored":
             again = state.blocks.store(
                 change.rdd, change.partition, executor, change.tier, change.bytes, since=state.next_task
             )
-            copy = copied == (change.rdd, change.partition)
+            copy = (change.rdd, change.partition) in copied
             again = again and not copy
             recovered = "cache" if again else recovered
             if change.copies > 1:

@@ -79,9 +79,13 @@ class Copies:
         if copy.forgotten:
             self._state.out.instructions.append(m.RemoveBlocks(s.executor, s.epoch, s.rdd))
             return
-        apply_changes(self._state, s.changes, s.executor, s.epoch, copied=block)
+        apply_changes(self._state, s.changes, s.executor, s.epoch, copied=(block,))
         if s.executor not in self._state.blocks.executors(*block):
             self._refused.setdefault(block, set()).add((s.executor, s.epoch))
+
+    def arriving(self, executor: int, epoch: int) -> list[tuple[int, int]]:
+        """Blocks that the executor is taking from a peer: what is heard of them first may be another report of its."""
+        return [block for block, copy in self._under_way.items() if (copy.executor, copy.epoch) == (executor, epoch)]
 
     def retire(self, executor: int) -> None:
         """The executor gets no more tasks; its blocks and map outputs go to others, then it is released."""

@@ -135,7 +135,8 @@ class Scheduler:
                     self._work.fail(run, stimulus.error)
             case m.BlocksChanged():
                 if self._is_current(stimulus.executor, stimulus.epoch):
-                    apply_changes(self.state, stimulus.changes, stimulus.executor, stimulus.epoch)
+                    arriving = self._copies.arriving(stimulus.executor, stimulus.epoch)
+                    apply_changes(self.state, stimulus.changes, stimulus.executor, stimulus.epoch, arriving)
             case m.CopyEnded():
                 self._copies.ended(stimulus)
             case m.OutputMoved():
@@ -177,7 +178,8 @@ class Scheduler:
                 run.running.pop(task.partition, None)
         forget_missing(self.state, s.missing, task.id, isinstance(outcome, m.FetchFailed))
         changes = self._wanted(s)
-        recovered = apply_changes(self.state, changes, s.executor, s.epoch) if current else ""
+        arriving = self._copies.arriving(s.executor, s.epoch)
+        recovered = apply_changes(self.state, changes, s.executor, s.epoch, arriving) if current else ""
         if isinstance(outcome, m.Succeeded) and run is not None and task.stage_attempt < run.valid_from:
             outcome = m.Cancelled()  # it has read what does not stand any more
         status, error = "succeeded", ""

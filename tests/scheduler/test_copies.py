@@ -137,6 +137,15 @@ def test_unpersist_removes_every_copy_even_one_under_way() -> None:
     assert where(world, rdd) == {0: set()}
 
 
+def test_a_copy_that_another_report_of_its_executor_tells_of_first_counts_as_a_copy() -> None:
+    world = w.World(3)
+    rdd = cached(world, 1)
+    (order,) = world.copying
+    world.send(m.BlocksChanged(order.executor, 0, [m.BlockChange("stored", rdd._id, 0, "memory", 10)]))
+    stored = [fact for fact in world.of(f.BlockStored) if fact.executor == order.executor]
+    assert [fact.copied for fact in stored] == [True]
+
+
 def test_a_copy_on_an_executor_that_died_meanwhile_is_ordered_elsewhere() -> None:
     world = w.World(3)
     rdd = cached(world, 1)
