@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from distributed import Client, Worker, WorkerPlugin
 
 from sparklab import __version__
-from sparklab.cluster import compat, plugin, retirement
+from sparklab.cluster import compat, handlers, plugin, retirement
 from sparklab.cluster.backends import JOIN_S
 from sparklab.cluster.heartbeat import ATTACHED_TIMEOUT_S, Seat
 from sparklab.cluster.orders import Feed, OrderBook, TaskRunner, changes_of
@@ -251,11 +251,11 @@ class AttachedBackend:
 
     def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
         assert self._runner is not None
-        return changes_of(pickle.loads(self._runner.call(executor, plugin.DROP, rdd=rdd, partition=partition)))
+        return changes_of(pickle.loads(self._runner.call(executor, handlers.DROP, rdd=rdd, partition=partition)))
 
     def peek(self, executor: int, rdd: int, partition: int, count: int) -> list[str]:
         assert self._runner is not None
-        return list(self._runner.call(executor, plugin.PEEK, rdd=rdd, partition=partition, count=count))
+        return list(self._runner.call(executor, handlers.PEEK, rdd=rdd, partition=partition, count=count))
 
     def stop(self) -> None:
         self._stopping = True

@@ -19,7 +19,7 @@ from sparklab.cluster.heartbeat import LOCAL_TIMEOUT_S, Seat
 from sparklab.cluster.master import AddressMaster, LocalClusterMaster, LocalMaster, Master, ThreadsMaster
 from sparklab.cluster.orders import Feed, OrderBook, TaskRunner, changes_of
 from sparklab.cluster.resources import ExecutorPlan, cpu_s, find_resources, plan_executors
-from sparklab.cluster.threads import ThreadsRunner
+from sparklab.cluster.threads import BY_HAND, ThreadsRunner
 from sparklab.conf import Settings
 from sparklab.errors import ClusterError
 from sparklab.scheduler import messages as m
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sparklab.cluster")
 
 WORKING_SHARE: Final = 0.05  # of an interval on the processor: more than a process needs that only breathes
-BY_HAND: Final = "killed by hand"
 JOIN_S: Final = 2.0  # how long a start waits for executors that are known and have not answered yet
 
 
@@ -302,16 +301,16 @@ class LocalBackend:
 
     def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
         assert self._runner is not None
-        from sparklab.cluster import plugin
+        from sparklab.cluster import handlers
 
-        answer = self._runner.call(executor, plugin.DROP, rdd=rdd, partition=partition)
+        answer = self._runner.call(executor, handlers.DROP, rdd=rdd, partition=partition)
         return changes_of(pickle.loads(answer))
 
     def peek(self, executor: int, rdd: int, partition: int, count: int) -> list[str]:
         assert self._runner is not None
-        from sparklab.cluster import plugin
+        from sparklab.cluster import handlers
 
-        return list(self._runner.call(executor, plugin.PEEK, rdd=rdd, partition=partition, count=count))
+        return list(self._runner.call(executor, handlers.PEEK, rdd=rdd, partition=partition, count=count))
 
     def stop(self) -> None:
         self._stopping = True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, Final
 from sparklab import steps
 from sparklab.broadcast import PartsMissing
 from sparklab.cluster import edits, results
+from sparklab.cluster.atwork import AtWork
 from sparklab.cluster.closures import load_stage
 from sparklab.cluster.determinism import Check
 from sparklab.cluster.failures import wire_error
@@ -32,7 +32,7 @@ from sparklab.errors import FetchFailedError
 from sparklab.events.said import Said
 from sparklab.faults import PROPERTY, AnswerDropped, ExecutorStruck, Place, Striker
 from sparklab.profiler import Profiler
-from sparklab.rdd.cancellation import TaskCancelled, raise_in, take_exception
+from sparklab.rdd.cancellation import TaskCancelled
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.nodes import counted_keys
 from sparklab.rdd.running import running
@@ -49,9 +49,6 @@ ANSWER_AFTER_S: Final = 2 * BATCH_S  # several tasks in one message that take lo
 logger = logging.getLogger("sparklab.cluster")
 
 KEPT_STAGES: Final = 64  # loaded stages an executor remembers; the driver sends a forgotten one again
-
-
-INTERRUPT_AFTER_S: Final = 0.05  # a cancelled task that has not seen it by then gets an exception between two lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +120,7 @@ class Executor:
         self.blocks = BlockStore(str(directory / "blocks"), budgets.cache_bytes, self._may_grow)
         self._stages: OrderedDict[int, _LoadedStage] = OrderedDict()
         self._sampler = LineSampler()
-        self._cancelled: set[int] = set()
-        self._lock = threading.Lock()  # guards the four below
-        self._current: int | None = None
-        self._thread: int | None = None
-        self._struck = False  # an exception was set in the task's thread
-        self.running_since_s: float | None = None
+        self._at_work = AtWork()
         self._speaking: tuple[TaskContext, Voice] | None = None
 
     def said_so_far(self) -> tuple[int, list[Said]]:
@@ -218,7 +210,7 @@ class Executor:
     def _run_one(self, stage: _LoadedStage, order: StageOrder, task_order: TaskOrder) -> TaskReport:
         stale = () if order.gang is None else order.gang.stale
         holders = {block: known for block, known in task_order.holders.items() if block[0] not in stale}
-        peers = self.peer_blocks(holders, lambda: self._check(task_order.task))
+        peers = self.peer_blocks(holders, lambda: self._at_work.check(task_order.task))
         task = TaskContext(
             job=order.job,
             stage=order.stage,
@@ -229,7 +221,7 @@ class Executor:
             blocks=self.blocks,
             shuffle=self._shuffle(stage.inputs[order.attempt]),
             shipped=task_order.shipped,
-            check_cancelled=lambda: self._check(task_order.task),
+            check_cancelled=lambda: self._at_work.check(task_order.task),
             properties=order.properties,
             elsewhere=peers.find,
             replaced=stage.replaced,
@@ -241,7 +233,7 @@ class Executor:
                 MeetingId(order.stage, order.attempt, len(order.gang.addresses)),
                 task_order.partition,
                 self.meet,
-                lambda: self._check(task_order.task),
+                lambda: self._at_work.check(task_order.task),
             ),
         )
         for rdd in stale:
@@ -255,7 +247,7 @@ class Executor:
         voice = Voice()
         self._speaking = task, voice
         try:
-            with self._interruptible(task_order.task), running(task), self._faults(order, task), heard(voice):
+            with self._at_work.interruptible(task_order.task), running(task), self._faults(order, task), heard(voice):
                 try:
                     if stage.profiler is None:
                         value = self._compute(stage, task, check)
@@ -359,58 +351,19 @@ class Executor:
 
     def look(self) -> None:
         """The line at which the task at work stands counts once more. From any thread."""
-        thread = self._thread
+        thread = self._at_work.thread
         if thread is not None:
             self._sampler.look(thread)
 
     # --- cancelling -------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _interruptible(self, task: int) -> Iterator[None]:
-        """Let :meth:`cancel` raise TaskCancelled in this thread, within this block and nowhere else."""
-        with self._lock:
-            if task in self._cancelled:
-                self._cancelled.discard(task)
-                raise TaskCancelled
-            self._current, self._thread = task, threading.get_ident()
-            self.running_since_s = time.monotonic()
-        try:
-            yield
-        finally:
-            with self._lock:
-                thread, self._current, self._thread = self._thread, None, None
-                self.running_since_s = None
-                self._cancelled.discard(task)
-                struck, self._struck = self._struck, False
-            if struck:
-                take_exception(thread)
-
-    def _check(self, task: int) -> None:
-        if task in self._cancelled:
-            raise TaskCancelled
-
     def cancel(self, tasks: Sequence[int]) -> None:
         """Have `tasks` end soon: at their next batch, at the next line of Python, or before they begin."""
-        with self._lock:
-            if len(self._cancelled) > 10_000:
-                self._cancelled.clear()
-            self._cancelled.update(tasks)
-            if self._current not in self._cancelled:
-                return
-        # Most tasks see the flag at their next batch, where nothing is half done. Only the others are interrupted.
-        timer = threading.Timer(INTERRUPT_AFTER_S, self._interrupt)
-        timer.daemon = True
-        timer.start()
-
-    def _interrupt(self) -> None:
-        with self._lock:
-            if self._current in self._cancelled and self._thread is not None:
-                self._struck = True
-                raise_in(self._thread)
+        self._at_work.cancel(tasks)
 
     @property
     def current_task(self) -> int | None:
-        return self._current
+        return self._at_work.task
 
     # --- forgetting -------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from sparklab.broadcast import held
 from sparklab.cluster import compat
 from sparklab.cluster.collector import Collector
 from sparklab.cluster.executor import Budgets, Executor
+from sparklab.cluster.handlers import BLOCK, GONE, HANDLERS, MEET, PIECE, READ, handler_of
 from sparklab.cluster.host import host_token, open_local
 from sparklab.cluster.losses import gone_anywhere, gone_below
 from sparklab.cluster.meeting import Answer, MeetingId, Meetings
@@ -42,41 +43,6 @@ IMPORTS_BYTES: Final = 256 << 20  # of libraries that user code imports
 PIECE_LOOK_S: Final = 0.02
 LOOK_S: Final = 0.1  # how often who waits for a peer looks whether it was cancelled
 DEAD_S: Final = 30.0  # how long an address that did not answer is not asked again
-
-RUN: Final = "sparklab_run"
-RUN_IN_GANG: Final = "sparklab_run_in_gang"
-CANCEL: Final = "sparklab_cancel"
-HELLO: Final = "sparklab_hello"
-READ: Final = "sparklab_read"
-GONE: Final = "sparklab_gone"
-FORGET: Final = "sparklab_forget"
-DROP: Final = "sparklab_drop"
-PEEK: Final = "sparklab_peek"
-MEET: Final = "sparklab_meet"
-BLOCK: Final = "sparklab_block"
-BEAT: Final = "sparklab_beat"
-HEAR: Final = "sparklab_hear"
-COPY: Final = "sparklab_copy"
-TAKE: Final = "sparklab_take"
-PIECE: Final = "sparklab_piece"
-HANDLERS: Final = (
-    RUN,
-    RUN_IN_GANG,
-    CANCEL,
-    HELLO,
-    READ,
-    GONE,
-    FORGET,
-    DROP,
-    PEEK,
-    MEET,
-    BLOCK,
-    BEAT,
-    HEAR,
-    COPY,
-    TAKE,
-    PIECE,
-)
 
 
 def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, Any]) -> None:
@@ -103,11 +69,6 @@ def install(worker: Worker, *, number: int, epoch: int, options: Mapping[str, An
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
-
-
-def handler_of(name: str, app: str) -> str:
-    """What handler `name` is called for application `app`: several may share one cluster."""
-    return f"{name}:{app}" if app else name
 
 
 def run_in_graph(app: str, order: bytes) -> bytes:

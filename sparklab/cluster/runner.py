@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from distributed import Client
 
-from sparklab.cluster import compat, plugin
+from sparklab.cluster import compat, handlers, plugin
 from sparklab.cluster.ear import HEAR_S, Ear
 from sparklab.cluster.heartbeat import Heartbeats, Seat
 from sparklab.cluster.orders import Feed, OrderBook, copy_ended, ended
@@ -80,7 +80,7 @@ class DaskRunner:
 
     async def _welcome(self, number: int, epoch: int, address: str) -> None:
         try:
-            hello = await self._call(address, plugin.HELLO, {"executor": number, "epoch": epoch})
+            hello = await self._call(address, handlers.HELLO, {"executor": number, "epoch": epoch})
         except OSError as error:
             if not self._closed and self._client.status == "running":
                 logger.warning("executor %d did not answer: %s", number, error)
@@ -143,7 +143,7 @@ class DaskRunner:
             return list(self._seats.values())
 
     async def _beat(self, seat: Seat) -> None:
-        await self._call(seat.address, plugin.BEAT, {})
+        await self._call(seat.address, handlers.BEAT, {})
 
     def seat(self, number: int, epoch: int) -> Seat | None:
         with self._lock:
@@ -160,7 +160,7 @@ class DaskRunner:
         return future.result(timeout_s)
 
     async def _call(self, address: str, name: str, arguments: dict[str, Any]) -> Any:
-        return await compat.call(self._client, address, plugin.handler_of(name, self._app), **arguments)
+        return await compat.call(self._client, address, handlers.handler_of(name, self._app), **arguments)
 
     # --- TaskRunner -------------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ class DaskRunner:
         parts = pickle.dumps((stage.broadcasts, stage.pieces), protocol=5) if stage.pieces else b""
         stage = replace(stage, pieces={})
         data = pickle.dumps((stage, tasks), protocol=5)
-        handler = plugin.RUN if launch.gang is None else plugin.RUN_IN_GANG
+        handler = handlers.RUN if launch.gang is None else handlers.RUN_IN_GANG
         compat.on_loop(self._client, self._run(seat, stage, tasks, data, parts, handler))
 
     async def _run(
@@ -213,7 +213,7 @@ class DaskRunner:
         """What tasks that take long say is heard while they run."""
         while not ear.closed:
             try:
-                answer = await self._call(seat.address, plugin.HEAR, {})
+                answer = await self._call(seat.address, handlers.HEAR, {})
             except OSError:
                 return  # who waits for the tasks' answer hears of it
             if not ear.closed:  # else the report is here, which has all of it
@@ -272,7 +272,7 @@ class DaskRunner:
         return len(reports)
 
     def cancel(self, tasks: m.CancelTasks) -> None:
-        self._send(tasks.executor, tasks.epoch, plugin.CANCEL, tasks=list(tasks.tasks))
+        self._send(tasks.executor, tasks.epoch, handlers.CANCEL, tasks=list(tasks.tasks))
 
     def forget_stage(self, stage: int) -> None:
         self._book.forget(stage)
@@ -288,7 +288,7 @@ class DaskRunner:
         arguments = {"rdd": order.rdd, "partition": order.partition, "holders": holders}
         taken = Taken()
         try:
-            taken = pickle.loads(await self._call(seat.address, plugin.COPY, arguments))
+            taken = pickle.loads(await self._call(seat.address, handlers.COPY, arguments))
         except OSError as error:
             logger.debug("executor %d takes no copy: %s", order.executor, error)
         finally:
@@ -303,7 +303,7 @@ class DaskRunner:
         output = None
         try:
             source = pickle.dumps(order.source, protocol=5)
-            output = pickle.loads(await self._call(seat.address, plugin.TAKE, {"source": source}))
+            output = pickle.loads(await self._call(seat.address, handlers.TAKE, {"source": source}))
         except OSError as error:
             logger.debug("executor %d takes no map output: %s", order.executor, error)
         finally:
@@ -314,17 +314,17 @@ class DaskRunner:
             self._on_released(order.executor, order.epoch)
 
     def remove_blocks(self, order: m.RemoveBlocks) -> None:
-        self._send(order.executor, order.epoch, plugin.FORGET, stages=[], shuffles=[], rdds=[order.rdd])
+        self._send(order.executor, order.epoch, handlers.FORGET, stages=[], shuffles=[], rdds=[order.rdd])
 
     def remove_shuffle(self, order: m.RemoveShuffle) -> None:
-        self._send(order.executor, order.epoch, plugin.FORGET, stages=[], shuffles=[order.shuffle], rdds=[])
+        self._send(order.executor, order.epoch, handlers.FORGET, stages=[], shuffles=[order.shuffle], rdds=[])
 
     def forget_broadcast(self, token: str) -> None:
         self._book.forget_broadcast(token)
         with self._lock:
             seats = list(self._seats.values())
         for seat in seats:
-            self._send(seat.executor, seat.epoch, plugin.FORGET, stages=[], shuffles=[], rdds=[], broadcasts=[token])
+            self._send(seat.executor, seat.epoch, handlers.FORGET, stages=[], shuffles=[], rdds=[], broadcasts=[token])
 
     def _send(self, number: int, epoch: int, name: str, **arguments: Any) -> None:
         seat = self.seat(number, epoch)

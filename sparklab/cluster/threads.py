@@ -19,6 +19,8 @@ from sparklab.faults import AnswerDropped, ExecutorStruck
 from sparklab.scheduler import messages as m
 from sparklab.storage.peers import BlockPart, BlockRequest, Holder
 
+BY_HAND: Final = "killed by hand"  # why an executor is gone, where nobody says otherwise
+
 HOST: Final = "threads"
 
 
@@ -101,7 +103,7 @@ class ThreadsRunner:
         for number in range(self._next, self._next + count):
             self._join(number, 0)
 
-    def kill(self, number: int, stay_dead: bool = False, reason: str = "killed by hand") -> None:
+    def kill(self, number: int, stay_dead: bool = False, reason: str = BY_HAND) -> None:
         """Fence executor `number` off; its blocks and files are gone, its running task is disowned."""
         self._end(number, reason, by_user=True, stay_dead=stay_dead)
 

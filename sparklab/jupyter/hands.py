@@ -36,7 +36,7 @@ def train(magics: Magics, options: Namespace) -> Rows | None:
 
 def _unreported(rows: Rows) -> str:
     """A line on the newest run at work where its first fact has not come yet, else ""."""
-    from sparklab.train.session import newest_running
+    from sparklab.train.handle import newest_running
 
     handle = newest_running()
     if handle is None or handle.number in {row["run"] for row in rows}:
@@ -134,7 +134,7 @@ def _own_server(options: Namespace, attempted: str) -> Session | None:
         There is neither a run at work nor a server.
     """
     from sparklab import ps
-    from sparklab.train.session import newest_running
+    from sparklab.train.handle import newest_running
 
     if options.training is not None or newest_running() is not None:
         return None

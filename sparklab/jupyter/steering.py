@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from sparklab.errors import SparklabError
 
 if TYPE_CHECKING:
-    from sparklab.train.session import TrainingHandle
+    from sparklab.train.handle import TrainingHandle
 
 
 def steered(run: int | None = None) -> TrainingHandle:
@@ -21,7 +21,7 @@ def steered(run: int | None = None) -> TrainingHandle:
     SparklabError
         Where there is none, or it has ended.
     """
-    from sparklab.train.session import handle_of, newest_running
+    from sparklab.train.handle import handle_of, newest_running
 
     handle = newest_running() if run is None else handle_of(run)
     if handle is None or handle.status not in ("running", "paused"):
@@ -96,7 +96,7 @@ def note_death(owner: Any, server: int) -> None:
 def deaths() -> str:
     """Servers that hands have killed where others are still at work, in words, once; "" for none."""
     from sparklab import ps
-    from sparklab.train.session import TrainingHandle
+    from sparklab.train.handle import TrainingHandle
 
     open_ = ps.sessions()
     dead = [

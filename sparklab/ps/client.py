@@ -93,10 +93,6 @@ class Client:
         keys, values, notes = self.filters.select(keys, values)
         return self._ask(Kind.PUSH, needs, keys=keys, values=values, notes=notes)
 
-    def push_range(self, low: int, high: int, values: Array, needs: Sequence[int] = ()) -> int:
-        """A push of all keys in [low, high)."""
-        return self._ask(Kind.PUSH, needs, keys=np.arange(low, high, dtype=np.uint64), values=values)
-
     def pull(self, keys: Keys, needs: Sequence[int] = ()) -> int:
         """A pull is on its way."""
         return self._whole(_PULL, needs, keys)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any, Final
 
 from sparklab.errors import ParameterServerError
+from sparklab.ps.closing import ClosedOrAbandoned
 from sparklab.ps.keys import KeySet
 from sparklab.ps.request import never_given
 from sparklab.ps.table import Table
@@ -86,7 +86,7 @@ class TableGroup:
         return _group_elsewhere, (tuple(self.tables.values()),)
 
 
-class GroupWorker:
+class GroupWorker(ClosedOrAbandoned):
     """One worker at several tables that share its keys and its clock. Made by :meth:`TableGroup.worker`. Thread-safe.
 
     Timestamps of the group are numbers of its own; :meth:`wait` answers by the names of the tables.
@@ -174,17 +174,6 @@ class GroupWorker:
         """The connections are gone, as if this process had died. Idempotent."""
         for worker in self._workers.values():
             worker.abandon()
-
-    def __enter__(self) -> GroupWorker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self.abandon()
 
     def _remember(self, asked: dict[str, int]) -> int:
         self._ts += 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, Final
 
 import numpy as np
 
 from sparklab.errors import ParameterServerError
 from sparklab.ps.client import WINDOW, Client
+from sparklab.ps.closing import ClosedOrAbandoned
 from sparklab.ps.kernels import copied
 from sparklab.ps.keys import END_OF_KEYS, Array, KeyRange, Keys, KeySet, as_keys, as_values
 from sparklab.ps.link import Link
@@ -23,7 +23,7 @@ DONE_IN_PLACE: Final = 0  # the timestamp of what needs no answer: no request ha
 LOOK_S: Final = 0.02  # how often a worker that reads in place looks at its sockets
 
 
-class Worker:
+class Worker(ClosedOrAbandoned):
     """One worker's view of a table: the vector w of the paper. Made by :meth:`Table.worker`.
 
     ``push`` and ``pull`` return a timestamp at once; ``wait`` blocks until that request is answered. Requests of one
@@ -299,17 +299,6 @@ class Worker:
                     self._finish(self._client.leave())
             finally:
                 self._link.close()
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self.abandon()
 
     def abandon(self) -> None:
         """The connection is gone, as if this process had died. Idempotent."""

@@ -15,7 +15,6 @@ from sparklab.events.facts import (
     ExecutorAdded,
     ExecutorLost,
     MapOutputLost,
-    RddUnpersisted,
     bounded,
 )
 from sparklab.scheduler import messages as m
@@ -33,6 +32,7 @@ from sparklab.scheduler.books import (
 )
 from sparklab.scheduler.copies import Copies
 from sparklab.scheduler.exclusion import Exclusion
+from sparklab.scheduler.forgotten import Forgotten
 from sparklab.scheduler.gangs import Gangs
 from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
 from sparklab.scheduler.moves import Moves
@@ -65,8 +65,8 @@ class Scheduler:
         self._rollback = Rollback(self.state, self.graph, self._work)
         self._moves = Moves(self.state)
         self._copies = Copies(self.state, self._moves)
+        self._forgotten = Forgotten(self.state, self._copies)
         self._without_executor_since_s: float | None = None
-        self._unwanted: dict[int, set[int]] = {}  # forgotten RDD -> tasks that were at work then
 
     @property
     def jobs(self) -> dict[int, Job]:
@@ -147,7 +147,7 @@ class Scheduler:
                     for run in self.runs.values():
                         self._placement.prefer_again(run)
             case m.RddForgotten():
-                self._rdd_forgotten(stimulus.rdd)
+                self._forgotten.forget(stimulus.rdd)
             case m.ShuffleForgotten():
                 self._shuffle_forgotten(stimulus.shuffle, stimulus.readers_stay)
             case m.Tick():
@@ -177,9 +177,10 @@ class Scheduler:
             if not attempts:
                 run.running.pop(task.partition, None)
         forget_missing(self.state, s.missing, task.id, isinstance(outcome, m.FetchFailed))
-        changes = self._wanted(s)
-        arriving = self._copies.arriving(s.executor, s.epoch)
-        recovered = apply_changes(self.state, changes, s.executor, s.epoch, arriving) if current else ""
+        changes, recovered = self._forgotten.wanted(s), ""
+        if current:
+            arriving = self._copies.arriving(s.executor, s.epoch)
+            recovered = apply_changes(self.state, changes, s.executor, s.epoch, arriving)
         if isinstance(outcome, m.Succeeded) and run is not None and task.stage_attempt < run.valid_from:
             outcome = m.Cancelled()  # it has read what does not stand any more
         status, error = "succeeded", ""
@@ -332,31 +333,6 @@ class Scheduler:
                     self._gangs.break_up(run)
                 self._work.continue_run(run)
                 self._placement.prefer_again(run)
-
-    def _rdd_forgotten(self, rdd: int) -> None:
-        self._copies.forget_rdd(rdd)
-        self.state.digests.pop(rdd, None)
-        self.state.out.facts.append(RddUnpersisted(rdd))
-        self.state.last_task_s.pop(rdd, None)
-        if self.tasks:
-            self._unwanted[rdd] = set(self.tasks)
-        # Who is at work may be about to keep a block of it.
-        at_work = {task.executor for task in self.tasks.values()}
-        for executor in sorted(self.blocks.forget_rdd(rdd) | at_work):
-            if executor in self.executors:
-                self.state.out.instructions.append(m.RemoveBlocks(executor, self.executors[executor].epoch, rdd))
-
-    def _wanted(self, s: m.TaskEnded) -> list[m.BlockChange]:
-        """The task's block changes but for blocks of RDDs forgotten while it ran, which are removed once more."""
-        late = {rdd for rdd, tasks in self._unwanted.items() if s.task in tasks}
-        for rdd in late:
-            self._unwanted[rdd].discard(s.task)
-            if not self._unwanted[rdd]:
-                del self._unwanted[rdd]
-        kept = {change.rdd for change in s.changes if change.op == "stored"} & late
-        for rdd in sorted(kept):
-            self.state.out.instructions.append(m.RemoveBlocks(s.executor, s.epoch, rdd))
-        return [change for change in s.changes if change.op != "stored" or change.rdd not in kept]
 
     def _shuffle_forgotten(self, shuffle: int, readers_stay: bool) -> None:
         stage = self.graph.map_stage(shuffle)

@@ -13,7 +13,8 @@ from sparklab.events.facts import bounded
 from sparklab.events.training import TrainingEnded, TrainingStarted
 from sparklab.ps.consistency import Consistency
 from sparklab.simulate.staleness import Outcome, Run, StalenessLab
-from sparklab.train.session import Divergence, Publisher, Session, TrainingHandle
+from sparklab.train.handle import Publisher, TrainingHandle
+from sparklab.train.session import Divergence, Session
 
 CLOCK_S: Final = 0.25
 

@@ -8,8 +8,8 @@ from sparklab import lazy
 
 if TYPE_CHECKING:
     from sparklab.train.errors import DivergedWarning, NotFittedError, TrainingInputError, TrainingStoppedError
+    from sparklab.train.handle import TrainingHandle
     from sparklab.train.logistic import SparseLogisticRegression
-    from sparklab.train.session import TrainingHandle
 
 __all__ = [
     "DivergedWarning",

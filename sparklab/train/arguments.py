@@ -9,7 +9,7 @@ from typing import Any, Final
 from sparklab.errors import ParameterServerError
 from sparklab.ps.consistency import checked
 from sparklab.train.errors import TrainingInputError
-from sparklab.train.session import is_number
+from sparklab.train.handle import is_number
 
 ATTEMPTED: Final = "training a SparseLogisticRegression"
 # Arguments of one strategy, and what they are where nobody has set them.

@@ -22,13 +22,14 @@ from sparklab.train.arguments import PLAIN_STEPS, check_arguments
 from sparklab.train.blocks import Policy
 from sparklab.train.errors import DivergedWarning, TrainingInputError
 from sparklab.train.files import Format
+from sparklab.train.handle import TrainingHandle
 from sparklab.train.linear import LinearClassifier
 from sparklab.train.matrices import check_columns, matrix_of
 from sparklab.train.online import Online
 from sparklab.train.optimizers import Penalty, make_optimizer
 from sparklab.train.parameters import Parameters
 from sparklab.train.problem import Problem
-from sparklab.train.session import Divergence, Session, TrainingHandle, Weights
+from sparklab.train.session import Divergence, Session, Weights
 from sparklab.train.sources import Reading, Survey, active_context, is_path, source_of, two_classes
 from sparklab.train.strategies import make_strategy
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from sparklab import SparkConf, SparkContext
-from sparklab.cluster import compat, plugin
+from sparklab.cluster import compat, handlers
 from sparklab.cluster.executor import ANSWER_AFTER_S
 from sparklab.errors import ClosureError, ClusterError, JobCancelled, SparklabError
 from sparklab.events.facts import ExecutorLost
@@ -81,10 +81,10 @@ def test_tasks_sent_together_that_turn_out_long_are_answered_in_parts(monkeypatc
         messages.clear()
         assert cached.map(spin).collect() == list(range(8))
         # two to each executor at first; each answers after one task, and is sent the other again
-        assert messages.count(plugin.RUN) == 8
+        assert messages.count(handlers.RUN) == 8
         messages.clear()
         assert cached.map(lambda x: -x).sum() == -28
-        assert messages.count(plugin.RUN) < 8
+        assert messages.count(handlers.RUN) < 8
 
 
 def test_the_constructor_returns_before_the_cluster_has_started() -> None:

@@ -25,6 +25,7 @@ from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps.frames import Frame, Kind
 from tests.benchmarks import ps_scale
 from tests.ps.test_local_group import closed_asks
+from tests.support.channels import bad_beside_good
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -244,18 +245,10 @@ def test_who_does_not_know_the_secret_is_not_let_in_and_nothing_else_notices(ser
 
 @pytest.mark.parametrize("length", [0, 1 << 31])
 def test_a_malformed_frame_closes_that_connection_alone(server: ps.ParameterServer, length: int) -> None:
-    handle = server.handle()
-    bad = Channel(handle.addresses[0], handshake.CLIENT, 0, handle.known)
-    good = Channel(handle.addresses[0], handshake.CLIENT, 0, handle.known)
-    good.receive()
-    bad.receive()
-    bad._socket.sendall(length.to_bytes(4, "little") + b"\xff" * (wire.HEADER_BYTES - 4))
-    with pytest.raises(OSError, match="gone|reset"):
-        bad.receive()
-    good.send(Frame(Kind.CALL, 999, seq=5, epoch=server.manage(lambda m: m.layout.epoch)))
-    assert good.receive()[0].kind == Kind.REFUSED
-    good.close()
-    bad.close()
+    with bad_beside_good(server) as (bad, _):
+        bad._socket.sendall(length.to_bytes(4, "little") + b"\xff" * (wire.HEADER_BYTES - 4))
+        with pytest.raises(OSError, match="gone|reset"):
+            bad.receive()
 
 
 def test_a_pickle_from_a_worker_is_refused() -> None:

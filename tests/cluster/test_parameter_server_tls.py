@@ -15,7 +15,7 @@ from sparklab import ps
 from sparklab.cluster.ps import handshake, tls, wire
 from sparklab.cluster.ps.channel import Channel
 from sparklab.errors import ParameterServerError
-from sparklab.ps.frames import Frame, Kind
+from tests.support.channels import bad_beside_good
 
 GREETING = b"SLPS"  # what a server says first, to those it speaks with
 
@@ -103,14 +103,7 @@ def test_a_certificate_without_the_secret_is_not_enough(server: ps.ParameterServ
 
 
 def test_a_malformed_frame_over_tls_closes_that_connection_alone(server: ps.ParameterServer) -> None:
-    handle = server.handle()
-    bad, good = (Channel(handle.addresses[0], handshake.CLIENT, 0, handle.known, "tcp", handle.tls()) for _ in range(2))
-    bad.receive()
-    good.receive()
-    bad._socket.sendall(b"\xff" * wire.HEADER_BYTES)
-    with pytest.raises(OSError, match="gone|reset|EOF"):
-        bad.receive()
-    good.send(Frame(Kind.CALL, 999, seq=5, epoch=server.manage(lambda m: m.layout.epoch)))
-    assert good.receive()[0].kind == Kind.REFUSED
-    bad.close()
-    good.close()
+    with bad_beside_good(server, over_tls=True) as (bad, _):
+        bad._socket.sendall(b"\xff" * wire.HEADER_BYTES)
+        with pytest.raises(OSError, match="gone|reset|EOF"):
+            bad.receive()

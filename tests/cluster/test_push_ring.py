@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from sparklab import ps
-from sparklab.cluster.ps import handshake, wire
-from sparklab.cluster.ps.channel import RING_FROM_BYTES, Channel
+from sparklab.cluster.ps import wire
+from sparklab.cluster.ps.channel import RING_FROM_BYTES
 from sparklab.cluster.ps.pushring import PushRing, PushRingView
 from sparklab.ps.frames import Frame, Kind
+from tests.support.channels import bad_beside_good
 
 SIZE = 1 << 12
 
@@ -107,11 +108,7 @@ def test_large_pushes_through_the_ring_count_once_when_servers_die_come_and_go()
 
 
 def test_a_ring_that_the_server_cannot_open_is_done_without_and_one_never_shared_closes_that_connection_alone() -> None:
-    with ps.ParameterServer(num_servers=1) as server:
-        handle = server.handle()
-        bad, good = (Channel(handle.addresses[0], handshake.CLIENT, 0, handle.known) for _ in range(2))
-        good.receive()
-        bad.receive()
+    with ps.ParameterServer(num_servers=1) as server, bad_beside_good(server) as (bad, _):
         for where in ([os.getpid(), 999_999, SIZE], [1, 2], "rubbish", None):
             bad.send(Frame(Kind.RING, meta={"where": where}))
             assert bad.receive()[0].meta == {"where": False}
@@ -119,7 +116,3 @@ def test_a_ring_that_the_server_cannot_open_is_done_without_and_one_never_shared
         bad._socket.sendall(wire.header_in_ring(head, 64))
         with pytest.raises(OSError, match="gone|reset"):
             bad.receive()
-        good.send(Frame(Kind.CALL, 999, seq=5, epoch=server.manage(lambda m: m.layout.epoch)))
-        assert good.receive()[0].kind == Kind.REFUSED
-        good.close()
-        bad.close()

@@ -12,6 +12,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from sparklab import SparkContext, load_ipython_extension, unload_ipython_extension
+
 
 @pytest.fixture
 def shell() -> Iterator[InteractiveShell]:
@@ -52,3 +54,13 @@ def run(shell: InteractiveShell) -> Any:
         return Ran(result, out.getvalue(), err.getvalue())
 
     return run_cell
+
+
+@pytest.fixture
+def loaded(shell: InteractiveShell, run: Any) -> Iterator[Any]:
+    """Runs cells where the extension is loaded and `sc` is a context of threads."""
+    load_ipython_extension(shell)
+    with SparkContext("threads[2]", "notebook") as sc:
+        shell.user_ns["sc"] = sc
+        yield run
+    unload_ipython_extension(shell)

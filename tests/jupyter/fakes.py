@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
+
+from sparklab.jupyter.completion import Matcher
 from sparklab.rdd.core import Partition
 from sparklab.rdd.rdd import RDD
 from sparklab.storage.level import StorageLevel
@@ -71,3 +77,18 @@ class FakeContext:
 
     def drop_partition(self, rdd: FakeRDD, index: int) -> None:
         self.done.append(("drop", rdd.id(), index))
+
+
+@contextmanager
+def completing(shell: InteractiveShell, sc: FakeContext) -> Iterator[Callable[[str], list[str]]]:
+    """What a line could go on with, where `sc` is the context; nothing of it is left in `shell` afterwards."""
+    matcher = Matcher(shell, lambda: sc)  # type: ignore[arg-type,return-value]
+    matcher.install()
+
+    def at_the_end_of(line: str) -> list[str]:
+        with provisionalcompleter():
+            return sorted(each.text for each in shell.Completer.completions(line, len(line)))
+
+    yield at_the_end_of
+    matcher.uninstall()
+    assert shell.Completer.custom_matchers == []

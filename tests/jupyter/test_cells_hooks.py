@@ -5,22 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from sparklab import SparkContext, load_ipython_extension, unload_ipython_extension
 from tests.jupyter.test_magics_tables import Terminal
-
-
-@pytest.fixture
-def loaded(shell: Any, run: Any) -> Iterator[Any]:
-    load_ipython_extension(shell)
-    with SparkContext("threads[2]", "cells") as sc:
-        shell.user_ns["sc"] = sc
-        yield run
-    unload_ipython_extension(shell)
 
 
 def scopes(sc: Any) -> list[tuple[str, str, int]]:

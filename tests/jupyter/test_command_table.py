@@ -6,15 +6,13 @@ import importlib
 from typing import Any
 
 import pytest
-from IPython.core.completer import provisionalcompleter
 
-from sparklab.jupyter.completion import Matcher
 from sparklab.jupyter.magics import Magics
 from sparklab.jupyter.parsers import EXPRESSIONS, SUBCOMMANDS, HelpShown, cell_parser, overview, parser_of
-from tests.jupyter.fakes import FakeContext
+from tests.jupyter.fakes import FakeContext, completing
 
 CONTEXT = "sparklab.context:SparkContext"
-HANDLE = "sparklab.train.session:TrainingHandle"
+HANDLE = "sparklab.train.handle:TrainingHandle"
 
 # command -> lines that must be understood, its options, the same in Python
 TABLE: dict[str, tuple[list[str], list[str], str]] = {
@@ -59,15 +57,8 @@ CELL_OPTIONS = [
 
 @pytest.fixture
 def complete(shell: Any) -> Any:
-    matcher = Matcher(shell, lambda: FakeContext(jobs={3: "running"}))  # type: ignore[arg-type,return-value]
-    matcher.install()
-
-    def at_the_end_of(line: str) -> list[str]:
-        with provisionalcompleter():
-            return sorted(each.text for each in shell.Completer.completions(line, len(line)))
-
-    yield at_the_end_of
-    matcher.uninstall()
+    with completing(shell, FakeContext(jobs={3: "running"})) as at_the_end_of:
+        yield at_the_end_of
 
 
 def test_the_table_has_every_command_and_every_command_is_carried_out() -> None:

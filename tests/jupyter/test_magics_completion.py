@@ -3,27 +3,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from IPython.core.completer import provisionalcompleter
 
-from sparklab.jupyter.completion import Matcher
 from sparklab.jupyter.parsers import VIEWS
 from sparklab.rdd.core import RDDCore
-from tests.jupyter.fakes import FakeContext
+from tests.jupyter.fakes import FakeContext, completing
 
 
 @pytest.fixture
 def complete(shell: Any) -> Any:
-    sc = FakeContext(jobs={1: "succeeded", 4: "running"})
-    matcher = Matcher(shell, lambda: sc)  # type: ignore[arg-type,return-value]
-    matcher.install()
-
-    def at_the_end_of(line: str) -> list[str]:
-        with provisionalcompleter():
-            return sorted(each.text for each in shell.Completer.completions(line, len(line)))
-
-    yield at_the_end_of
-    matcher.uninstall()
-    assert shell.Completer.custom_matchers == []
+    with completing(shell, FakeContext(jobs={1: "succeeded", 4: "running"})) as at_the_end_of:
+        yield at_the_end_of
 
 
 def test_subcommands_are_completed(complete: Any) -> None:

@@ -9,25 +9,16 @@ from typing import Any
 
 import pytest
 
-from sparklab import SparkContext, load_ipython_extension, ps, unload_ipython_extension
+from sparklab import SparkContext, ps
 from sparklab.datasets import AdClick
 from sparklab.errors import SparklabError
 from sparklab.ps import SSP
 from sparklab.simulate import StalenessLab
 from sparklab.simulate.live import start
 from sparklab.train import SparseLogisticRegression
-from sparklab.train.session import TrainingHandle
+from sparklab.train.handle import TrainingHandle
 
 X, Y = AdClick(rows=6_000, dimension=1 << 10, seed=4).csr()
-
-
-@pytest.fixture
-def loaded(shell: Any, run: Any) -> Iterator[Any]:
-    load_ipython_extension(shell)
-    with SparkContext("threads[2]", "magics") as sc:
-        shell.user_ns["sc"] = sc
-        yield run
-    unload_ipython_extension(shell)
 
 
 @pytest.fixture

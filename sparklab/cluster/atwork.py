@@ -1,0 +1,67 @@
+"""The task that an executor has at work, and how it is made to end: by a flag, and if need be between two lines."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from sparklab.rdd.cancellation import TaskCancelled, raise_in, take_exception
+
+INTERRUPT_AFTER_S: Final = 0.05  # a cancelled task that has not seen it by then gets an exception between two lines
+REMEMBERED: Final = 10_000  # cancelled tasks that have not come yet
+
+
+class AtWork:
+    """One task at a time, in one thread. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._cancelled: set[int] = set()
+        self._lock = threading.Lock()  # guards the three below
+        self.task: int | None = None
+        self.thread: int | None = None
+        self._struck = False  # an exception was set in the task's thread
+
+    @contextlib.contextmanager
+    def interruptible(self, task: int) -> Iterator[None]:
+        """Let :meth:`cancel` raise TaskCancelled in this thread, within this block and nowhere else."""
+        with self._lock:
+            if task in self._cancelled:
+                self._cancelled.discard(task)
+                raise TaskCancelled
+            self.task, self.thread = task, threading.get_ident()
+        try:
+            yield
+        finally:
+            with self._lock:
+                thread, self.task, self.thread = self.thread, None, None
+                self._cancelled.discard(task)
+                struck, self._struck = self._struck, False
+            if struck:
+                assert thread is not None
+                take_exception(thread)
+
+    def check(self, task: int) -> None:
+        """Raises TaskCancelled where `task` is to end."""
+        if task in self._cancelled:
+            raise TaskCancelled
+
+    def cancel(self, tasks: Sequence[int]) -> None:
+        """Have `tasks` end soon: at their next batch, at the next line of Python, or before they begin."""
+        with self._lock:
+            if len(self._cancelled) > REMEMBERED:
+                self._cancelled.clear()
+            self._cancelled.update(tasks)
+            if self.task not in self._cancelled:
+                return
+        # Most tasks see the flag at their next batch, where nothing is half done. Only the others are interrupted.
+        timer = threading.Timer(INTERRUPT_AFTER_S, self._interrupt)
+        timer.daemon = True
+        timer.start()
+
+    def _interrupt(self) -> None:
+        with self._lock:
+            if self.task in self._cancelled and self.thread is not None:
+                self._struck = True
+                raise_in(self.thread)
