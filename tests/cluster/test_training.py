@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -19,6 +19,9 @@ from sparklab.errors import ServerLost
 from sparklab.events import training as f
 from sparklab.ps import ASP, BSP, SSP
 from sparklab.train import SparseLogisticRegression
+from tests.waiting import wait_until
+
+until = partial(wait_until, timeout_s=40.0)
 
 D = 1 << 12
 CLICKS = AdClick(rows=24_000, dimension=D, seed=4)
@@ -32,13 +35,6 @@ def rows(sc_local: SparkContext) -> RDD:
 def model(consistency: Any, **arguments: Any) -> SparseLogisticRegression:
     chosen = {"epochs": 4, "batch_size": 500, "optimizer": "sgd", "lr": 0.5, "n_features": D} | arguments
     return SparseLogisticRegression("ps", consistency=consistency, **chosen)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + 40
-    while not condition():
-        assert time.monotonic() < end_s
-        threading.Event().wait(0.01)
 
 
 @pytest.mark.parametrize("consistency", [BSP(), SSP(4), ASP()])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +16,9 @@ from sparklab.simulate import StalenessLab
 from sparklab.simulate.live import start
 from sparklab.train import SparseLogisticRegression
 from sparklab.train.handle import TrainingHandle
+from tests.waiting import wait_until
+
+until = partial(wait_until, timeout_s=20.0)
 
 X, Y = AdClick(rows=6_000, dimension=1 << 10, seed=4).csr()
 
@@ -30,13 +32,6 @@ def training(loaded: Any) -> Iterator[Any]:
     yield handle
     handle.stop()
     handle.result(30)
-
-
-def until(condition: Any) -> None:
-    end_s = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end_s
-        threading.Event().wait(0.005)
 
 
 def test_a_worker_is_slowed_by_its_number_and_let_go_again(loaded: Any, training: Any) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.jupyter.kernels import Kernel, kernel
+from tests.waiting import wait_until
 
 SET_UP = """
 %load_ext sparklab
@@ -165,10 +165,10 @@ def test_an_error_of_a_task_is_told_with_the_users_own_lines(k: Kernel) -> None:
     ],
 )
 def test_cancel_ends_a_background_cell_wherever_it_is(k: Kernel, body: str) -> None:
-    k.ok(f"%%sparklab --background -o endless -q\nbegan = 1\n{body}")
+    k.ok(f"%%sparklab --background -o endless -q\nbegan = 1; gate.set()\n{body}")
     began_s = time.monotonic()
-    assert k.ok("time.sleep(0.2); endless.cancel(), endless.wait(20), endless.status").value == (
-        "(True, True, 'cancelled')"
+    assert k.ok("gate.wait(20), endless.cancel(), endless.wait(20), endless.status").value == (
+        "(True, True, True, 'cancelled')"
     )
     assert time.monotonic() - began_s < 10
     assert k.run("endless.result()").content["ename"] == "JobCancelled"
@@ -226,16 +226,18 @@ def test_line_numbers_and_call_sites_are_those_of_the_cell(k: Kernel) -> None:
 
 
 def test_a_capture_in_front_takes_nothing_of_what_is_written_beside(k: Kernel) -> None:
-    k.ok("%%sparklab --background -o loud -q\nwhile not gate.wait(0.01): print('beside')")
+    k.ok("spoken = threading.Semaphore(0)\ndef more():\n    for _ in range(10): assert spoken.acquire(timeout=20)\n")
+    k.ok("%%sparklab --background -o loud -q\nwhile not gate.wait(0.01): print('beside'); spoken.release()")
     ran = k.ok(
         "import contextlib, io\n"
         "with contextlib.redirect_stdout(io.StringIO()) as taken:\n"
-        "    print('mine'); time.sleep(0.3); taken.truncate(0); print('mine'); time.sleep(0.3)\n"
+        "    print('mine'); more(); taken.truncate(0); print('mine'); more()\n"
         "gate.set(); loud.result(30)\n"
         "'mine' in taken.getvalue(), 'beside' in taken.getvalue()"
     )
     assert ran.value == "(True, False)"
-    assert k.ok("import sys; time.sleep(0.3); type(sys.stdout).__name__").value == "'OutStream'"
+    k.ok("import sys")
+    wait_until(lambda: k.ok("type(sys.stdout).__name__").value == "'OutStream'")
 
 
 def test_a_kernel_that_shuts_down_leaves_nothing_of_a_background_cell() -> None:
@@ -248,12 +250,8 @@ def test_a_kernel_that_shuts_down_leaves_nothing_of_a_background_cell() -> None:
         pids = fresh.ok("import os; [os.getpid(), *(info.pid for info in sc.executorInfos())]").value
         fresh.ok("while not endless.run.jobs: time.sleep(0.01)")
         fresh.client.shutdown()
-        until_s = time.monotonic() + 10
-        left: list[Any] = [int(pid) for pid in pids.strip("[]").split(", ")]
-        while left and time.monotonic() < until_s:
-            left = [pid for pid in left if _lives(pid)]
-            time.sleep(0.05)
-        assert left == []
+        left = [int(pid) for pid in pids.strip("[]").split(", ")]
+        wait_until(lambda: not any(map(_lives, left)), timeout_s=10)
 
 
 def test_unloading_ends_what_runs_in_the_background() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,9 @@ from sparklab.datasets import AdClick
 from sparklab.ps import ASP, BSP, SSP
 from sparklab.train import DivergedWarning, SparseLogisticRegression, TrainingInputError
 from sparklab.train.strategies import STRATEGIES
+from tests.waiting import wait_until
+
+until = partial(wait_until, timeout_s=30.0)
 
 D = 1 << 8
 CLICKS = AdClick(rows=2_000, dimension=D, seed=4, density=0.5, bias=0.0)
@@ -41,13 +43,6 @@ def model(strategy: str, **arguments: Any) -> SparseLogisticRegression:
         "workers": 2,
     }
     return SparseLogisticRegression(strategy, random_state=0, **(chosen | arguments))
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end_s
-        threading.Event().wait(0.005)
 
 
 def test_these_are_all_strategies() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import threading
-import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,15 +17,11 @@ from sparklab.events import training as f
 from sparklab.events.facts import JobStarted
 from sparklab.ps import SSP
 from sparklab.train import SparseLogisticRegression, TrainingHandle, TrainingInputError, TrainingStoppedError
+from tests.waiting import wait_until
+
+until = partial(wait_until, timeout_s=20.0)
 
 X, Y = AdClick(rows=20_000, dimension=1 << 12).csr()
-
-
-def until(condition: Any) -> None:
-    end_s = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end_s
-        threading.Event().wait(0.005)
 
 
 def endless(**arguments: Any) -> SparseLogisticRegression:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +14,9 @@ from sparklab.errors import SparklabError
 from sparklab.events import training as f
 from sparklab.ps import SSP
 from sparklab.train import SparseLogisticRegression
+from tests.waiting import wait_until
+
+until = partial(wait_until, timeout_s=20.0)
 
 CLICKS = AdClick(rows=6_000, dimension=1 << 10, seed=4)
 X, Y = CLICKS.csr()
@@ -27,13 +30,6 @@ def sc(sc_threads: SparkContext) -> SparkContext:
 def model(**arguments: Any) -> SparseLogisticRegression:
     chosen: dict[str, Any] = {"workers": 3, "epochs": 5_000, "batch_size": 500, "optimizer": "sgd", "lr": 0.3}
     return SparseLogisticRegression("ps", consistency=SSP(2), **(chosen | arguments))
-
-
-def until(condition: Any) -> None:
-    end_s = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end_s
-        threading.Event().wait(0.005)
 
 
 def of_kind(sc: SparkContext, kind: type[Any], run: int) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from sparklab.errors import SparklabError
 from sparklab.events import training as f
 from sparklab.ps import ASP, BSP, KKT, SSP, LocalGroup
 from sparklab.train import SparseLogisticRegression, TrainingInputError
+from tests.waiting import wait_until
+
+until = partial(wait_until, timeout_s=20.0)
 
 D = 1 << 12
 CLICKS = AdClick(rows=12_000, dimension=D, seed=4)
@@ -30,13 +34,6 @@ def sc(sc_threads: SparkContext) -> SparkContext:
 def model(consistency: Any = None, **arguments: Any) -> SparseLogisticRegression:
     chosen = {"workers": 3, "epochs": 3, "batch_size": 500, "optimizer": "sgd", "lr": 0.5} | arguments
     return SparseLogisticRegression("ps", consistency=consistency, **chosen)
-
-
-def until(condition: Any) -> None:
-    end_s = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end_s
-        threading.Event().wait(0.005)
 
 
 def test_bsp_equals_one_process_that_takes_all_workers_batches_at_once(sc: SparkContext) -> None:
