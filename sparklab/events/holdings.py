@@ -200,7 +200,7 @@ class Holdings:
         if fact.reason not in ("unpersisted", "evicted"):
             self._note_lost(cached, fact.partition, why_lost(fact.reason, fact.executor))
         if fact.reason == "evicted":
-            if fact.partition not in cached.blocks:
+            if fact.partition not in cached.blocks and fact.partition not in cached.lost:
                 cached.evicted.add(fact.partition)
                 cached.recomputed.discard(fact.partition)
             text = f"evicted {cached.name}[{fact.partition}], {fact.bytes / 2**20:.1f} MiB, LRU"

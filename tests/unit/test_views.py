@@ -393,3 +393,12 @@ def test_an_executor_replaced_without_a_word_has_lost_its_blocks() -> None:
     views = folded(story.add(f.ExecutorAdded(1, 1, "127.0.0.1", 77, 1, MIB, MIB)).records)
     assert views.cache[1].states() == "mlml"
     check(views)
+
+
+def test_a_partition_that_is_lost_already_stays_lost_when_its_eviction_is_heard_of_late() -> None:
+    story = Story()
+    story.persist(1, "a", "In [1]:1", "MEMORY_ONLY", 4).store(1, range(4), MIB)
+    story.add(f.BlockRemoved(1, 2, 0, 0, "executor_lost", MIB))
+    views = folded(story.add(f.BlockRemoved(1, 2, 0, 0, "evicted", MIB)).records)
+    assert views.cache[1].states() == "mmlm"
+    check(views)
