@@ -97,7 +97,9 @@ class Striker:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "stop":
-                os.kill(os.getpid(), signal.SIGSTOP)
+                # To this thread, not to the process: another thread may take a signal of the process, and this one
+                # goes on meanwhile, past the step and as far as sending its answer.
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
             case "delay":
                 until_s = time.monotonic() + fault["delay_s"]
                 while (left_s := until_s - time.monotonic()) > 0:
