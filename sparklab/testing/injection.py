@@ -9,41 +9,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from sparklab.cluster.backends import LocalBackend, ThreadsBackend
 from sparklab.context import SparkContext
 from sparklab.errors import SparklabError
-from sparklab.faults import PROPERTY
+from sparklab.faults import PROPERTY, Place
 from sparklab.testing.schedule import Fault
 
 
-class Reached(NamedTuple):
-    """A step that a task has reached."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached(Place):
+    """A step that a task has reached, and where."""
 
     step: str
-    executor: int
-    epoch: int
-    job: int
-    stage: int
-    partition: int
-    attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Strike:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strike(Place):
     """A fault that struck, and where; `k` is the number of the step among all that were reached, from 0."""
 
     action: str
     step: str
     k: int
     pid: int
-    executor: int
-    epoch: int
-    job: int
-    stage: int
-    partition: int
-    attempt: int
 
 
 class Injection:
@@ -65,7 +53,7 @@ class Injection:
         found = []
         for line in self._lines("steps"):
             step, *numbers = line.split()
-            found.append(Reached(step, *map(int, numbers)))
+            found.append(Reached(*map(int, numbers), step=step))
         return found
 
     def end(self) -> None:
