@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import logging
-import pickle
 import secrets
 import socket
 import tempfile
@@ -18,10 +17,10 @@ from urllib.parse import urlsplit
 from distributed import Client, Worker, WorkerPlugin
 
 from sparklab import __version__
-from sparklab.cluster import compat, handlers, plugin, retirement
+from sparklab.cluster import compat, plugin, retirement
 from sparklab.cluster.backends import JOIN_S
 from sparklab.cluster.heartbeat import ATTACHED_TIMEOUT_S, Seat
-from sparklab.cluster.orders import Feed, OrderBook, TaskRunner, changes_of
+from sparklab.cluster.orders import Feed, OrderBook, TaskRunner
 from sparklab.cluster.runner import DaskRunner, Lane
 from sparklab.conf import Settings
 from sparklab.errors import ClusterError
@@ -251,11 +250,11 @@ class AttachedBackend:
 
     def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
         assert self._runner is not None
-        return changes_of(pickle.loads(self._runner.call(executor, handlers.DROP, rdd=rdd, partition=partition)))
+        return self._runner.drop(executor, rdd, partition)
 
     def peek(self, executor: int, rdd: int, partition: int, count: int) -> list[str]:
         assert self._runner is not None
-        return list(self._runner.call(executor, handlers.PEEK, rdd=rdd, partition=partition, count=count))
+        return self._runner.peek(executor, rdd, partition, count)
 
     def stop(self) -> None:
         self._stopping = True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import logging
-import pickle
 import shutil
 import signal
 import threading
@@ -301,16 +300,11 @@ class LocalBackend:
 
     def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
         assert self._runner is not None
-        from sparklab.cluster import handlers
-
-        answer = self._runner.call(executor, handlers.DROP, rdd=rdd, partition=partition)
-        return changes_of(pickle.loads(answer))
+        return self._runner.drop(executor, rdd, partition)
 
     def peek(self, executor: int, rdd: int, partition: int, count: int) -> list[str]:
         assert self._runner is not None
-        from sparklab.cluster import handlers
-
-        return list(self._runner.call(executor, handlers.PEEK, rdd=rdd, partition=partition, count=count))
+        return self._runner.peek(executor, rdd, partition, count)
 
     def stop(self) -> None:
         self._stopping = True

@@ -7,7 +7,7 @@ import concurrent.futures
 import logging
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from distributed import Client
 from sparklab.cluster import compat, handlers, plugin
 from sparklab.cluster.ear import HEAR_S, Ear
 from sparklab.cluster.heartbeat import Heartbeats, Seat
-from sparklab.cluster.orders import Feed, OrderBook, copy_ended, ended
+from sparklab.cluster.orders import Feed, OrderBook, changes_of, copy_ended, ended
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import ClusterError
 from sparklab.scheduler import messages as m
@@ -158,6 +158,14 @@ class DaskRunner:
             raise ClusterError(f"asking executor {number}", "it is not alive", "see %sparklab executors")
         future = compat.on_loop(self._client, self._call(seat.address, name, arguments))
         return future.result(timeout_s)
+
+    def drop(self, executor: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
+        """A cached partition left an executor's store: what changed there. Blocks, as :meth:`call` does."""
+        return changes_of(pickle.loads(self.call(executor, handlers.DROP, rdd=rdd, partition=partition)))
+
+    def peek(self, executor: int, rdd: int, partition: int, count: int) -> list[str]:
+        """The first records of a cached partition, as text. Blocks, as :meth:`call` does."""
+        return list(self.call(executor, handlers.PEEK, rdd=rdd, partition=partition, count=count))
 
     async def _call(self, address: str, name: str, arguments: dict[str, Any]) -> Any:
         return await compat.call(self._client, address, handlers.handler_of(name, self._app), **arguments)
