@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sparklab.errors import ParameterServerError
-from sparklab.ps.filters import Filter
+from sparklab.ps.filters import Filter, KeyMissError
 from sparklab.ps.frames import Frame, Peer
 from sparklab.ps.keys import Array, Keys
 
@@ -64,13 +64,20 @@ class FilterChain:
         KeyMissError
             It names keys that are not known here.
         ParameterServerError
-            It was encoded by a filter that this table does not have.
+            It was encoded by a filter that this table does not have, or a filter of a user's own failed.
         """
         done = frame.meta.pop("filters", None) if isinstance(frame.meta, dict) else None
         for index, config in reversed(done or ()):
             if not 0 <= index < len(self.filters):
                 raise ParameterServerError("decoding a frame", f"filter {index}", "use the table's own filters")
-            self.filters[index].decode(frame, config, self._peer(peer, index))
+            each = self.filters[index]
+            try:
+                each.decode(frame, config, self._peer(peer, index))
+            except (KeyMissError, ParameterServerError):
+                raise
+            except Exception as error:
+                found = f"{type(each).__name__}.decode: {type(error).__name__}: {error}"
+                raise ParameterServerError("decoding a frame", found, "mend the filter") from error
 
     def heard(self, keys: Keys, values: Array) -> None:
         """These weights were pulled."""

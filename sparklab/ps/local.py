@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps import transfer
 from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox, Peer
+from sparklab.ps.functions import RangeFunction
 from sparklab.ps.layout import Layout
 from sparklab.ps.link import Link
 from sparklab.ps.manager import Manager
@@ -108,14 +109,18 @@ class LocalGroup(Session):
             return {server: shard.facts() for server, shard in self._shards.items()}
 
     def call_on_servers(
-        self, spec: TableSpec, part: Callable[..., Any], low: int, high: int | None, arguments: dict[str, Any]
+        self, spec: TableSpec, function: RangeFunction, low: int, high: int | None, arguments: dict[str, Any]
     ) -> list[Any]:
-        """`part` of each server's rows in the range."""
+        """The part of `function` of each server's rows in the range."""
         with self._lock:
             self.check_open()
             end = spec.end if high is None else high
             tables = [shard.tables[spec.table] for shard in self._shards.values()]
-            return [part(*table.rows_in(table.headed, low, end), **arguments) for table in tables]
+            try:
+                return [table.part_of(function, table.headed, low, end, arguments) for table in tables]
+            except Exception as error:
+                attempted = f"calling a function on table {spec.name!r}"
+                raise ParameterServerError(attempted, *function.failed(error)) from error
 
     def export_range(self, spec: TableSpec, range_id: int) -> dict[str, Any]:
         """A copy of a range."""

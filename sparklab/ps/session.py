@@ -18,6 +18,7 @@ from sparklab.ps.balance import Step
 from sparklab.ps.consistency import BSP, Consistency, of_bound
 from sparklab.ps.consistency import checked as checked_consistency
 from sparklab.ps.filters import Filter
+from sparklab.ps.functions import RangeFunction
 from sparklab.ps.hogwild import HOGWILD, check_hogwild
 from sparklab.ps.link import Link
 from sparklab.ps.manager import Manager
@@ -62,9 +63,9 @@ class Session(ABC):
 
     @abstractmethod
     def call_on_servers(
-        self, spec: TableSpec, part: Callable[..., Any], low: int, high: int | None, arguments: dict[str, Any]
+        self, spec: TableSpec, function: RangeFunction, low: int, high: int | None, arguments: dict[str, Any]
     ) -> list[Any]:
-        """`part` of each server's rows in the range. Blocks."""
+        """The part of `function` of each server's rows in the range. Blocks."""
 
     @abstractmethod
     def add_server(self) -> int:

@@ -239,6 +239,9 @@ class Shard:
         if frame.client >= 0 and frame.incarnation < table.ledger.incarnation(frame.client):
             self._refuse(source, frame, f"worker {frame.client} was started anew elsewhere", "stop this one")
             return
+        if table.failed is not None and frame.client >= 0:
+            self._refuse(source, frame, *table.failed)
+            return
         mask = frame.mask or table.headed
         if not table.may_read(frame, mask):
             table.parked = [p for p in table.parked if p.source != source or p.frame.seq != frame.seq]
@@ -277,6 +280,9 @@ class Shard:
                 return
         if client in table.gone:
             self._refuse(source, frame, f"worker {client} was left out of the run", "attach anew")
+            return
+        if table.failed is not None and client >= 0:
+            self._refuse(source, frame, *table.failed)
             return
         mask = frame.mask or table.headed
         if mask & table.frozen:
@@ -319,7 +325,11 @@ class Shard:
                 self._advance(table)
             return
         version = table.spec.version
-        table.apply(keys, values, version)
+        try:
+            table.apply(keys, values, version)
+        except ParameterServerError as error:  # a user's function: nothing has changed
+            self._refuse(source, frame, f"{error.attempted}: {error.found}", error.do)
+            return
         table.ledger.take(client, frame.seq, missing)
         table.applied_pushes += 1
         operation = Frame(
@@ -376,7 +386,11 @@ class Shard:
         """What the clocks allow now is applied, and pulls that waited for it are served."""
         for due in table.due():
             version = table.spec.version
-            table.apply(due.keys, due.values, version)
+            try:
+                table.apply(due.keys, due.values, version)
+            except ParameterServerError as error:  # a user's function: all workers have to know, none of them alone
+                table.failed = f"at the end of clock {due.clock}, {error.attempted}: {error.found}", error.do
+                break
             table.applied_pushes += 1
             operation = Frame(
                 Kind.FORWARD, table.spec.table, clock=due.clock, mask=due.mask, keys=due.keys, values=due.values,
@@ -388,7 +402,9 @@ class Shard:
         still = []
         for pull in table.parked:
             mask = pull.frame.mask or table.headed
-            if table.may_read(pull.frame, mask):
+            if table.failed is not None:
+                self._refuse(pull.source, pull.frame, *table.failed)
+            elif table.may_read(pull.frame, mask):
                 table.waited_s += self.now_s - pull.since_s
                 self._serve(pull.source, pull.frame, table, mask)
             else:
@@ -400,14 +416,19 @@ class Shard:
         if table is None:
             return
         meta = frame.meta
-        keys, weights = table.rows_in(frame.mask or table.headed, int(meta["low"]), int(meta["high"]))
-        if callable(meta["function"]):
+        function = meta["function"]
+        if not isinstance(function, str):
             if source != MANAGER:
                 self._refuse(source, frame, "a function from a worker", "call it from the driver")
                 return
-            part = meta["function"](keys, weights, **meta["arguments"])
         else:
-            part = function_named(meta["function"]).part(keys, weights, **meta["arguments"])
+            function = function_named(function)
+        mask = frame.mask or table.headed
+        try:
+            part = table.part_of(function, mask, int(meta["low"]), int(meta["high"]), meta["arguments"])
+        except Exception as error:  # a user's function, or arguments that do not fit one of ours
+            self._refuse(source, frame, *function.failed(error))
+            return
         self.out.append((source, frame.answer(Kind.RESULT, meta={"part": part})))
 
     def _detach(self, source: Peer, frame: Frame) -> None:

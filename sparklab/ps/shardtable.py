@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from sparklab.ps.clocks import NEVER, ClockGroup, RangeClocks
 from sparklab.ps.consistency import NO_BOUND
 from sparklab.ps.filterchain import FilterChain
 from sparklab.ps.frames import Frame, Peer
+from sparklab.ps.functions import PAGE_ROWS, RangeFunction
 from sparklab.ps.heat import KeyHeat
 from sparklab.ps.keys import Array, Keys
 from sparklab.ps.layout import TableLayout
@@ -71,6 +72,7 @@ class ShardTable:
         self.clocks = RangeClocks()
         self.ledger = Ledger()
         self.filters = FilterChain(spec.filters)
+        self.failed: tuple[str, str] | None = None  # what was found, and what to do, where a sum could not be applied
         self.guard: Array | None = None  # counts writes to the weights, where others read them in place
         self.held: dict[int, list[HeldPush]] = {}  # by clock
         self.parked: list[ParkedPull] = []
@@ -128,18 +130,28 @@ class ShardTable:
         rows = np.concatenate([np.empty(0, np.int64), *[rows for _, rows in found]])
         return keys, weights[rows]
 
-    def rows_in(self, mask: int, low: int = 0, high: int | None = None) -> tuple[Keys, Array]:
-        """All existing keys in ranges of `mask`, and their weights."""
-        end = self.spec.end if high is None else high
-        keys: list[Keys] = []
-        rows: list[Array] = []
-        for a, b in self.layout.segments(mask, low, end):
-            found, at = self.store.live(a, b)
-            keys.append(found)
-            rows.append(self.store.weights[at] if self.spec.num_keys is None else self.store.weights[a:b])
-        if not keys:
-            return np.empty(0, np.uint64), self.store.weights[:0]
-        return np.concatenate(keys), np.concatenate(rows)
+    def part_of(self, function: RangeFunction, mask: int, low: int, high: int, arguments: Mapping[str, Any]) -> Any:
+        """What `function` gives for the existing keys of [low, high) in ranges of `mask`."""
+        if function.merged is None:
+            keys, weights = zip(*self._pages(mask, low, high, self.spec.end), strict=True)
+            return function.part(np.concatenate(keys), np.concatenate(weights), **arguments)
+        return function.over(self._pages(mask, low, high, PAGE_ROWS), arguments)
+
+    def _pages(self, mask: int, low: int, high: int, most: int) -> Iterator[tuple[Keys, Array]]:
+        """All existing keys of [low, high) in ranges of `mask`, and their weights: `most` at a time, once at least."""
+        none = True
+        for a, b in self.layout.segments(mask, low, high):
+            if self.spec.num_keys is not None:
+                for at in range(a, b, most):
+                    stop, none = min(at + most, b), False
+                    yield np.arange(at, stop, dtype=np.uint64), self.store.looked_at(at, stop)
+            else:
+                keys, rows = self.store.live(a, b)
+                for at in range(0, len(keys), most):
+                    none = False
+                    yield keys[at : at + most], self.store.weights[rows[at : at + most]]
+        if none:
+            yield np.empty(0, np.uint64), self.store.weights[:0]
 
     # --- aggregation ------------------------------------------------------------------------------
 

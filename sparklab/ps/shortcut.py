@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sparklab.errors import ParameterServerError
 from sparklab.ps.admission import unfit
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.shard import Shard
@@ -56,8 +57,11 @@ def _pushed(shard: Shard, table: ShardTable, frame: Frame, mask: int) -> bool:
         return False
     if ledger.fresh(client, frame.seq, frame.keys) is not None:
         return False
+    try:
+        table.apply(frame.keys, values, None)
+    except ParameterServerError:  # a user's function: the long way says so
+        return False
     table.heat.note(frame.keys, table.layout)
-    table.apply(frame.keys, values, None)
     ledger.take(client, frame.seq, mask)
     table.applied_pushes += 1
     return True

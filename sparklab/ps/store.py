@@ -43,6 +43,10 @@ class Store(Protocol):
         """The keys in [low, high) that exist, ascending, and their rows."""
         ...
 
+    def looked_at(self, low: int, high: int) -> Array:
+        """The weights of the rows [low, high), not to be written; rows that were never written still take no memory."""
+        ...
+
     def drop(self, low: int, high: int) -> None:
         """The keys in [low, high) are as if never pushed; their memory is free."""
         ...
@@ -63,7 +67,7 @@ class DenseStore:
         self.weights = allocate((count, width), dtype)
         self.states = tuple(zeros((count, width), dtype) for _ in range(states))
         self._places: Array | None = None
-        self._pages: set[int] = set()
+        self.look: Callable[[int, int], Array] = lambda low, high: self.weights[low:high]
 
     def rows(self, keys: Keys) -> Array:
         """The keys themselves, as signed numbers."""
@@ -83,6 +87,10 @@ class DenseStore:
         """All keys in [low, high)."""
         keys = np.arange(low, min(high, len(self.weights)), dtype=KEY)
         return keys, keys.view(np.int64)
+
+    def looked_at(self, low: int, high: int) -> Array:
+        """These rows, by whatever way `look` has: reading some kinds of memory takes it."""
+        return self.look(low, high)
 
     def drop(self, low: int, high: int) -> None:
         """Zeros stand in [low, high)."""
@@ -160,6 +168,10 @@ class SparseStore:
         rows = np.nonzero(within)[0]
         rows = rows[np.argsort(keys[rows])]
         return keys[rows], rows
+
+    def looked_at(self, low: int, high: int) -> Array:
+        """Rows that stand beside each other."""
+        return self.weights[low:high]
 
     def drop(self, low: int, high: int) -> None:
         """The keys in [low, high) are gone; the others move together."""

@@ -189,7 +189,7 @@ class Table:
         Source: Li et al. 2014, section 3.3.
         """
         if isinstance(function, RangeFunction):
-            parts = self._session.call_on_servers(self.spec, function.part, low, high, arguments)
+            parts = self._session.call_on_servers(self.spec, function, low, high, arguments)
             return function.whole(parts, **arguments)
         known = function_named(function)
         parts = self._ask(lambda observer: observer.call(function, low, high, **arguments))
@@ -211,7 +211,7 @@ class Table:
     def quantile(self, q: float) -> float:
         """The value that a share `q` of the weights is below.
 
-        Exact up to 4,096 weights per server, else within 1/4096 of the rank.
+        Exact up to 65,536 weights per server, else within 1/4096 of the rank.
         """
         if not 0 <= q <= 1:
             raise ParameterServerError(f"asking for quantile {q}", "no such share", "give 0 to 1")

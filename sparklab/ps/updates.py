@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, runtime_checkable
@@ -37,11 +38,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if not np.isfinite(value) or value < 0:
-                raise ParameterServerError(
-                    f"making {type(self).__name__}", f"{field.name} = {value}", "give a finite number, not negative"
-                )
+            _as_parameter(f"making {type(self).__name__}", field.name, getattr(self, field.name))
 
     def changed(self, parameters: Mapping[str, float]) -> Self:
         """The same with other parameters.
@@ -49,15 +46,25 @@ class Rule:
         Raises
         ------
         ParameterServerError
-            It has no parameter of that name.
+            It has no parameter of that name, or the value is none for it.
         """
         known = [field.name for field in fields(self)]
+        attempted = f"changing {type(self).__name__}"
         for name in parameters:
             if name not in known:
-                raise ParameterServerError(
-                    f"changing {type(self).__name__}", f"no parameter {name!r}", f"it has {', '.join(known)}"
-                )
-        return replace(self, **{name: float(value) for name, value in parameters.items()})
+                raise ParameterServerError(attempted, f"no parameter {name!r}", f"it has {', '.join(known)}")
+        return replace(self, **{name: _as_parameter(attempted, name, value) for name, value in parameters.items()})
+
+
+def _as_parameter(attempted: str, name: str, value: Any) -> float:
+    """`value` as a number. ParameterServerError where it is none, or negative."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or number < 0:
+        raise ParameterServerError(attempted, f"{name} = {value!r}", "give a finite number, not negative")
+    return number
 
 
 @dataclass(frozen=True)

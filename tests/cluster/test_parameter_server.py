@@ -116,6 +116,31 @@ def test_a_million_dense_and_a_million_sparse_keys_take_no_more_memory_than_they
             assert held.used_bytes <= most * count
 
 
+def test_functions_over_a_range_take_no_memory_for_keys_that_were_never_pushed(server: ps.ParameterServer) -> None:
+    table = server.table("hardly touched", num_keys=1 << 25, update=ps.Add())
+    table.put([1, 5], [1.0, -3.0])
+    processes = [psutil.Process(server.pid(number)) for number in server.servers]
+    before = [process.memory_info().rss for process in processes]
+    assert table.norm() == pytest.approx(np.sqrt(10))
+    assert table.call(ps.RangeFunction(lambda keys, weights: float(weights.sum()), sum, float.__add__)) == -2
+    grown = [process.memory_info().rss - least for process, least in zip(processes, before, strict=True)]
+    assert max(grown) < 40 << 20, "each has 64 MiB of weights, hardly one of which was written"
+    table.drop()
+
+
+def test_a_function_of_the_user_that_fails_in_a_server_process_ends_none(server: ps.ParameterServer) -> None:
+    failing = ps.udf(lambda weights, gradients: weights + 1 / int(gradients.min()))
+    table = server.table("fails", num_keys=4, update=failing, apply="arrival", consistency=ps.ASP(), workers=1)
+    with table.worker(0) as w:
+        with pytest.raises(ParameterServerError, match=r"ZeroDivisionError.*\n.*mend the function"):
+            w.wait(w.push([1], [0.0]))
+        with pytest.raises(ParameterServerError, match=r"ZeroDivisionError.*\n.*mend the function"):
+            table.call(ps.RangeFunction(lambda keys, weights: 1 / 0, sum))
+        w.wait(w.push([1], [2.0]))
+        assert w.get([1]).tolist() == [0.5]
+    assert len(server.servers) == 2
+
+
 def test_weights_read_in_place_are_never_torn_and_a_dead_servers_memory_is_left_at_once() -> None:
     with ps.ParameterServer(num_servers=2, replicas=1) as server:
         table = server.table("w", num_keys=20_000, update=ps.Assign(), workers=1, apply="arrival", consistency=ps.ASP())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from sparklab import ps
 from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps import transfer
+from sparklab.ps.frames import Frame
 from sparklab.ps.layout import TableLayout
 from sparklab.ps.shardtable import ShardTable
 from sparklab.ps.spec import TableSpec
@@ -192,6 +194,12 @@ def test_parameters_of_the_update_change_live(group: ps.LocalGroup) -> None:
     assert table.get([1]) == [-1.5]
     with pytest.raises(ParameterServerError, match="no parameter 'momentum'"):
         table.set(momentum=0.9)
+    for wrong in (-1, float("nan"), "fast", None):
+        with pytest.raises(
+            ParameterServerError, match=r"changing SGD\n.*lr = .*\n.*a finite number, not negative"
+        ) as found:
+            table.set(lr=wrong)  # type: ignore[arg-type]
+        assert not [each for each in found.traceback if str(each.path) == "<string>"], "frames that nobody wrote"
 
 
 def test_a_function_of_the_user_updates_and_reads_on_the_server(group: ps.LocalGroup) -> None:
@@ -277,6 +285,115 @@ def test_functions_over_a_range_give_what_the_weights_give(group: ps.LocalGroup)
     assert table.quantile(0.25) == pytest.approx(np.quantile(values, 0.25))
     order = np.argsort(-np.abs(values))[:5]
     assert table.top_k(5) == [(int(k), values[k]) for k in order]
+
+
+def test_functions_over_a_range_look_at_a_page_at_a_time(group: ps.LocalGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("shardtable", "functions"):
+        monkeypatch.setattr(f"sparklab.ps.{module}.PAGE_ROWS", 100)
+    monkeypatch.setattr("sparklab.ps.functions._MOST_CUTS", 4096)
+    values = np.random.default_rng(2).normal(size=40_000)
+    keys = np.arange(40_000)
+    pages: list[int] = []
+
+    def largest(keys: Any, weights: Any) -> float:
+        pages.append(len(keys))
+        return float(weights.max(initial=-np.inf))
+
+    biggest = ps.RangeFunction(largest, max, merged=max)
+    for kind in ({"num_keys": 40_000}, {"sparse": True}):
+        table = group.table(f"pages {kind}", dtype="float64", update=ps.Add(), **kind)
+        assert (table.norm(), table.call("count"), table.top_k(3)) == (
+            0,
+            40_000 if "num_keys" in kind else 0,
+            table.top_k(3),
+        )
+        table.put(keys, values)
+        assert table.norm() == pytest.approx(np.linalg.norm(values))
+        assert table.norm(np.inf) == np.abs(values).max()
+        assert table.top_k(200) == [(int(k), values[k]) for k in np.argsort(-np.abs(values))[:200]]
+        assert (table.call("sum"), table.call("count")) == (pytest.approx(values.sum()), 40_000)
+        ranks = [np.mean(values < table.quantile(q)) for q in (0, 0.01, 0.5, 0.9, 1)]
+        assert ranks == pytest.approx([0, 0.01, 0.5, 0.9, 1], abs=1 / 1024)
+        assert table.call(biggest) == values.max()
+        assert max(pages) == 100
+
+
+def test_norm_top_and_quantile_take_memory_for_a_page_not_for_the_table(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=1 << 24)
+    table.put([1, 5], [1.0, -3.0])
+    tracemalloc.start()
+    try:
+        assert table.norm() == pytest.approx(0.1 * np.sqrt(10))
+        assert table.top_k(1) == [(5, pytest.approx(0.3))]
+        assert table.quantile(0.5) == 0
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 64 << 20  # the weights alone are as many
+
+
+def test_a_function_that_fails_is_said_and_the_server_goes_on(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=10, update=ps.Add())
+    wrong = ps.RangeFunction(lambda keys, weights: 1 / 0, max)
+    with pytest.raises(ParameterServerError, match=r"ZeroDivisionError.*\n.*mend the function"):
+        table.call(wrong)
+    with pytest.raises(ParameterServerError, match="unexpected keyword argument 'power'"):
+        table.call("norm", power=3)
+    assert table.norm() == 0
+
+
+def failing(weights: Any, gradients: Any) -> Any:
+    if gradients.max() > 9:
+        raise ValueError("too steep")
+    return weights + gradients
+
+
+def test_an_update_of_the_user_that_fails_on_arrival_refuses_that_push_alone(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=4, update=ps.udf(failing), apply="arrival", consistency=ps.ASP(), workers=1)
+    with table.worker(0) as w:
+        with pytest.raises(ParameterServerError, match=r"failing.*ValueError: too steep\n.*mend the function"):
+            w.wait(w.push([1], [10.0]))
+        w.wait(w.push([1], [2.0]))
+        assert w.get([0, 1]).tolist() == [0, 2]
+    assert table.get([1]).tolist() == [2]
+
+
+def test_an_update_of_the_user_that_fails_at_the_end_of_a_clock_is_said_to_every_worker(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=4, update=ps.udf(failing), workers=2)
+
+    def work(rank: int) -> None:
+        with table.worker(rank) as w:
+            w.push([1], [1.0])
+            w.clock()
+            assert w.get([1]).tolist() == [2]
+            w.push([1], [5.0])
+            w.clock()
+            with pytest.raises(
+                ParameterServerError, match=r"clock 1.*failing.*ValueError: too steep\n.*mend the function"
+            ):
+                w.get([1])
+            with pytest.raises(ParameterServerError, match="ValueError: too steep"):
+                w.wait(w.push([1], [1.0]))
+
+    in_threads(2, work)
+    assert table.get([1]).tolist() == [2], "what was there before is still to be had"
+
+
+class Broken(ps.Filter):
+    """A filter of the user's that cannot read what it wrote."""
+
+    def encode(self, frame: Frame, peer: dict[str, Any], notes: dict[str, Any]) -> Any:
+        return []
+
+    def decode(self, frame: Frame, config: Any, peer: dict[str, Any]) -> None:
+        raise ValueError("cannot read that")
+
+
+def test_a_filter_of_the_user_that_fails_at_the_server_is_said_to_who_sent(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=4, update=ps.Add(), workers=1, filters=[Broken()])
+    with pytest.raises(ParameterServerError, match=r"Broken.*ValueError: cannot read that"):
+        table.worker(0)
+    assert table.get([1]).tolist() == [0]
 
 
 def test_a_dense_table_of_10_9_keys_takes_memory_for_what_is_touched(group: ps.LocalGroup) -> None:

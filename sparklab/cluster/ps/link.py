@@ -20,6 +20,7 @@ from sparklab.cluster.ps.pushring import PushRing
 from sparklab.cluster.ps.sharing import EPOCH, VERSION, SharedView
 from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps.frames import Frame, Kind, Peer
+from sparklab.ps.functions import RangeFunction
 from sparklab.ps.kernels import read_shared, read_shared_all
 from sparklab.ps.keys import KeySet
 from sparklab.ps.layout import Layout
@@ -327,7 +328,7 @@ class RemoteSession:
         return self.manage(lambda _: {})
 
     def call_on_servers(
-        self, spec: TableSpec, part: Callable[..., Any], low: int, high: int | None, arguments: dict[str, Any]
+        self, spec: TableSpec, function: RangeFunction, low: int, high: int | None, arguments: dict[str, Any]
     ) -> list[Any]:
         """Raises ParameterServerError, as above."""
         return self.manage(lambda _: [])

@@ -7,12 +7,12 @@ import itertools
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import Any, Final
 
 from sparklab.cluster.ps.channel import Channel
 from sparklab.errors import ParameterServerError
 from sparklab.ps.frames import Frame, Kind
+from sparklab.ps.functions import RangeFunction
 from sparklab.ps.local import lost
 from sparklab.ps.manager import Manager
 from sparklab.ps.session import Session
@@ -55,11 +55,11 @@ class Questions(Session):
             return dict(self._manager.facts_of)
 
     def call_on_servers(
-        self, spec: TableSpec, part: Callable[..., Any], low: int, high: int | None, arguments: dict[str, Any]
+        self, spec: TableSpec, function: RangeFunction, low: int, high: int | None, arguments: dict[str, Any]
     ) -> list[Any]:
-        """`part` of each server's rows in the range."""
+        """The part of `function` of each server's rows in the range."""
         end = spec.end if high is None else high
-        meta = {"function": part, "arguments": arguments, "low": low, "high": end}
+        meta = {"function": function, "arguments": arguments, "low": low, "high": end}
         while True:
             servers = self.manage(lambda manager: manager.servers_of(spec.table))
             answers = [self.ask(server, Frame(Kind.CALL, spec.table, meta=meta)) for server in servers]

@@ -13,6 +13,7 @@ import mmap
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -59,7 +60,11 @@ class SharedMemory:
     def adopt(self, table: ShardTable) -> None:
         """`table` counts its writes in the header of its weights from now on."""
         shared = self._of(table)
-        table.guard = shared.header if shared is not None else None
+        if shared is None or not isinstance(table.store, DenseStore):
+            table.guard = None
+            return
+        table.guard = shared.header
+        table.store.look = partial(_copied, shared.fd, table.store.weights)
 
     def where(self, table: ShardTable) -> list[int] | None:
         """Process and descriptor by which another process finds the memory of `table`."""
@@ -89,6 +94,18 @@ class SharedMemory:
         finally:
             for guard in guards:
                 guard[SEQUENCE] += 1
+
+
+def _copied(fd: int, weights: Array, low: int, high: int) -> Array:
+    """The rows [low, high) of `weights`, which are in the file `fd`. A look at the mapping itself would have the system
+    make memory for all of it."""
+    out = np.empty((high - low, weights.shape[1]), weights.dtype)
+    row_bytes = weights.shape[1] * weights.dtype.itemsize
+    into, at = out.data.cast("B"), HEADER_BYTES + low * row_bytes
+    while into:
+        got = os.preadv(fd, [into], at)
+        into, at = into[got:], at + got
+    return out
 
 
 class SharedView:
