@@ -15,7 +15,8 @@ from sparklab.events.bus import Bus
 from sparklab.rdd.core import RDDCore
 from sparklab.scheduler import messages as m
 
-RESTART_S: Final = 3.0  # within this an executor that died is there again
+RESTART_S: Final = 3.0  # within this an executor that died is there again, or is seen starting
+START_S: Final = 60.0  # within this one that is starting is there, on however busy a machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,10 @@ class Executors:
             There is no such executor alive, or the cluster is somebody else's.
         """
         self.waitUntilReady()
-        restarted_by = time.monotonic() + RESTART_S
+        began_s = time.monotonic()
         while number not in (alive := self._epochs()) and number in range(self._backend.slots):
-            if time.monotonic() > restarted_by:  # it was killed a moment ago, and its successor does not come
+            # It was killed a moment ago; does its successor come?
+            if time.monotonic() - began_s > (START_S if number in self._backend.starting() else RESTART_S):
                 break
             time.sleep(0.005)
         if number not in alive:

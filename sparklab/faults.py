@@ -1,7 +1,8 @@
 """Injected faults, where they strike: inside a task, at a named step. ``sparklab.testing`` is the way to ask for them.
 
 A plan travels as a local property of the job (JSON), so a job without one pays one look into a dict per task. Counts
-are shared by the executors of a host through small files in the plan's folder, appended to in one write each.
+are shared by the executors of a host through small files in the plan's folder, appended to in one write each. The
+files are there from the start and none is made here: a task that outlives its injection must not put one back.
 """
 
 from __future__ import annotations
@@ -117,9 +118,14 @@ class Striker:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path or None)
 
 
+def files_of(faults: int) -> list[str]:
+    """Names of the files in which steps and strikes of a plan of that many faults are counted."""
+    return ["steps", "strikes", *(f"reached-{number}" for number in range(faults))]
+
+
 def _append(path: Path, data: bytes) -> int:
     """`data` stands at the end of the file; its size then. One write: other processes' lines are not torn."""
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
         os.write(fd, data)
         # After an appending write, the position of this descriptor is the end of its own data.

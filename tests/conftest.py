@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sparklab import SparkContext
+
+# How long a machine takes to draw an example, or to run one, says nothing about what is tested.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 TESTS = Path(__file__).parent
 MARKER_OF_FOLDER = {"cluster": "cluster", "fault": "cluster", "lectures": "cluster", "browser": "browser"}

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     """`condition` has become true. AssertionError after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():

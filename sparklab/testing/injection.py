@@ -13,7 +13,7 @@ from pathlib import Path
 from sparklab.cluster.backends import LocalBackend, ThreadsBackend
 from sparklab.context import SparkContext
 from sparklab.errors import SparklabError
-from sparklab.faults import PROPERTY, Place
+from sparklab.faults import PROPERTY, Place, files_of
 from sparklab.testing.schedule import Fault
 
 
@@ -107,6 +107,8 @@ def inject(sc: SparkContext, *faults: Fault) -> Iterator[Injection]:
             'use processes: SparkContext("local[2]")',
         )
     with tempfile.TemporaryDirectory(prefix="sparklab-faults-", dir=sc.settings.local_dir) as folder:
+        for name in files_of(len(faults)):
+            (Path(folder) / name).touch(0o600)
         injection = Injection(Path(folder), faults)
         plan = {"folder": folder, "driver": os.getpid(), "faults": [asdict(fault) for fault in faults]}
         with sc.labelled({PROPERTY: json.dumps(plan)}):

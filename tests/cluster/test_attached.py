@@ -63,7 +63,8 @@ def test_cancelling_a_job_leaves_other_peoples_workers_alone_and_says_so(client:
         thread.start()
         wait_until(lambda: any(info.running_tasks for info in sc.executorInfos()))
         sc.cancelAllJobs()
-        thread.join(5)
+        thread.join(30)
+        assert not thread.is_alive()
         assert "A task does not react and runs on until it returns" in str(errors[0])
         assert all(info.alive for info in sc.executorInfos())
 

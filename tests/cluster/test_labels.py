@@ -132,7 +132,7 @@ def test_cancelling_a_group_ends_its_jobs_and_no_others(sc: SparkContext) -> Non
     other, other_errors = started(sc, lambda: sc.setJobGroup("other", "goes on"))
     try:
         sc.cancelJobGroup("mine")
-        mine.join(10)
+        mine.join(30)
         assert "part of cancelled job group mine" in str(my_errors[0])
         assert other.is_alive()
         (job,) = sc.statusTracker().getJobIdsForGroup("mine")
@@ -141,7 +141,7 @@ def test_cancelling_a_group_ends_its_jobs_and_no_others(sc: SparkContext) -> Non
         assert info.status == "FAILED"
     finally:
         sc.cancelAllJobs()
-        other.join(10)
+        other.join(30)
     assert len(other_errors) == 1
 
 
@@ -154,7 +154,7 @@ def test_cancelling_a_tag_ends_the_jobs_that_carry_it(sc: SparkContext) -> None:
     sc.cancelJobsWithTag("slo")
     assert thread.is_alive()
     sc.cancelJobsWithTag("slow")
-    thread.join(10)
+    thread.join(30)
     assert len(errors) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import os
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from sparklab import SparkContext, StorageLevel
 from sparklab.errors import SparklabError
+from sparklab.faults import PROPERTY, Place, Striker
 from sparklab.testing import STEPS, Fault, corrupt, delay, disk_full, drop, inject, kill, random_faults, stop
 from tests.waiting import wait_until
 
@@ -116,6 +118,19 @@ def test_jobs_afterwards_and_of_other_contexts_are_left_alone(sc: SparkContext) 
     assert sc.getLocalProperty("sparklab.faults") is None
     assert sorted(sums(sc).collect()) == EXPECTED
     assert not list(Path(sc.settings.local_dir).glob(f"sparklab-faults-{os.getpid()}*"))
+
+
+def test_a_task_that_outlives_its_injection_puts_nothing_back_into_the_folder_that_goes(sc: SparkContext) -> None:
+    with inject(sc, drop("result")) as injection:
+        plan = sc.getLocalProperty(PROPERTY) or ""
+        left_over = Striker(plan, Place(0, 0, 0, 0, 0, 0), lambda: None)
+        left_over("map", "")
+        assert [reached.step for reached in injection.steps] == ["map"]
+        folder = Path(json.loads(plan)["folder"])
+        for name in ("reached-0", "strikes", "steps"):  # as they go at the end, one after the other
+            (folder / name).unlink(missing_ok=True)
+            left_over("result", "")
+            assert not (folder / name).exists()
 
 
 def test_a_seed_decides_a_random_schedule() -> None:

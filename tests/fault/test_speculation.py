@@ -55,7 +55,8 @@ def test_a_task_that_is_stuck_is_overtaken_and_told_to_stop(sc: SparkContext, st
     (strike,) = injection.strikes
 
     def stuck(e: f.TaskEnded) -> bool:  # a busy machine may have others overtaken as well
-        return e.status == "cancelled" and (e.partition, e.executor) == (strike.partition, strike.executor)
+        where = (strike.stage, strike.partition, strike.executor)
+        return e.status == "cancelled" and (e.stage, e.partition, e.executor) == where
 
     wait_until(lambda: any(map(stuck, attempts(sc, since)[1])))
     started, ended = attempts(sc, since)
@@ -76,14 +77,17 @@ def test_a_file_is_committed_once_although_two_attempts_wrote_it(sc: SparkContex
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_a_partition_that_fails_on_one_executor_succeeds_on_another(sc: SparkContext) -> None:
+def test_a_partition_that_fails_on_one_executor_succeeds_on_another(sc: SparkContext, tmp_path: Path) -> None:
     wait_until(lambda: all(info.alive for info in sc.executorInfos()))
     bad = sc.executorInfos()[0].pid
     since = sc.bus.seq
 
     def picky(x: int) -> int:
         if os.getpid() == bad:
+            (tmp_path / str(x // 2)).touch()
             raise OSError("no such library here")
+        while len(os.listdir(tmp_path)) < 2:  # or the good one might do nearly all of it before the bad one has begun
+            time.sleep(0.01)
         return x
 
     assert sc.parallelize(range(12), 6).map(picky).sum() == 66
