@@ -29,7 +29,8 @@ class Move:
     Attributes
     ----------
     how : str
-        ``"head"``: `to` serves it, whoever did is its replica; ``"tail"``: `to` is its last replica.
+        ``"head"``: `to` serves it, whoever did is its replica; ``"tail"``: `to` is its last replica; ``"heir"``: `to`,
+        a replica, serves it in the place of a server that leaves, and gets what a replica lacks.
     leaving : int
         A server that the chain is to lose by it, or -1.
     other : int
@@ -268,7 +269,10 @@ class Manager:
                 if not chain or (number, each) in planned or (leaving < 0 and len(chain) >= wanted):
                     continue
                 to = ring.replica_for(number, each, chain, staying, load)
-                if to is not None:
+                heir = next((server for server in chain if server in staying), None)
+                if leaving == chain[0] and heir is not None and len(chain) > wanted:
+                    self._planned.append(Move(number, each, heir, "heir", leaving=leaving))
+                elif to is not None:
                     load[to] += 1
                     self._planned.append(Move(number, each, to, "tail", leaving=leaving))
 
@@ -288,7 +292,9 @@ class Manager:
             if move.range not in table.ids:
                 continue
             chain = table.chains[table.position(move.range)]
-            if not chain or move.to in chain or move.to not in self._staying():
+            if not chain or move.to not in self._staying() or (move.to in chain) != (move.how == "heir"):
+                continue
+            if move.how == "heir" and chain[0] != move.leaving:
                 continue
             if (move.table, move.range) in self._moving:
                 self._planned.appendleft(move)
@@ -301,6 +307,8 @@ class Manager:
         self._asked_s = self.now_s
 
     def _bytes(self, move: Move) -> int:
+        if move.how == "heir":
+            return 0
         facts = self.facts_of.get(move.source, {}).get("tables", {}).get(str(move.table))
         spec = self.specs[move.table]
         if spec.num_keys is not None:
@@ -310,6 +318,7 @@ class Manager:
 
     def _ask(self, move: Move) -> None:
         meta = {"range": move.range, "move": move.number, "to": move.to, "other": move.other}
+        meta["heir"] = move.how == "heir"
         self.out.append((move.source, Frame(Kind.MOVE, move.table, epoch=self.layout.epoch, meta=meta)))
 
     def _commit(self) -> None:
@@ -324,13 +333,15 @@ class Manager:
             chain = table.chains[at]
             if move.how == "head":
                 chain = (move.to, *chain)[: self.replicas + 1]
+            elif move.how == "heir":
+                chain = (move.to, *(server for server in chain if server not in (move.to, move.leaving)))
             elif move.leaving in chain and len(chain) >= wanted:
                 chain = tuple(move.to if server == move.leaving else server for server in chain)
             else:  # who leaves keeps its copy until there are enough
                 chain = (*chain, move.to)
             chains = (*table.chains[:at], chain, *table.chains[at + 1 :])
             tables[move.table] = replace(table, chains=chains)
-            self.moved_ranges += 1
+            self.moved_ranges += move.how != "heir"
             self.moved_bytes += self._bytes(move)
         self._moving.clear()
         self._publish(tables=tables)
@@ -343,8 +354,8 @@ class Manager:
             if any(server in (move.to, move.source) for move in self._moving.values()):
                 continue
             chains = (chain for table in self.layout.tables.values() for chain in table.chains)
-            if any(server in chain and len(chain) <= wanted for chain in chains):
-                continue
+            if any(server in chain and (len(chain) <= wanted or chain[0] == server) for chain in chains):
+                continue  # it has what no replica has: pushes that wait for their clock
             self._leaving.discard(server)
             self._heard.pop(server, None)
             self.facts_of.pop(server, None)

@@ -309,6 +309,10 @@ class ShardTable:
     def drop_range(self, mask: int, low: int, high: int) -> None:
         """The same for one range, of which the layout need not know."""
         self.store.drop(low, high)
+        self.forget_range(mask, low, high)
+
+    def forget_range(self, mask: int, low: int, high: int) -> None:
+        """The same, but its weights stay."""
         self._forget(mask, [(low, high)])
 
     def _forget(self, mask: int, keys: Sequence[tuple[int, int]]) -> None:

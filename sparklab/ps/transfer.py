@@ -17,6 +17,7 @@ import numpy as np
 from sparklab.ps.frames import MANAGER, Frame, Kind, Peer
 from sparklab.ps.keys import Array, Keys
 from sparklab.ps.shardtable import HeldPush, ShardTable
+from sparklab.ps.store import Store
 
 if TYPE_CHECKING:
     from sparklab.ps.layout import TableLayout
@@ -30,6 +31,7 @@ class Outgoing:
     move: int
     to: int  # -1: it is not sent but merged with the range `other`
     other: int = -1
+    heir: bool = False  # `to` has a copy of the weights: it gets the rest
     sent_s: float = -1.0  # when last; before the chain behind the range is idle, it is not sent
     done: bool = False
 
@@ -39,7 +41,8 @@ def receive(shard: Shard, source: Peer, frame: Frame) -> None:
     meta = frame.meta
     match frame.kind:
         case Kind.MOVE if frame.epoch <= shard.layout.epoch:  # one of a later layout is asked for again
-            _begin(shard, frame.table, meta["range"], meta["move"], meta["to"], meta.get("other", -1))
+            ordered = Outgoing(meta["move"], meta["to"], meta.get("other", -1), meta.get("heir", False))
+            _begin(shard, frame.table, meta["range"], ordered)
         case Kind.RELEASE:
             _release(shard, frame.table, meta["range"], meta["move"])
         case Kind.INSTALL:
@@ -58,8 +61,8 @@ def receive(shard: Shard, source: Peer, frame: Frame) -> None:
             shard.out.append((source, frame.answer(Kind.RESTORED)))
 
 
-def _begin(shard: Shard, number: int, range_id: int, move: int, to: int, other: int) -> None:
-    table = shard.tables.get(number)
+def _begin(shard: Shard, number: int, range_id: int, ordered: Outgoing) -> None:
+    table, move, other = shard.tables.get(number), ordered.move, ordered.other
     if table is None or not table.headed >> range_id & 1 or (other >= 0 and not table.headed >> other & 1):
         return
     outgoing = shard.moving.get((number, range_id))
@@ -69,7 +72,7 @@ def _begin(shard: Shard, number: int, range_id: int, move: int, to: int, other: 
         if outgoing.move == move and outgoing.done:
             _say_moved(shard, number, range_id, outgoing)
         return
-    shard.moving[number, range_id] = Outgoing(move, to, other)
+    shard.moving[number, range_id] = ordered
     _freeze(shard, number)
     continue_moves(shard)
 
@@ -109,7 +112,7 @@ def _send(shard: Shard, number: int, range_id: int, outgoing: Outgoing) -> None:
             shard.out.append((MANAGER, Frame(Kind.MOVED, number, meta={"move": outgoing.move, "refused": True})))
             thaw(shard, number, range_id)
         return
-    data = export(shard.tables[number], range_id)
+    data = export(shard.tables[number], range_id, weights=not outgoing.heir)
     meta = {"range": range_id, "move": outgoing.move, "data": data}
     shard.out.append((outgoing.to, Frame(Kind.INSTALL, number, epoch=shard.layout.epoch, meta=meta)))
 
@@ -154,7 +157,8 @@ def settle(shard: Shard, number: int, servers: tuple[int, ...]) -> None:
     for range_id in [r for n, r in shard.moving if n == number]:
         outgoing = shard.moving[number, range_id]
         chain = table.layout.chains[table.layout.position(range_id)] if range_id in table.layout.ids else ()
-        if outgoing.to in chain or outgoing.to not in servers or not table.headed >> range_id & 1:
+        over = outgoing.to in chain and not outgoing.heir
+        if over or outgoing.to not in servers or not table.headed >> range_id & 1:
             del shard.moving[number, range_id]
             shard.over[number, range_id] = outgoing.move
     _freeze(shard, number)
@@ -163,16 +167,17 @@ def settle(shard: Shard, number: int, servers: tuple[int, ...]) -> None:
             del table.installed[range_id]
 
 
-def export(table: ShardTable, range_id: int) -> dict[str, Any]:
-    """All that belongs to a range: weights, states, clocks, ledger, held pushes, bounds."""
+def export(table: ShardTable, range_id: int, *, weights: bool = True) -> dict[str, Any]:
+    """All that belongs to a range: weights, states, clocks, ledger, held pushes, bounds; or all but the first two."""
     mask = 1 << range_id
     low, high = table.layout.interval(range_id)
     store = table.store
-    if table.spec.num_keys is not None:
-        keys = None
+    keys = values = None
+    states = []
+    if weights and table.spec.num_keys is not None:
         values = store.weights[low:high].copy()
         states = [state[low:high].copy() for state in store.states]
-    else:
+    elif weights:
         keys, rows = store.live(low, high)
         values = store.weights[rows]
         states = [state[rows] for state in store.states]
@@ -199,11 +204,7 @@ def export(table: ShardTable, range_id: int) -> dict[str, Any]:
     }
 
 
-def accept(table: ShardTable, data: dict[str, Any]) -> None:
-    """What :func:`export` gave stands here, in the place of what was there."""
-    mask = 1 << data["range"]
-    table.drop_range(mask, data["low"], data["high"])
-    store = table.store
+def _put(store: Store, data: dict[str, Any]) -> None:
     if data["keys"] is None:
         rows: Any = slice(data["low"], data["high"])
     else:
@@ -211,6 +212,16 @@ def accept(table: ShardTable, data: dict[str, Any]) -> None:
     store.weights[rows] = data["values"]
     for state, values in zip(store.states, data["states"], strict=True):
         state[rows] = values
+
+
+def accept(table: ShardTable, data: dict[str, Any]) -> None:
+    """What :func:`export` gave stands here, in the place of what was there."""
+    mask = 1 << data["range"]
+    if data["values"] is None:
+        table.forget_range(mask, data["low"], data["high"])
+    else:
+        table.drop_range(mask, data["low"], data["high"])
+        _put(table.store, data)
     table.clocks.accept(data["clocks"])
     table.recount()
     for client, incarnation, *_ in data["ledger"]:
@@ -243,10 +254,15 @@ def _install(shard: Shard, source: Peer, frame: Frame) -> None:
     range_id, move = meta["range"], meta["move"]
     if meta["data"]["shape"] != table.layout.shape:
         return  # of a range that was split or merged since: its sender knows by now
-    if not table.layout.held(shard.server) >> range_id & 1 and table.last_moves.get(range_id, -1) < move:
+    held = table.layout.held(shard.server) >> range_id & 1
+    inherits = meta["data"]["values"] is None
+    # A replica inherits from who serves now, not from one whose layout is out of date.
+    fits = held and frame.epoch == shard.layout.epoch and not table.headed >> range_id & 1 if inherits else not held
+    if fits and table.last_moves.get(range_id, -1) < move:
         table.last_moves[range_id] = move
         accept(table, meta["data"])
-        table.installed[range_id] = move
+        if not inherits:
+            table.installed[range_id] = move
     if table.last_moves.get(range_id, -1) == move:
         shard.out.append((source, Frame(Kind.INSTALLED, frame.table, meta={"range": range_id, "move": move})))
 

@@ -210,3 +210,20 @@ def test_who_leaves_keeps_its_copy_until_there_are_enough() -> None:
     assert min(lengths[0]) == 1
     assert all(now >= before for one, next_one in pairwise(lengths) for before, now in zip(one, next_one, strict=True))
     assert lengths[-1] == [2] * 8
+
+
+@pytest.mark.parametrize(("servers", "replicas"), [(3, 2), (2, 1)])
+def test_who_leaves_and_has_copies_enough_loses_no_push_of_a_worker_that_died_before(
+    servers: int, replicas: int
+) -> None:
+    for step in range(20, 160, 5):
+        net = build(0, Weather(delay_s=0.02), aggregate=True, tau=2, servers=servers, replicas=replicas)
+
+        def succeed(net: Network = net) -> None:
+            net.drop_player(net.players["worker 0.1"])
+            net.player(0, program(0, 2, attaches=True), incarnation=2)
+
+        net.at_step[step] = succeed
+        net.at_step[step + 30] = lambda net=net: net.manage(lambda manager: manager.remove_server(0))  # type: ignore[misc]
+        run(net, 2)
+        assert net.manager.layout.servers == tuple(range(1, servers))
