@@ -18,7 +18,7 @@ from sparklab.train import SparseLogisticRegression
 from sparklab.train.handle import TrainingHandle
 from tests.waiting import wait_until
 
-until = partial(wait_until, timeout_s=20.0)
+until = partial(wait_until, timeout_s=60.0)
 
 X, Y = AdClick(rows=6_000, dimension=1 << 10, seed=4).csr()
 
@@ -31,7 +31,7 @@ def training(loaded: Any) -> Iterator[Any]:
     until(lambda: handle.clock > 2 and view[handle.number].servers is not None)
     yield handle
     handle.stop()
-    handle.result(30)
+    handle.result(60)
 
 
 def test_a_worker_is_slowed_by_its_number_and_let_go_again(loaded: Any, training: Any) -> None:
@@ -113,7 +113,7 @@ def test_the_laboratory_obeys_the_same_lines(loaded: Any) -> None:
         assert (handle.tau, handle.delays_s) == (3, {})
     finally:
         handle.stop()
-        handle.result(30)
+        handle.result(60)
 
 
 def test_a_strategy_without_a_bound_says_so(loaded: Any) -> None:
@@ -122,7 +122,7 @@ def test_a_strategy_without_a_bound_says_so(loaded: Any) -> None:
         assert "the strategy has no staleness bound" in loaded("%sparklab staleness 4").out
     finally:
         handle.stop()
-        handle.result(30)
+        handle.result(60)
 
 
 def test_a_parameter_server_of_ones_own_is_listed_steered_and_killed_by_the_same_lines(shell: Any, loaded: Any) -> None:

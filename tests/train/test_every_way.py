@@ -17,7 +17,7 @@ from sparklab.train import DivergedWarning, SparseLogisticRegression, TrainingIn
 from sparklab.train.strategies import STRATEGIES
 from tests.waiting import wait_until
 
-until = partial(wait_until, timeout_s=30.0)
+until = partial(wait_until, timeout_s=60.0)
 
 D = 1 << 8
 CLICKS = AdClick(rows=2_000, dimension=D, seed=4, density=0.5, bias=0.0)
@@ -100,7 +100,7 @@ def test_a_blocking_fit_is_steered_by_its_handle(strategy: str, inputs: dict[str
     run.lr = RATES.get(strategy, 0.05)
     until(lambda: run.loss < begun - 0.02)
     run.stop()
-    fitting.join(20)
+    fitting.join(60)
     assert not fitting.is_alive()
     assert learner.status_ == run.status == "stopped"
     assert run.result(0) is learner

@@ -19,7 +19,7 @@ from sparklab.ps import SSP
 from sparklab.train import SparseLogisticRegression, TrainingHandle, TrainingInputError, TrainingStoppedError
 from tests.waiting import wait_until
 
-until = partial(wait_until, timeout_s=20.0)
+until = partial(wait_until, timeout_s=60.0)
 
 X, Y = AdClick(rows=20_000, dimension=1 << 12).csr()
 
@@ -34,7 +34,7 @@ def test_start_returns_at_once_and_stop_keeps_the_weights() -> None:
     assert run.status == "running"
     assert 0 < run.loss < 1
     run.stop()
-    model = run.result(20)
+    model = run.result(60)
     assert run.status == model.status_ == "stopped"
     assert model.score(X, Y) > 0.6
 
@@ -44,15 +44,19 @@ def test_pause_rests_the_workers_and_resume_lets_them_go_on() -> None:
     until(lambda: run.clock >= 1)
     run.pause()
     assert run.status == "paused"
-    threading.Event().wait(0.1)  # what was at work has ended
+
+    def rests() -> bool:
+        before = run.history[-1].updates
+        threading.Event().wait(0.3)  # workers that are at work report several times in it
+        return run.history[-1].updates == before
+
+    until(rests)  # what was at work has ended
     rested = run.history[-1].updates
-    threading.Event().wait(0.1)
-    assert run.history[-1].updates == rested
     run.resume()
     until(lambda: run.history[-1].updates > rested)
     run.pause()
     run.stop()  # also out of a pause
-    assert run.result(20).status_ == "stopped"
+    assert run.result(60).status_ == "stopped"
 
 
 def test_a_new_learning_rate_acts_while_fit_blocks() -> None:
@@ -64,7 +68,7 @@ def test_a_new_learning_rate_acts_while_fit_blocks() -> None:
     model.set_params(lr=0.05)
     until(lambda: model.handle_.loss < 0.66)
     model.handle_.stop()
-    fitting.join(20)
+    fitting.join(60)
     assert not fitting.is_alive()
 
 
@@ -76,7 +80,7 @@ def test_tau_is_refused_where_there_is_none_and_a_rate_that_is_no_rate() -> None
         with pytest.raises(SparklabError, match="changing the learning rate"):
             run.lr = rate
     run.stop()
-    run.result(20)
+    run.result(60)
 
 
 @pytest.mark.parametrize("wrong", ["x", None, True])
@@ -104,7 +108,7 @@ def test_the_label_names_no_rate_that_a_hand_has_changed() -> None:
     run.lr = 0.5
     assert "lr 0.5," in repr(run)
     run.stop()
-    run.result(20)
+    run.result(60)
 
 
 @pytest.mark.parametrize("strategy", ["gradient", "bismarck", "large-batch", "ps"])
@@ -126,13 +130,13 @@ def test_result_waits_no_longer_than_asked() -> None:
     with pytest.raises(TrainingStoppedError, match=r"still running after 0.01 s"):
         run.result(0.01)
     run.stop()
-    run.result(20)
+    run.result(60)
 
 
 def test_an_error_in_the_rows_is_raised_by_result_and_the_run_has_failed() -> None:
     run = SparseLogisticRegression().start(X, Y[:-1])
     with pytest.raises(ValueError, match="19999 labels"):
-        run.result(20)
+        run.result(60)
     assert run.status == "failed"
 
 
@@ -146,7 +150,7 @@ def test_what_happens_in_a_run_is_published_as_facts(sc_threads: SparkContext) -
     run.resume()
     until(lambda: run.history[-1].time_s > 0.3)
     run.stop()
-    run.result(20)
+    run.result(60)
     watch.close()
     facts = [fact for fact in seen if getattr(fact, "run", None) == run.number]
     assert isinstance(facts[0], f.TrainingStarted)
@@ -157,7 +161,7 @@ def test_what_happens_in_a_run_is_published_as_facts(sc_threads: SparkContext) -
     assert f.TrainingResumed(run.number) in facts
     losses = [fact for fact in facts if isinstance(fact, f.LossReported)]
     assert losses
-    assert len(losses) < 60  # at most ten a second
+    assert len(losses) <= 10 * run.history[-1].time_s + 10, "at most ten a second"
     assert isinstance(facts[-1], f.TrainingEnded)
     assert facts[-1].status == "stopped"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sparklab.faults import files_of
 from sparklab.testing import stop
 
 TASK = """
@@ -35,6 +36,8 @@ thread.join()
 
 @pytest.mark.skipif(not hasattr(os, "WUNTRACED"), reason="the system cannot stop a process")
 def test_a_task_that_is_stopped_does_nothing_more_until_it_is_continued(tmp_path: Path) -> None:
+    for name in files_of(1):
+        (tmp_path / name).touch()
     process = subprocess.Popen([sys.executable, "-c", TASK, str(tmp_path), json.dumps(asdict(stop("result")))])
     try:
         _, status = os.waitpid(process.pid, os.WUNTRACED)
