@@ -153,6 +153,10 @@ class Jobs(Labels, Checkpoints):
             return None
         return lambda executor: self._backend.kill(executor, False, jobs.KILLED)
 
+    def last_failure(self) -> BaseException | None:
+        """What the last failed job raised, None where there is none or nobody refers to it any more."""
+        return None if self._last_failure is None else self._last_failure()
+
     def rerun(self, error: BaseException | None = None) -> Rerun:
         """The partition that made a job fail was computed once more, here in the driver; what came of it.
 
@@ -179,7 +183,7 @@ class Jobs(Labels, Checkpoints):
         (1, "'x'", 'ValueError')
         """
         attempted = "computing a failed partition in the driver"
-        work = work_of(error if error is not None else self._last_failure() if self._last_failure else None, attempted)
+        work = work_of(error if error is not None else self.last_failure(), attempted)
         with self.bus.lock:
             view = self.bus.views.jobs.get(work.job)
             stage = self.bus.views.stages.get(view.failed_stage) if view is not None else None

@@ -14,6 +14,7 @@ from sparklab.events.facts import bounded
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.results import STOPPED
 from sparklab.rdd.task import TaskContext
+from sparklab.rdd.unfit import has_users_lines, unfit
 from sparklab.rdd.usererror import describe_failure
 
 
@@ -28,6 +29,8 @@ class WireError:
     where: str  # operator, RDD, call site
     record_index: int
     record: str | None
+    found: str = ""  # more than kind and text say, where our own operator could not handle the data
+    do: str = ""
 
 
 def wire_error(error: BaseException, task: TaskContext | None, rdd: RDDCore | None = None) -> WireError:
@@ -49,14 +52,17 @@ def wire_error(error: BaseException, task: TaskContext | None, rdd: RDDCore | No
         isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration)
     ):
         text = STOPPED  # rather than "generator raised StopIteration", which says nothing to whoever wrote no generator
+    about = unfit(error, where)
     return WireError(
         pickled=pickled,
         kind=type(error).__name__,
         text=text,
-        user_traceback=_user_traceback(error),
+        user_traceback="" if about is not None and not has_users_lines(error) else _user_traceback(error),
         where=where,
         record_index=record_index,
         record=record,
+        found="" if about is None else about.found,
+        do="" if about is None else about.do,
     )
 
 

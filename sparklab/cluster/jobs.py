@@ -154,8 +154,9 @@ def raise_from(error: BaseException) -> Any:
         raise error from None
     cause = error.__cause__
     if cause is not None:
-        cause.__traceback__ = users_part(cause.__traceback__)
-        if cause.__traceback__ is None and cause.__cause__ is None and isinstance(error, UserCodeError):
+        told = isinstance(error, UserCodeError) and not error.remote_traceback  # our own frames would add nothing
+        cause.__traceback__ = None if told else users_part(cause.__traceback__)
+        if not told and cause.__traceback__ is None and cause.__cause__ is None and isinstance(error, UserCodeError):
             cause.__cause__ = OnExecutor(error.remote_traceback)
     raise error
 

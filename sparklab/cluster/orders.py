@@ -372,7 +372,7 @@ def _user_error(wire: WireError, stage: int) -> m.UserError:
             cause = pickle.loads(wire.pickled)
         except Exception:  # its class cannot be imported here: the text has to do
             cause = None
-    summary = f"{wire.kind}: {wire.text}".rstrip(": ")
+    summary = wire.found or f"{wire.kind}: {wire.text}".rstrip(": ")
     if isinstance(cause, SparklabError):
         return m.UserError(cause, summary)
     where = wire.where or f"stage {stage}"
@@ -381,7 +381,8 @@ def _user_error(wire: WireError, stage: int) -> m.UserError:
         where += f", record{number}: {wire.record}"
     elif number:
         where += f", record{number}"
-    error = UserCodeError(f"running {where}", summary, "mend what the traceback points to, then run it again")
+    do = wire.do or "mend what the traceback points to, then run it again"
+    error = UserCodeError(f"running {where}", summary, do)
     error.remote_traceback = wire.user_traceback
     error.__cause__ = cause
     return m.UserError(error, summary)

@@ -20,6 +20,7 @@ from sparklab.rdd.core import RDDCore
 from sparklab.rdd.dependency import Shuffle
 from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext
+from sparklab.rdd.unfit import has_users_lines, unfit
 from sparklab.rdd.usererror import describe_failure
 from sparklab.scheduler.machine import Scheduler
 from sparklab.shuffle.spec import ShuffleInput, ShuffleSpec
@@ -79,7 +80,10 @@ class Rerun:
         head = f"partition {self.partition} of stage {self.stage} (job {self.job}), computed again in the driver"
         if self.error is None:
             return f"{head}: it went well. What failed depends on the executor, on time or on chance."
-        lines = traceback.format_exception(type(self.error), self.error, self.traceback)
+        shown = self.traceback
+        if unfit(self.error, self.where) is not None and not has_users_lines(self.error):
+            shown = None  # our own frames say nothing about the data
+        lines = traceback.format_exception(type(self.error), self.error, shown)
         number = f" {self.record_index}" if self.record_index >= 0 else ""
         record = f"record{number}: {self.record}" if self.record is not None else f"record{number}" if number else ""
         return "\n".join([head, *filter(None, [self.where, record]), "".join(lines).rstrip()])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from sparklab import __version__
 from sparklab.errors import SparklabError
+from sparklab.jupyter.guesses import did_you_mean
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,8 +61,17 @@ def _run(asked: argparse.Namespace, rest: list[str]) -> int:
     return run_tests(rest)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Names the nearest command where a mistyped one is given."""
+
+    def error(self, message: str) -> NoReturn:
+        found = re.match(r"argument COMMAND: invalid choice: '(.*?)'", message)
+        commands = [name for action in self._actions for name in action.choices or () if action.dest == "command"]
+        super().error(f"{did_you_mean(found[1], commands)}{message}" if found else message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sparklab", description="Spark's RDDs inside Jupyter.")
+    parser = _Parser(prog="python -m sparklab", description="Spark's RDDs inside Jupyter.")
     parser.add_argument("--version", action="version", version=f"sparklab {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("lab", help="open JupyterLab on the start notebook; further arguments go to JupyterLab")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from sparklab.jupyter import background, explain, hands, reports, surfaces, tracebacks
+from sparklab.jupyter import background, debugging, explain, hands, reports, surfaces
 from sparklab.jupyter.cells import LINE_FILE, Cells
 from sparklab.jupyter.commands import LEVELS, Commands
+from sparklab.jupyter.guesses import did_you_mean, names_of
 from sparklab.jupyter.lines import line_rows, nothing_found
 from sparklab.jupyter.parsers import EXPRESSIONS, CommandError, HelpShown, cell_parser, overview, parser_of
 from sparklab.jupyter.skew import job_of, skew, verdict
@@ -202,18 +202,6 @@ class Magics:
             job = job_of(sc.bus.views, options.past_job).job
         return _printed(line_rows(sc.line_samples.of(job)), nothing_found(job, sc.master))
 
-    def _debug(self, options: Namespace) -> Any:
-        again = self.context("computing a failed partition in the driver").rerun()
-        print(tracebacks.named(str(again)))
-        if again.error is not None:
-            sys.last_type, sys.last_value, sys.last_traceback = type(again.error), again.error, again.traceback
-            self.shell.InteractiveTB.tb = again.traceback
-            if options.pdb:
-                self.shell.debugger(force=True)  # type: ignore[no-untyped-call]
-            else:
-                print("`%debug` or `%sparklab debug --pdb` stops at this line, with its variables.")
-        return again
-
     # --- act ----------------------------------------------------------------------------------------------
 
     def _persist(self, options: Namespace) -> None:
@@ -304,7 +292,7 @@ class Magics:
         "timeline": _timeline,
         "skew": _skew,
         "profile": _profile,
-        "debug": _debug,
+        "debug": debugging.debug,
         "cache": _cache,
         "executors": _executors,
         "persist": _persist,
@@ -355,7 +343,10 @@ class Magics:
             return run.run
         if not isinstance(run, Run):
             found = "no such variable" if run is None else f"it is a {type(run).__name__}"
-            raise CommandError(f"looking for the run {name}", found, "`%%sparklab -o NAME` binds a cell's Run")
+            near = (
+                did_you_mean(name, names_of(self.shell.user_ns, Run, background.BackgroundCell)) if run is None else ""
+            )
+            raise CommandError(f"looking for the run {name}", found, f"{near}`%%sparklab -o NAME` binds a cell's Run")
         return run
 
     def _rdd(self, text: str) -> RDD:
@@ -369,10 +360,12 @@ class Magics:
             code = compile(text, LINE_FILE, "eval")
             value = eval(code, self.shell.user_global_ns, self.shell.user_ns)
         except Exception as error:
+            unknown = str(error.name) if isinstance(error, NameError) else ""
+            near = did_you_mean(unknown, names_of(self.shell.user_ns, RDD)) if unknown else ""
             raise CommandError(
                 f"looking for the RDD `{text}`",
                 f"{type(error).__name__}: {error}",
-                "give a variable that holds an RDD, an expression, or an RDD's number",
+                f"{near}give a variable that holds an RDD, an expression, or an RDD's number",
             ) from error
         if not isinstance(value, RDD):
             raise CommandError(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import keyword
+import re
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
@@ -12,6 +12,7 @@ from IPython.utils._process_common import arg_split
 
 from sparklab.errors import SparklabError
 from sparklab.jupyter.chaos import death
+from sparklab.jupyter.guesses import did_you_mean
 from sparklab.jupyter.steering import bound_of
 
 #: How many times as fast as it was a run can be played; the player's list in replay.js.
@@ -42,7 +43,26 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         usage = " ".join(self.format_usage().split())
-        raise CommandError(f"reading the line `{self.prog} ...`", message, f"{usage}; `{self.prog} --help` says more")
+        raise CommandError(
+            f"reading the line `{self.prog} ...`",
+            message,
+            f"{self._guess(message)}{usage}; `{self.prog} --help` says more",
+        )
+
+    def _guess(self, message: str) -> str:
+        """What the words may have meant that `message` complains of: "did you mean `--view`? ", or ""."""
+        options = [text for action in self._actions for text in action.option_strings]
+        if found := _UNKNOWN_WORDS.match(message):
+            for word in found[1].split():
+                if self.prog.startswith("%%") and word in SUBCOMMANDS:
+                    return f"`%sparklab {word}`, with one percent sign, is a line of its own; "
+                guess = did_you_mean(word.partition("=")[0], options, prefix="--")
+                if guess:
+                    return guess
+        if found := _WRONG_CHOICE.search(message):
+            choices = [str(choice) for action in self._actions for choice in action.choices or ()]
+            return did_you_mean(found[1], choices)
+        return ""
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         raise HelpShown
@@ -50,6 +70,10 @@ class Parser(argparse.ArgumentParser):
     def parse_line(self, line: str) -> argparse.Namespace:
         """The options written in `line`, split as a shell would."""
         return self.parse_args(arg_split(line, posix=True, strict=False))
+
+
+_UNKNOWN_WORDS: Final = re.compile(r"unrecognized arguments: (.*)")
+_WRONG_CHOICE: Final = re.compile(r"invalid choice: '(.*?)'")
 
 
 def variable(text: str) -> str:
@@ -126,7 +150,10 @@ def cell_parser() -> Parser:
     )
     parser.add_argument("--timeout", type=seconds_of, metavar="S", help="cancel the cell's jobs after S seconds")
     parser.add_argument(
-        "--chaos", type=death, metavar="kill=N@P", help="kill executor N (or any) after P percent of the first job"
+        "--chaos",
+        type=death,
+        metavar="kill=N@P%",
+        help="kill executor N after P %% of the first job's tasks; any: the seed chooses",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of what --chaos leaves open; of nothing else")
     parser.add_argument("-q", "--quiet", action="store_true", help="show nothing; the run is recorded all the same")
@@ -318,8 +345,7 @@ EXPRESSIONS: Final = frozenset({"dag", "explain"})
 def parser_of(subcommand: str) -> Parser:
     """The parser of `subcommand`; CommandError with the nearest name where there is none."""
     if subcommand not in SUBCOMMANDS:
-        near = difflib.get_close_matches(subcommand, SUBCOMMANDS, n=1, cutoff=0.5)
-        hint = f"did you mean `%sparklab {near[0]}`? " if near else ""
+        hint = did_you_mean(subcommand, [*SUBCOMMANDS, "help", "--help"], before="%sparklab ")
         raise CommandError(
             f"running `%sparklab {subcommand}`",
             f"no subcommand {subcommand!r}",
@@ -340,7 +366,7 @@ def overview() -> str:
             "usage: %sparklab SUBCOMMAND ...      (%sparklab SUBCOMMAND --help)",
             "       %%sparklab [-o RUN] [--name N] [--view dag|timeline|cache|training|off]",
             "                  [--explain] [--background] [--check-determinism] [--pace S] [--timeout S]",
-            "                  [--chaos kill=N@P] [--seed N] [-q]",
+            "                  [--chaos kill=N@P%] [--seed N] [-q]",
             "",
             *lines,
         ]

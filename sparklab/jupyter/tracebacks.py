@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import re
+import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -55,8 +56,18 @@ def render(error: BaseException) -> list[str]:
     calls = user_lines(error.__traceback__)
     if calls:
         lines.append("\n".join(calls))
-    lines.append(f"{name}: {error}")
+    lines.append(f"{name}: {error}{_DEBUG if _can_be_debugged(error) else ''}")
     return lines
+
+
+_DEBUG: Final = "; `%sparklab debug` computes that partition again here, where a debugger can look"
+
+
+def _can_be_debugged(error: BaseException) -> bool:
+    """Whether `%sparklab debug` would take this error up: it is what the last failed job raised."""
+    context = sys.modules.get("sparklab.context")
+    active = None if context is None else context.SparkContext._active
+    return active is not None and active.last_failure() is error
 
 
 def remote_traceback(error: BaseException) -> str:

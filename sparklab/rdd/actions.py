@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from itertools import chain
 from math import ceil
 from typing import Any
 
@@ -15,6 +15,7 @@ from sparklab.rdd import results
 from sparklab.rdd.callsite import at_call_site, call_site
 from sparklab.rdd.pairs import PairTransformations
 from sparklab.rdd.partitioner import portable_hash
+from sparklab.rdd.unfit import refusal
 from sparklab.shuffle.combine import identity
 from sparklab.shuffle.spec import Aggregator
 
@@ -26,6 +27,16 @@ class Actions(PairTransformations):
         if isinstance(function, op.Operator):
             function.origin = op.Origin(self._id, action, call_site())
         return self.context.run_job(self, function, partitions, action)
+
+    def _in_driver(self, action: str, merge: Callable[[], Any]) -> Any:
+        """What `merge` makes of the partitions' results; data that it cannot handle is told as on an executor."""
+        try:
+            return merge()
+        except TypeError as error:
+            refused = refusal(error, f"{action} at {call_site()} (RDD {self._id})")
+            if refused is None:
+                raise
+            raise refused from error
 
     def collect(self) -> list[Any]:
         """All records, in partition order. Blocks; everything has to fit on the driver.
@@ -64,7 +75,9 @@ class Actions(PairTransformations):
         >>> sc.parallelize([("a", 1), ("b", 2)]).collectAsMap()
         {'a': 1, 'b': 2}
         """
-        return {k: v for part in self._run(results.to_list, "collectAsMap") for k, v in part}
+        parts = self._run(results.to_list, "collectAsMap")
+        found: dict[Any, Any] = self._in_driver("collectAsMap", lambda: results.as_map(parts))
+        return found
 
     def toLocalIterator(self, prefetchPartitions: bool = False) -> Iterator[Any]:
         """An iterator over all records that holds one partition at a time: one job each, run when it is reached.
@@ -205,7 +218,7 @@ class Actions(PairTransformations):
         partial = [part[0] for part in self._run(results.Reduce(f), action) if part]
         if not partial:
             raise ValueError("Can not reduce() empty RDD")
-        return results.reduced(f, partial[0], partial[1:])
+        return self._in_driver(action, lambda: results.reduced(f, partial[0], partial[1:]))
 
     def fold(self, zeroValue: Any, op: Callable[[Any, Any], Any]) -> Any:
         """All records folded by `op`, from a copy of `zeroValue` in each partition and once on the driver. Blocks.
@@ -344,7 +357,7 @@ class Actions(PairTransformations):
         parts = self._run(results.Largest(num, key), "top")
         if not parts:
             raise ValueError("Can not reduce() empty RDD")
-        largest: list[Any] = results.reduced(lambda a, b: heapq.nlargest(num, a + b, key), parts[0], parts[1:])
+        largest: list[Any] = self._in_driver("top", lambda: results.Largest(num, key)(0, chain.from_iterable(parts)))
         return largest
 
     def takeOrdered(self, num: int, key: Callable[[Any], Any] | None = None) -> list[Any]:
@@ -362,7 +375,8 @@ class Actions(PairTransformations):
         if num == 0 or self.getNumPartitions() == 0:
             return []
         parts = self._run(results.Smallest(num, key), "takeOrdered")
-        smallest: list[Any] = results.reduced(lambda a, b: heapq.nsmallest(num, a + b, key), parts[0], parts[1:])
+        merge = results.Smallest(num, key)
+        smallest: list[Any] = self._in_driver("takeOrdered", lambda: merge(0, chain.from_iterable(parts)))
         return smallest
 
     def lookup(self, key: Any) -> list[Any]:

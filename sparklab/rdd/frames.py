@@ -112,8 +112,9 @@ class Frames(RDDCore):
         """A ``dask.bag.Bag`` of the records, with the partitions of this RDD. Lazy.
 
         A partition is computed by a job of its own when Dask comes to it, and passes through this process. Dask's
-        threads are the bag's default scheduler; where it goes to other processes, its records are sent along. Persist
-        the RDD where the bag is computed several times.
+        threads are the bag's default scheduler; where it goes to other processes, its records are sent along; for
+        ``compute(scheduler="processes")`` a script needs ``if __name__ == "__main__":``, as always with Dask, since its
+        processes import the script. Persist the RDD where the bag is computed several times.
 
         Raises
         ------

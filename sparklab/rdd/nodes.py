@@ -230,13 +230,16 @@ class Zipped(RDD):
     def compute(self, partition: Partition, task: TaskContext) -> Iterator[Any]:
         left, right = (d.rdd.iterator(partition.index, task) for d in self.dependencies)
         end = object()
-        for a in left:
+        pairs = 0
+        for pairs, a in enumerate(left, 1):
             b = next(right, end)
             if b is end:
-                raise ValueError(_UNEQUAL)
+                failing_record = pairs - 1
+                raise ValueError(f"{_UNEQUAL}: the right one has {failing_record} records, the left one more")
             yield a, b
         if next(right, end) is not end:
-            raise ValueError(_UNEQUAL)
+            failing_record = pairs
+            raise ValueError(f"{_UNEQUAL}: the left one has {failing_record} records, the right one more")
 
 
 _UNEQUAL = "Can only zip RDDs with same number of elements in each partition"

@@ -22,6 +22,15 @@ def to_list(index: int, records: Records) -> list[Any]:
     return list(records)
 
 
+def as_map(parts: Iterable[Iterable[tuple[Any, Any]]]) -> dict[Any, Any]:
+    """The pairs of all partitions as a dict, the last value of a key."""
+    found: dict[Any, Any] = {}
+    for part in parts:
+        for k, v in part:
+            found[k] = v
+    return found
+
+
 STOPPED: Final = "Caught StopIteration thrown from user's code; failing the task"
 
 
@@ -135,6 +144,7 @@ class ReduceByKey(Operator):
 
 class CountByValue(Operator):
     __slots__ = ()
+    of_keys = True
 
     def __call__(self, index: int, records: Records) -> dict[Any, int]:
         return dict(Counter(records))
@@ -142,6 +152,7 @@ class CountByValue(Operator):
 
 class CountByKey(Operator):
     __slots__ = ()
+    of_keys = True
 
     def __call__(self, index: int, records: Records) -> dict[Any, int]:
         return dict(Counter(self._keys(records)))
@@ -166,6 +177,7 @@ class ValuesOf(Operator):
 
 class Larger(Operator):
     __slots__ = ()
+    of_order = True
 
     def __call__(self, a: Any, b: Any) -> Any:
         return max(a, b) if self.f is None else max(a, b, key=self.f)
@@ -173,6 +185,7 @@ class Larger(Operator):
 
 class Smaller(Operator):
     __slots__ = ()
+    of_order = True
 
     def __call__(self, a: Any, b: Any) -> Any:
         return min(a, b) if self.f is None else min(a, b, key=self.f)
@@ -180,6 +193,7 @@ class Smaller(Operator):
 
 class Largest(Operator):
     __slots__ = ("num",)
+    of_order = True
 
     def __init__(self, num: int, f: Callable[[Any], Any] | None) -> None:
         super().__init__(f)

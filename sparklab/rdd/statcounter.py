@@ -19,6 +19,8 @@ class StatCounter:
     (3, 2.0, 1.0)
     """
 
+    of_numbers = True  # what an error of arithmetic in here is about
+
     def __init__(self, values: Iterable[Any] | None = None) -> None:
         self.n = 0
         self.mu: Any = 0.0

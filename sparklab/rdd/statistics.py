@@ -24,7 +24,7 @@ class Statistics(Actions):
         >>> sc.parallelize([1.0, 2.0, 3.0]).sum()
         6.0
         """
-        return sum(self._run(_sum, "sum"))
+        return sum(self._run(_Sum(), "sum"))
 
     def stats(self) -> StatCounter:
         """Count, mean, variance, extremes in one pass, as a StatCounter. Blocks.
@@ -37,7 +37,7 @@ class Statistics(Actions):
         return self._stats("stats")
 
     def _stats(self, action: str) -> StatCounter:
-        parts = self._run(_stats, action)
+        parts = self._run(_Stats(), action)
         if not parts:
             raise ValueError("Can not reduce() empty RDD")
         total: StatCounter = parts[0]
@@ -134,12 +134,23 @@ class Statistics(Actions):
         return edges, counts
 
 
-def _sum(index: int, records: Records) -> Any:
-    return sum(records)
+class _Sum(Operator):
+    """The sum of the records."""
+
+    __slots__ = ()
+    of_numbers = True
+
+    def __call__(self, index: int, records: Records) -> Any:
+        return sum(records)
 
 
-def _stats(index: int, records: Records) -> StatCounter:
-    return StatCounter(records)
+class _Stats(Operator):
+    """The records, counted."""
+
+    __slots__ = ()
+
+    def __call__(self, index: int, records: Records) -> StatCounter:
+        return StatCounter(records)
 
 
 def _comparable(x: Any) -> bool:

@@ -47,7 +47,7 @@ def describe_failure(error: BaseException, task: TaskContext) -> Failure:
     for frame, offset in _frames(error):
         place = _seen_from(frame, offset) or place
         place = _pair_in(frame, offset, place) or place
-    index = task.source.record_index()
+    index = task.source.record_index() if place.counted is None else place.counted
     if place.label is None:
         return Failure("", index, None)
     where = f"{place.label}, partition {task.partition}"
@@ -74,18 +74,22 @@ class _Place(NamedTuple):
     label: str | None = None
     record: Any = _UNKNOWN
     shuffling: bool = False
+    counted: int | None = None  # where the operator's own count is the one that matters
 
 
 def _seen_from(frame: FrameType, offset: int) -> _Place | None:
     """The place that `frame` belongs to where it is one of ours: an operator's, an RDD's, a shuffle's."""
     found = frame.f_locals.get("self")
     place = None
+    if isinstance(found, Operator) and found.origin is None:
+        return None  # it is the function of another one, which is named
     if isinstance(found, Operator):
         # Where an operator was waiting for its next record, x is one that it was done with.
         waiting = offset == _outer_loop(frame.f_code)
         place = _Place(_label(found), _UNKNOWN if waiting else frame.f_locals.get("x", _UNKNOWN))
     elif isinstance(found, RDDCore):
-        place = _Place(f"{found.operator} at {found.call_site} (RDD {found._id})")
+        label = f"{found.operator} at {found.call_site} (RDD {found._id})"
+        place = _Place(label, counted=frame.f_locals.get("failing_record"))
     else:
         spec = frame.f_locals.get("spec")
         if spec is None and frame.f_code.co_filename.startswith(_PACKAGE):

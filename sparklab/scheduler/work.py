@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from sparklab.errors import JobFailed
 from sparklab.events.facts import JobEnded, StageEnded, StageStarted, bounded
+from sparklab.rdd.unfit import refusal
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.gangs import Gangs
 from sparklab.scheduler.placement import Placement
@@ -126,7 +127,7 @@ class Work:
                 if self.state.outputs.complete(spec.shuffle_id):
                     self._fix_bounds(spec.shuffle_id)
         except Exception as error:  # comparing the user's keys is the user's code
-            self.fail(run, error)
+            self.fail(run, refusal(error, spec.label) or error)
             return
         run.attempt += 1
         run.prepared = True

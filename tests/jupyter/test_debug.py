@@ -143,3 +143,21 @@ def test_a_debugger_stops_at_the_users_line_in_a_notebook() -> None:
         assert "record 1: 'oops'" in "".join(told)
         assert "'oopsoops'" in "".join(told)
         assert k.ok("import sys; sys.last_traceback.tb_frame.f_code.co_name").value == "'parse'"
+
+
+def test_without_input_the_debugger_is_refused_with_a_way_out() -> None:
+    with kernel() as k:
+        k.ok("%load_ext sparklab\nfrom sparklab import SparkContext\nsc = SparkContext('threads[1]')")
+        failed = k.run("sc.parallelize(['7', 'oops'], 1).map(int).collect()")
+        assert "`%sparklab debug` computes that partition again" in failed.traceback
+        ran = k.finish_cell(k.client.execute("%sparklab debug --pdb", allow_stdin=False))
+        assert ran.status == "error"
+        assert ran.traceback.startswith("CommandError: opening a debugger")
+        assert len(ran.traceback.splitlines()) == 3
+
+
+def test_the_command_is_named_only_where_it_would_take_the_error_up(loaded: Any) -> None:
+    loaded("try:\n    sc.parallelize(['x'], 1).map(int).collect()\nexcept Exception as error:\n    first = error")
+    assert "%sparklab debug" in loaded("raise first").out
+    assert "%sparklab debug" in loaded("sc.parallelize(['y'], 1).map(int).collect()").out
+    assert "%sparklab debug" not in loaded("raise first").out

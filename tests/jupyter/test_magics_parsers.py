@@ -64,3 +64,52 @@ def test_numbers_are_numbers() -> None:
     assert parser_of("kill-executor").parse_line("1 --stay-dead").stay_dead
     with pytest.raises(CommandError, match="neither a job's number nor `all`"):
         parser_of("cancel").parse_line("three")
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("hlep", "`%sparklab help`"),
+        ("--hlep", "`%sparklab --help`"),
+        ("sta", "`%sparklab start` or `%sparklab status`"),
+        ("kill_executor", "`%sparklab kill-executor`"),
+        ("DAG", "`%sparklab dag`"),
+    ],
+)
+def test_every_mistyped_command_is_told_the_nearest_one(line: str, meant: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        parser_of(line)
+    assert f"did you mean {meant}" in caught.value.do
+
+
+@pytest.mark.parametrize(
+    ("subcommand", "line", "meant"),
+    [
+        ("%%", "--bakground -o later", "did you mean `--background`?"),
+        ("%%", "--back", "did you mean `--background`?"),
+        ("%%", "background", "did you mean `--background`?"),
+        ("%%", "--veiw=cache", "did you mean `--view`?"),
+        ("%%", "--view cahce", "did you mean `cache`?"),
+        ("%%", "timeline", "`%sparklab timeline`, with one percent sign"),
+        ("%%", "--hlep", "did you mean `--help`?"),
+        ("persist", "links memory_only", "did you mean `MEMORY_ONLY`?"),
+        ("auto", "slwo", "did you mean `slow`?"),
+        ("kill-executor", "1 --stay_dead", "did you mean `--stay-dead`?"),
+        ("train", "puase", "did you mean `pause`?"),
+        ("straggler", "1 --dely 5", "did you mean `--delay`?"),
+    ],
+)
+def test_mistyped_options_and_choices_are_told_the_nearest_one(subcommand: str, line: str, meant: str) -> None:
+    parser = cell_parser() if subcommand == "%%" else parser_of(subcommand)
+    with pytest.raises(CommandError) as caught:
+        parser.parse_line(line)
+    assert meant in caught.value.do
+
+
+def test_the_help_of_chaos_is_written_as_it_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(HelpShown):
+        cell_parser().parse_line("--help")
+    shown = capsys.readouterr().out
+    assert "--chaos kill=N@P%" in shown
+    assert "kill=N@P%" in overview()
+    assert cell_parser().parse_line("--chaos kill=1@50%").chaos.percent == 50

@@ -208,3 +208,10 @@ def test_the_profile_of_a_job_is_a_row_for_each_line_or_says_why_there_is_none(l
     loaded("links.count()")
     assert loaded("%sparklab profile").out.startswith(("No lines", "share"))
     assert "looking for job 77" in loaded("%sparklab profile 77").out
+
+
+def test_a_mistyped_variable_is_told_the_nearest_rdd_or_run(loaded: Any, links: Any) -> None:
+    assert "did you mean `links`?" in loaded("%sparklab dag linsk").out
+    assert "did you mean `links`?" in loaded("%sparklab persist lniks").out
+    loaded("%%sparklab -o first -q\nlinks.count()")
+    assert "did you mean `first`?" in loaded("%sparklab show frist").out

@@ -1,0 +1,132 @@
+"""Data that an operator of ours cannot handle: which key, record or number it was, and what to make of it.
+
+Such errors are raised in our own code, whose frames would tell a reader nothing. They are told from the traceback, so
+that nothing is checked per record.
+"""
+
+from __future__ import annotations
+
+import os
+from types import FrameType
+from typing import Any, Final, NamedTuple
+
+from sparklab.errors import UserCodeError
+
+
+class Unfit(NamedTuple):
+    """What was found and what to do about it."""
+
+    found: str
+    do: str
+
+
+_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_SHUFFLE: Final = _PACKAGE + "shuffle" + os.sep
+_LENT: Final = ("collections/__init__.py", "heapq.py")  # what our operators call of the standard library
+_OF_RECORDS: Final = frozenset({"distinct", "countByValue", "subtract", "intersection"})
+_HASHABLE: Final = {
+    "list": "a tuple of it: tuple({})",
+    "dict": "a tuple of its items: tuple(sorted({}.items()))",
+    "set": "a frozenset of it: frozenset({})",
+    "bytearray": "bytes of it: bytes({})",
+    "ndarray": "a tuple of its values: tuple({}.tolist())",
+    "tuple": "what it holds hashable, too: tuples for lists, frozensets for sets",
+}
+
+
+def unfit(error: BaseException, where: str) -> Unfit | None:
+    """What made an operator of ours raise `error`, None where it was not one, or it is not known.
+
+    Parameters
+    ----------
+    where : str
+        The operator and its place ("distinct at In [5]:3 (RDD 12), partition 3").
+    """
+    frames = _frames(error)
+    own = next((frame for frame in reversed(frames) if not _file(frame).endswith(_LENT)), None)
+    if not isinstance(error, TypeError) or own is None or not _file(own).startswith(_PACKAGE):
+        return None
+    text = str(error)
+    if text.startswith("unhashable type"):
+        return _unhashable(frames, own, text, where)
+    if "not supported between instances of" in text:
+        return _without_order(own, text)
+    if "unsupported operand type" in text and getattr(own.f_locals.get("self"), "of_numbers", False):
+        action = where.split(" at ")[0]
+        return Unfit(
+            f"records that are no numbers (TypeError: {text})",
+            f"make them numbers first: map(float).{action}(); what + alone can join is for reduce(lambda a, b: a + b)",
+        )
+    return None
+
+
+def refusal(error: BaseException, where: str) -> UserCodeError | None:
+    """What to raise from `error` where it was raised in the driver; None where it says all that is known."""
+    found = unfit(error, where)
+    if found is None:
+        return None
+    refused = UserCodeError(f"running {where}", *found)
+    refused.__cause__, error.__traceback__ = error, None
+    return refused
+
+
+def has_users_lines(error: BaseException) -> bool:
+    """Whether a function that is neither ours nor called by ours alone is in the traceback of `error`."""
+    return any(not _file(f).startswith(_PACKAGE) and not _file(f).endswith(_LENT) for f in _frames(error))
+
+
+def _unhashable(frames: list[FrameType], own: FrameType, text: str, where: str) -> Unfit | None:
+    for frame in frames:
+        names = ("k", "key", "x") if _file(frame).endswith("stable_hash.py") else ("k", "key")
+        if not _file(frame).startswith(_PACKAGE):
+            continue
+        for name in names:
+            if name in frame.f_locals and not _is_hashable(frame.f_locals[name]):
+                return _about_key(text, type(frame.f_locals[name]).__name__, where)
+    counting = getattr(own.f_locals.get("self"), "of_keys", False)
+    return _about_key(text, None, where) if counting or _file(own).startswith(_SHUFFLE) else None
+
+
+def _about_key(text: str, kind: str | None, where: str) -> Unfit:
+    kind = kind or text.rpartition("'")[0].rpartition("'")[2].rpartition(".")[2]
+    noun = "record" if where.split(" at ")[0] in _OF_RECORDS else "key"
+    make = _HASHABLE.get(kind, "a str, a number or a tuple of these")
+    pairs = "map(lambda x: ...)" if noun == "record" else "map(lambda pair: (..., pair[1]))"
+    return Unfit(
+        f"a {noun} of type {kind}, which cannot be hashed (TypeError: {text})",
+        f"make of each {noun} {make.format(noun)}, with {pairs} before this line",
+    )
+
+
+def _without_order(own: FrameType, text: str) -> Unfit | None:
+    if _file(own).startswith(_SHUFFLE):
+        return Unfit(
+            f"keys that have no order among each other (TypeError: {text})",
+            "make them of one type that can be compared, or give a keyfunc: sortByKey(keyfunc=str), sortBy(str)",
+        )
+    if getattr(own.f_locals.get("self"), "of_order", False):
+        return Unfit(
+            f"records that have no order among each other (TypeError: {text})",
+            "make them of one type that can be compared, or give key=..., which is compared in their place",
+        )
+    return None
+
+
+def _frames(error: BaseException) -> list[FrameType]:
+    found, each = [], error.__traceback__
+    while each is not None:
+        found.append(each.tb_frame)
+        each = each.tb_next
+    return found
+
+
+def _file(frame: FrameType) -> str:
+    return frame.f_code.co_filename
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except Exception:  # a class of the user's may raise anything
+        return False
+    return True

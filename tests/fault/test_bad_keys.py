@@ -1,0 +1,119 @@
+"""Data that an operator of ours cannot handle: three parts that name line, operator and types, without frames."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sparklab import RDD, SparkContext
+from sparklab.errors import UserCodeError
+
+PAIRS = [([1], 1), ([2], 2)]
+
+
+def fails(program: Callable[[], Any]) -> tuple[UserCodeError, str]:
+    with pytest.raises(UserCodeError) as caught:
+        program()
+    shown = "".join(traceback.format_exception(caught.value))
+    return caught.value, shown
+
+
+BY_KEY: dict[str, Callable[[RDD], Any]] = {
+    "reduceByKey": lambda r: r.reduceByKey(lambda a, b: a + b).collect(),
+    "groupByKey": lambda r: r.groupByKey().collect(),
+    "aggregateByKey": lambda r: r.aggregateByKey(0, max, max).collect(),
+    "partitionBy": lambda r: r.partitionBy(2).collect(),
+    "join": lambda r: r.join(r.context.parallelize([(1, 1)])).collect(),
+    "countByKey": lambda r: r.countByKey(),
+    "reduceByKeyLocally": lambda r: r.reduceByKeyLocally(max),
+    "collectAsMap": lambda r: r.collectAsMap(),
+}
+
+
+@pytest.mark.parametrize("operator", BY_KEY)
+def test_a_key_that_cannot_be_hashed_is_named_with_its_operator_and_line(sc_local: SparkContext, operator: str) -> None:
+    error, shown = fails(lambda: BY_KEY[operator](sc_local.parallelize(PAIRS, 2)))
+
+    assert error.attempted.startswith(f"running {operator} at test_bad_keys.py:")
+    assert error.found.startswith("a key of type list, which cannot be hashed")
+    assert "tuple" in error.do
+    assert isinstance(error.__cause__, TypeError)
+    assert error.remote_traceback == ""
+    for inner in ("stable_hash.py", "combine.py", "executor.py", "writer.py", "results.py"):
+        assert inner not in shown
+
+
+def test_a_record_that_cannot_be_hashed_is_no_key_of_a_pair(sc_local: SparkContext) -> None:
+    for name in ("distinct", "countByValue"):
+        rdd = sc_local.parallelize([[1], [2]], 2)
+        program = rdd.countByValue if name == "countByValue" else lambda rdd=rdd: rdd.distinct().collect()
+        error, _ = fails(program)
+        assert error.attempted.startswith(f"running {name} at test_bad_keys.py:")
+        assert error.found.startswith("a record of type list, which cannot be hashed")
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "advice"),
+    [
+        ((1, [2]), "tuple", "tuple"),
+        ({"a": 1}, "dict", "sorted"),
+        ({1}, "set", "frozenset"),
+        (bytearray(b"x"), "bytearray", "bytes"),
+    ],
+)
+def test_the_advice_fits_the_keys_type(sc_local: SparkContext, key: Any, kind: str, advice: str) -> None:
+    for act in ("reduceByKey", "groupByKey"):
+        error, _ = fails(lambda act=act: BY_KEY[act](sc_local.parallelize([(key, 1)], 1)))  # type: ignore[misc]
+        assert f"a key of type {kind}" in error.found
+        assert advice in error.do
+
+
+def test_an_unhashable_value_in_the_users_own_function_keeps_his_own_lines(sc_local: SparkContext) -> None:
+    error, _ = fails(lambda: sc_local.parallelize([[[1]]], 1).map(lambda x: set(x)).collect())
+    assert "in <lambda>" in error.remote_traceback
+    assert error.found.startswith("TypeError: unhashable")
+    error, _ = fails(lambda: sc_local.parallelize([[[1]]], 1).map(set).collect())
+    assert error.found.startswith("TypeError: unhashable")
+
+
+def test_keys_without_an_order_are_named(sc_local: SparkContext) -> None:
+    error, shown = fails(lambda: sc_local.parallelize([({1: 2}, 1), ({3: 4}, 1)], 2).sortByKey().collect())
+    assert error.attempted.startswith("running sortByKey at test_bad_keys.py:")
+    assert "'<' not supported between instances of 'dict' and 'dict'" in error.found
+    assert "keyfunc" in error.do
+    assert "bounds.py" not in shown
+
+
+@pytest.mark.parametrize("action", ["sum", "mean"])
+def test_arithmetic_on_what_is_no_number_names_the_action_and_its_line(sc_local: SparkContext, action: str) -> None:
+    rdd = sc_local.parallelize(["a", "b", "c"], 2)
+    error, shown = fails(getattr(rdd, action))
+    assert error.attempted.startswith(f"running {action} at test_bad_keys.py:")
+    assert "map(float)" in error.do
+    assert 'statistics.py", line' not in shown.split("The above exception")[0]
+
+
+def test_an_unequal_zip_says_at_which_record_one_side_ended(sc_local: SparkContext) -> None:
+    ten, nine = sc_local.parallelize(range(10), 2), sc_local.parallelize(range(9), 2)
+    error, _ = fails(lambda: ten.zip(nine).collect())
+    assert error.attempted.startswith("running zip at test_bad_keys.py:")
+    assert "partition 0, record 4" in error.attempted
+    assert "Can only zip RDDs with same number of elements in each partition" in str(error.__cause__)
+    assert "the right one has 4 records, the left one more" in error.found
+    error, _ = fails(lambda: nine.zip(ten).collect())
+    assert "the left one has 4 records, the right one more" in error.found
+
+
+@pytest.mark.parametrize("action", ["max", "top", "takeOrdered"])
+def test_records_that_cannot_be_compared_are_told_alike_from_executor_and_driver(
+    sc_local: SparkContext, action: str
+) -> None:
+    for partitions in (1, 2):
+        rdd = sc_local.parallelize([1, "a"], partitions)
+        error, _ = fails(lambda rdd=rdd: rdd.max() if action == "max" else getattr(rdd, action)(1))  # type: ignore[misc]
+        assert error.attempted.startswith(f"running {action} at test_bad_keys.py:")
+        assert error.found.startswith("records that have no order among each other")
+        assert "key=" in error.do
