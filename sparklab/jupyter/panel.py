@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, Protocol
 import anywidget
 import traitlets
 
-from sparklab.jupyter.assets import asset, widget_module
+from sparklab.jupyter.assets import asset, packed_module
 from sparklab.jupyter.displays import ViewAndTwin, answer_on_any_thread
 from sparklab.jupyter.model import ModelBuilder, PanelModel
 from sparklab.jupyter.panels import panels
@@ -58,7 +58,7 @@ class PanelWidget(anywidget.AnyWidget):
     alive = traitlets.Bool(True).tag(sync=True)
 
     def __init__(self, **state: Any) -> None:
-        self._esm = widget_module("panel.js")
+        self._esm = packed_module("panel.js")
         self._css = asset("panel.css")
         super().__init__(**state)
         answer_on_any_thread(self.comm)

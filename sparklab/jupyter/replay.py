@@ -11,7 +11,7 @@ import anywidget
 import traitlets
 
 from sparklab.errors import SparklabError
-from sparklab.jupyter.assets import asset, widget_module
+from sparklab.jupyter.assets import asset, packed_module
 from sparklab.jupyter.displays import ViewAndTwin, answer_on_any_thread
 from sparklab.jupyter.panels import panels
 from sparklab.jupyter.twin import twin_bundle
@@ -26,7 +26,7 @@ class ReplayWidget(anywidget.AnyWidget):
     speed = traitlets.Float(0.0).tag(sync=True)
 
     def __init__(self, recording: Mapping[str, Any], **state: Any) -> None:
-        self._esm = widget_module("replay.js")
+        self._esm = packed_module("replay.js")
         self._css = asset("panel.css") + asset("replay.css")
         self._recording = encoded(recording)
         super().__init__(**state)

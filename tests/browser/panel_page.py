@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sparklab.jupyter.assets import asset, widget_module
+from sparklab.jupyter.assets import asset, packed_module
 from tests.browser import lab
 
 THEMES = {
@@ -92,7 +92,7 @@ def open_panel(
     """A page on which the panel shows `model`; ``window.model`` is the stand-in that holds it."""
     page = blank(chromium, theme=theme, width=width, grey=grey, height=height, **context)
     state = {"model": json.loads(json.dumps(model)), "form": form, "tab": tab, "alive": True}
-    page.evaluate(_FAKE, [widget_module("panel.js"), asset("panel.css"), state])
+    page.evaluate(_FAKE, [packed_module("panel.js"), asset("panel.css"), state])
     return page
 
 

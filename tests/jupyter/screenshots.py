@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sparklab.jupyter.assets import asset, widget_module
+from sparklab.jupyter.assets import asset, packed_module
 from sparklab.jupyter.twin import twin_bundle
 from tests.browser import panel_page
 from tests.jupyter import sample_facts as facts
@@ -172,7 +172,7 @@ _MANY = """
 def main(folder: Path, names: list[str]) -> None:
     """Pictures of the pages `names` (all by default) are in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    css, source = asset("panel.css"), widget_module("panel.js")
+    css, source = asset("panel.css"), packed_module("panel.js")
     with panel_page.browser() as chromium:
         for name, make in pages().items():
             if names and name not in names:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import re
 from pathlib import Path
 
 import pytest
 
 from sparklab.errors import SparklabError
-from sparklab.jupyter.assets import asset, widget_module
+from sparklab.jupyter.assets import asset, packed_module, widget_module
 from sparklab.jupyter.bundle import bundle
 from sparklab.jupyter.model import BYTES_MAX
+from sparklab.jupyter.panel import PanelWidget
+from sparklab.jupyter.replay import ReplayWidget
 
 WIDGETS = Path(__file__).parents[2] / "extensions" / "widgets"
 
@@ -52,13 +56,27 @@ def test_modules_that_do_not_fit_together_are_refused(modules: dict[str, str], f
         joined(**modules)
 
 
-def test_the_panels_module_imports_nothing_and_is_small_enough_to_be_saved() -> None:
-    text = widget_module("panel.js")
+@pytest.mark.parametrize("entry", ["panel.js", "replay.js"])
+def test_a_joined_module_imports_nothing_and_has_one_export(entry: str) -> None:
+    text = widget_module(entry)
     assert "import " not in text
     assert text.count("export ") == 1
-    saved = len(text.encode()) + len(asset("panel.css").encode()) + BYTES_MAX
-    assert saved < 300_000, "a panel's code, style and largest picture, as a saved notebook carries them"
-    assert widget_module("panel.js") is text
+    assert widget_module(entry) is text
+
+
+@pytest.mark.parametrize(("entry", "widget"), [("panel.js", PanelWidget), ("replay.js", ReplayWidget)])
+def test_what_a_widget_is_given_is_below_50_kb_and_holds_its_module_whole(entry: str, widget: type) -> None:
+    given = packed_module(entry)
+    assert len(given.encode()) < 50_000
+    (packed,) = re.findall(r'^const packed = "([\w+/=]+)";$', given, re.MULTILINE)
+    assert gzip.decompress(base64.b64decode(packed)).decode() == widget_module(entry)
+    shown = widget() if widget is PanelWidget else widget({})
+    assert str(shown._esm) == given
+
+
+def test_a_saved_panel_with_its_code_style_and_largest_picture_is_below_300_kb() -> None:
+    saved = len(packed_module("panel.js").encode()) + len(asset("panel.css").encode()) + BYTES_MAX
+    assert saved < 300_000
 
 
 def test_no_string_of_the_panels_modules_spans_lines() -> None:
