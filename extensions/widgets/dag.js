@@ -1,6 +1,6 @@
 // The DAG: stages as frames, RDDs as nodes, partitions as shapes.
 
-import { axis, bold, count, div, drawing, el, ink, place, put, px, rect, resolve, say, span, sv } from "./dom.js";
+import { axis, bold, count, div, drawing, el, ink, patch, place, put, px, rect, resolve, say, span, sv } from "./dom.js";
 import { ancestors, partAt, route } from "./geometry.js";
 import { NAMES, SHORT, STROKES, TINTS, WORST } from "./shapes.js";
 
@@ -129,13 +129,18 @@ export class DagMethods {
     say(held.say, node.say);
     const was = held.node, now = node.p, picked = this.node === node.k ? this.part : null;
     if (held.cells.length) {
+      const fresh = [];
       for (let i = 0; i < now.length; i++) {
         if (now[i] === was[i]) continue;
         const use = held.cells[i], size = node.g[4];
         use.setAttribute("href", `#${this.uid}-${now[i] === "n" ? "w" : now[i]}${size}`);
-        if (was) { use.classList.remove("sl-new"); void use.getBoundingClientRect(); use.classList.add("sl-new"); }
+        if (was) fresh.push(use);
         if (was && now[i] === "a") this.ring(held.art, Number(use.getAttribute("x")), Number(use.getAttribute("y")), size);
       }
+      const again = fresh.filter((use) => use.classList.contains("sl-new")); // a fade begins anew where the class is new, after one look
+      for (const use of again) use.classList.remove("sl-new");
+      if (again.length) void held.art.getBoundingClientRect();
+      for (const use of fresh) use.classList.add("sl-new");
       held.pick?.remove(); held.pick = null;
       if (picked !== null && held.cells[picked]) { const use = held.cells[picked], size = node.g[4] + 5; held.pick = sv("rect", { class: "sl-pick", x: use.getAttribute("x") - 2.5, y: use.getAttribute("y") - 2.5, width: size, height: size, rx: 2 }); held.art.append(held.pick); }
     } else if (held.canvas && (now !== was || held.was !== picked)) this.mosaic(node, held, was, picked);
@@ -166,8 +171,7 @@ export class DagMethods {
     }
     const rows = [bold(node.of)];
     for (const [state, n] of node.tally.filter(([one]) => one !== "d").sort((p, q) => WORST.indexOf(p[0]) - WORST.indexOf(q[0]))) rows.push(el("div", {}, this.glyph(state), span(`${count(n)} ${SHORT[state] || NAMES[state]}`)));
-    held.facts.replaceChildren(...rows.slice(0, 5));
-    held.over.replaceChildren(); held.calls.replaceChildren();
+    patch(held.facts, put(held.facts.cloneNode(), {}, rows.slice(0, 5)));
     this.callOut(node, held, fills, picked);
   }
 
@@ -226,12 +230,13 @@ export class DagMethods {
     if (sig === held.sig) return;
     held.sig = sig; say(held.of, node.of);
     const [, x0, y] = node.g, width = node.w - 17, total = node.tally.reduce((sum, [, n]) => sum + n, 0) || 1;
-    held.art.replaceChildren(rect(x0, y + 0.5, width, 10, { fill: ink("bg"), stroke: ink("wait") }));
+    const art = held.art.cloneNode(); art.append(rect(x0, y + 0.5, width, 10, { fill: ink("bg"), stroke: ink("wait") }));
     let x = x0;
     for (const [state, n] of node.tally) {
       const w = (n / total) * width, fill = { r: `url(#${this.uid}-run)`, k: `url(#${this.uid}-disk)` }[state] || (TINTS[state] && ink(TINTS[state]));
-      if (fill) held.art.append(sv("rect", { x, y: y + 0.5, width: Math.max(1, w), height: 10, style: { fill, stroke: ink("edge") }, "stroke-width": state === "d" || state === "m" ? 0 : 0.7 }));
+      if (fill) art.append(sv("rect", { x, y: y + 0.5, width: Math.max(1, w), height: 10, style: { fill, stroke: ink("edge") }, "stroke-width": state === "d" || state === "m" ? 0 : 0.7 }));
       x += w;
     }
+    patch(held.art, art);
   }
 }

@@ -28,6 +28,20 @@ export const rect = (x, y, width, height, style, more) => sv("rect", { x, y, wid
 export const place = (x, y, w, h) => ({ left: px(x), top: px(y), width: px(w), height: px(h) });
 export function say(node, text) { if (node.textContent !== text) node.textContent = text; }
 
+// `was` becomes what `now` is by the least change: each new element is held against all of a notebook's style rules.
+export function patch(was, now) {
+  for (const { name } of [...was.attributes]) if (!now.hasAttribute(name)) was.removeAttribute(name);
+  for (const { name, value } of now.attributes) if (was.getAttribute(name) !== value) was.setAttribute(name, value);
+  const kids = [...now.childNodes];
+  kids.forEach((kid, i) => {
+    const old = was.childNodes[i];
+    if (!old) was.append(kid);
+    else if (old.nodeName !== kid.nodeName) old.replaceWith(kid);
+    else if (kid.nodeType === 3) { if (old.data !== kid.data) old.data = kid.data; } else patch(old, kid);
+  });
+  while (was.childNodes.length > kids.length) was.lastChild.remove();
+}
+
 // JupyterLab takes a key for a shortcut of the notebook's before its target has seen it, unless the target says no.
 const KEYED = "input, select, .sl-node, .sl-rdd, .sl-time, .sl-tab[role=tab], .sl-replay, .sl-replay button";
 export function keep(target) { if (target.matches?.(KEYED)) target.setAttribute("data-lm-suppress-shortcuts", "true"); }

@@ -1,6 +1,6 @@
 // The Timeline: a lane for each executor in the cell's time, a row for each stage, what straggled and what was lost.
 
-import { count, div, drawing, el, ink, px, put, rect, span, sv } from "./dom.js";
+import { count, div, drawing, el, ink, patch, px, put, rect, span, sv } from "./dom.js";
 import { NAMES, arrow } from "./shapes.js";
 
 const STEP = 1.25, EDGE = 96, RIGHT = 12, TOP = 34, ROW = 20, NARROW = 8;
@@ -19,18 +19,33 @@ export class TimelineMethods {
     if (sig !== this.drawn) {
       this.drawn = sig;
       if (!time?.lanes.length || !data.jobs?.length) { u.body.style.height = "310px"; u.view.replaceChildren(el("p", { class: "sl-none", text: data.empty || "Nothing has run yet." })); return; }
-      const keep = u.view.scrollTop, focus = document.activeElement?.classList.contains("sl-time");
-      const { art, high } = this.drawTime(time, width / zoom);
+      const high = this.drawTime(time, width / zoom);
       u.body.style.height = px(Math.min(480, Math.max(310, high * zoom + 34)));
-      put(art, { style: { width: px(width), height: px(high * zoom) } });
-      u.view.replaceChildren(art); u.view.scrollTop = keep;
-      if (focus) art.focus({ preventScroll: true });
+      put(this.art, { width: width / zoom, height: high, viewBox: `0 0 ${width / zoom} ${high}`, style: { width: px(width), height: px(high * zoom) } });
     }
     this.lightBar();
   }
 
-  // Where things stand: lanes, then a row for each stage, then the axis.
+  // The drawing, in layers that stay while the job runs: what stands as it stood is not made or styled again.
+  makeTime() {
+    const art = put(drawing(0, 0), { class: "sl-time", tabindex: "0", role: "group", "aria-hidden": "false" }), layer = () => art.appendChild(sv("g", {}));
+    this.art = art; this.kept = new Map(); this.layers = { under: layer(), work: layer(), over: layer(), lit: layer() };
+    const at = (event) => event.target.closest?.("[data-bar]");
+    art.addEventListener("pointermove", (event) => this.hoverBar(at(event)));
+    art.addEventListener("pointerleave", () => this.hoverBar(null));
+    // Not a click: while a job runs a bar may be drawn anew between a press and its release.
+    art.addEventListener("pointerdown", (event) => { this.pressed = at(event)?.dataset.part; });
+    art.addEventListener("pointerup", (event) => {
+      const same = at(event)?.dataset.part === this.pressed && at(event);
+      this.pressed = null;
+      if (same) { this.chooseBar(same.bar); this.show("dag"); }
+    });
+    this.ui.view.replaceChildren(art);
+  }
+
+  // Where things stand: lanes, then a row for each stage, then the axis. Returns how high that is.
   drawTime(time, width) {
+    if (this.art?.parentNode !== this.ui.view) this.makeTime();
     const lanes = time.lanes, tall = lanes.length <= 4 ? 40 : lanes.length <= 8 ? 26 : 16, gap = lanes.length <= 4 ? 20 : 8;
     // While it runs the axis grows in steps: what has ended stands still, and is not drawn again.
     const whole = Math.max(1e-3, time.to - time.from), shown = this.data.running ? STEP ** Math.ceil(Math.log(whole) / Math.log(STEP) - 1e-9) : whole;
@@ -39,11 +54,9 @@ export class TimelineMethods {
     const bottom = TOP + lanes.length * (tall + gap);
     let foot = bottom;
     const rows = time.stages.map((stage) => { const row = { stage, y: foot, ...roomOf(stage, x, width) }; foot += row.at === null ? ROW + 14 : ROW; return row; }), high = foot + 30;
-    const art = put(drawing(width, high), { class: "sl-time", viewBox: `0 0 ${width} ${high}`, tabindex: "0", role: "group", "aria-hidden": "false",
-      "aria-label": `Timeline: ${time.said}. Left and right go from task to task, Enter shows its partition in the DAG.` });
-    const over = sv("g", {}), taken = [];
-    this.bars = [];
-    this.keptBefore = this.kept || new Map(); this.kept = new Map();
+    put(this.art, { "aria-label": `Timeline: ${time.said}. Left and right go from task to task, Enter shows its partition in the DAG.` });
+    const art = sv("g", {}), over = sv("g", {}), taken = [], before = this.kept;
+    this.bars = []; this.kept = new Map();
     lanes.forEach((lane, i) => {
       const y = TOP + i * (tall + gap);
       art.append(sv("text", { class: "sl-lane", x: 0, y: y + Math.min(14, tall - 3), text: `executor ${lane.ex}` }));
@@ -58,39 +71,30 @@ export class TimelineMethods {
       if (busy.length) art.append(sv("path", { class: "sl-band", d: busy.join(""), style: { fill: ink("done"), opacity: 0.45 } }));
       if (again.length) art.append(sv("path", { d: again.map(([start, length, share, part]) => band(start, length, tall * share * part)).join(""), "stroke-width": 0.5, style: { fill: ink("re"), stroke: ink("edge") } }));
       const row = tall / lane.rows;
-      for (const bar of lane.bars) this.drawBar(art, over, bar, { x: x(bar[3]), y: y + bar[2] * row, wide: bar[4] * scale, high: row - (lane.rows > 1 ? 1 : 0) }, { lane, time, scale, named, taken, top: y, tall, edge: width - RIGHT });
+      for (const bar of lane.bars) this.drawBar(before, over, bar, { x: x(bar[3]), y: y + bar[2] * row, wide: bar[4] * scale, high: row - (lane.rows > 1 ? 1 : 0) }, { lane, time, scale, named, taken, top: y, tall, edge: width - RIGHT });
     });
     for (const row of rows) this.drawStage(art, row, x);
     for (const kill of time.kills) this.drawKill(over, kill, x(kill.at), foot, width, taken);
-    art.append(over, sv("path", { class: "sl-rail", d: `M${EDGE} ${foot + 6}H${width - RIGHT}` }));
+    art.append(sv("path", { class: "sl-rail", d: `M${EDGE} ${foot + 6}H${width - RIGHT}` }));
     for (const at of ticks(time.from, time.from + shown, Math.floor(inner / 90))) {
       art.append(sv("path", { class: "sl-rail", d: `M${x(at)} ${foot + 6}v5` }), sv("text", { x: x(at), y: foot + 23, "text-anchor": "middle", text: `${Number(at.toPrecision(6))}${at === 0 ? " s" : ""}` }));
     }
-    this.pick1 = sv("rect", { class: "sl-pick", visibility: "hidden", rx: 1 });
-    this.pick2 = sv("g", {});
-    art.append(this.pick2, this.pick1);
-    art.addEventListener("pointermove", (event) => this.hoverBar(event.target.closest?.("[data-bar]")));
-    art.addEventListener("pointerleave", () => this.hoverBar(null));
-    // Not a click: while a job runs the picture is drawn anew between a press and its release.
-    art.addEventListener("pointerdown", (event) => { this.pressed = event.target.closest?.("[data-bar]")?.dataset.part; });
-    art.addEventListener("pointerup", (event) => {
-      const at = event.target.closest?.("[data-bar]"), same = at && at.dataset.part === this.pressed;
-      this.pressed = null;
-      if (same) { this.chooseBar(this.bars[at.dataset.bar]); this.show("dag"); }
-    });
-    return { art, high };
+    for (const [key, g] of before) if (!this.kept.has(key)) g.remove();
+    patch(this.layers.under, art); patch(this.layers.over, over);
+    return high;
   }
 
   // A glyph for what is no first attempt, an outline for a straggler; bars that stand as they stood are kept.
-  drawBar(art, over, bar, box, on) {
+  drawBar(before, over, bar, box, on) {
     const [stage, part, , start, length, state, attempt, mark, times] = bar;
     if (state === "l" && box.wide < 8) { box.x -= 8 - box.wide; box.wide = 8; } // what was lost is never too small to be seen
-    const wide = Math.max(1.5, box.wide - (box.wide > 3 ? 1 : 0)), middle = box.x + wide / 2, plain = on.time.stages.find((one) => one.id === stage), index = this.bars.length;
+    const wide = Math.max(1.5, box.wide - (box.wide > 3 ? 1 : 0)), middle = box.x + wide / 2, plain = on.time.stages.find((one) => one.id === stage);
     const text = `stage ${stage}, task ${part}${attempt ? `, attempt ${attempt + 1}` : ""} on executor ${on.lane.ex}: ${secs(length)}${state === "d" ? "" : `, ${NAMES[state]}`}${times ? `, ${times < 20 ? times : count(Math.round(times))} x the median` : ""}${TRIES[mark] && mark === "c" ? `, ${TRIES.c}` : ""}`;
-    this.bars.push({ stage, part, attempt: `${attempt}@${start}`, start, x: box.x, y: box.y, wide, high: box.high, text });
-    const key = `${text}|${box.x.toFixed(2)}|${box.y}|${wide.toFixed(2)}|${box.high}`, kept = this.keptBefore.get(key), g = kept || sv("g", { "data-part": `${stage}:${part}` });
-    this.kept.set(key, g); g.setAttribute("data-bar", index);
-    if (!kept) this.fillBar(g, { text, state, stage, part, length, middle, wide }, box);
+    const drawn = { stage, part, attempt: `${attempt}@${start}`, start, x: box.x, y: box.y, wide, high: box.high, text };
+    this.bars.push(drawn);
+    const key = `${text}|${box.x.toFixed(2)}|${box.y}|${wide.toFixed(2)}|${box.high}`, kept = before.get(key), g = kept || sv("g", { "data-part": `${stage}:${part}`, "data-bar": true });
+    this.kept.set(key, g); g.bar = drawn;
+    if (!kept) { this.fillBar(g, { text, state, stage, part, length, middle, wide }, box); this.layers.work.append(g); }
     if (mark) over.append(sv("g", { class: "sl-mark", transform: `translate(${wide > 40 ? box.x + 4 : middle - 6} ${box.y + (box.high >= 26 ? 4 : -6)})` },
       rect(0.5, 0.5, 11, 11, { fill: ink("bg"), stroke: ink("fg") }), sv("text", { x: 6, y: 9.5, "text-anchor": "middle", text: mark === "c" ? "»" : String(Math.min(attempt + 1, 9)) })));
     if (times) {
@@ -103,7 +107,6 @@ export class TimelineMethods {
         if (!on.taken.some((one) => one.y === y && left < one.right && left + room > one.left)) { on.taken.push({ y, left, right: left + room }); over.append(sv("text", { class: "sl-lane", x: left, y, text: said })); }
       }
     }
-    art.append(g);
   }
 
   // Shape and colour by state, the stage's number inside where it fits.
@@ -136,7 +139,7 @@ export class TimelineMethods {
   // --- the pointer, the keys, and the way to the DAG ---------------------------------------------------------
 
   hoverBar(at) {
-    const bar = at ? this.bars[at.dataset.bar] : null;
+    const bar = at ? at.bar : null;
     if (bar === this.hovered) return;
     this.hovered = bar; this.lightBar(); this.foot();
   }
@@ -144,9 +147,9 @@ export class TimelineMethods {
   // All attempts at the partition that is pointed at or was chosen, here or in the DAG.
   lightBar() {
     const bar = this.hovered || this.link;
-    if (!this.pick1 || !this.bars) return;
+    if (!this.bars || this.art?.parentNode !== this.ui.view) return;
     const all = bar ? this.bars.filter((one) => one.stage === bar.stage && one.part === bar.part) : [];
-    this.pick2.replaceChildren(...all.map((one) => sv("rect", { class: "sl-pick", x: one.x - 2.5, y: one.y - 2.5, width: one.wide + 5, height: one.high + 5, rx: 2 })));
+    patch(this.layers.lit, sv("g", {}, ...all.map((one) => sv("rect", { class: "sl-pick", x: one.x - 2.5, y: one.y - 2.5, width: one.wide + 5, height: one.high + 5, rx: 2 }))));
   }
 
   chooseBar(bar) { this.link = { stage: bar.stage, part: bar.part, attempt: bar.attempt }; }

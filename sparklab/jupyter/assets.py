@@ -14,8 +14,8 @@ from sparklab.jupyter.bundle import bundle
 _PACKAGED: Final = Path(__file__).parent / "static"
 _CHECKOUT: Final = Path(__file__).parents[2] / "extensions" / "widgets"
 
-# The whole of what a widget is given, but for the text itself. The browser reads it as a module of its own, as anywidget
-# has it read this one; a page that lets neither be read shows the static twin.
+# The whole of what a widget is given, but for the text itself. The browser reads that as a module of its own, just as
+# anywidget has it read this one; a page that lets neither be read shows the static twin.
 _UNPACKING: Final = """\
 // sparklab's panel, packed. Its source, to be read: extensions/widgets/{entry} and what it imports.
 const packed = "{packed}";
@@ -64,7 +64,7 @@ def widget_module(entry: str) -> str:
 def packed_module(entry: str) -> str:
     """The widget module `entry` as anywidget is given it and a saved notebook carries it: less than 50 kB.
 
-    A module that unpacks :func:`widget_module` and has its default export, the same bytes in any process on one machine.
+    A module that unpacks :func:`widget_module` and has its default export; the same bytes in any process of a machine.
 
     Raises
     ------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import statistics
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,14 +19,13 @@ from tests.jupyter.timed_facts import of_many_tasks
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 FLUSHES = 40
-# CPU seconds, not time on a clock: others on the machine must not matter.
-FLUSH_CPU_S = 0.025
+# Seconds of the main thread on a processor, not on a clock: others on the machine must not matter. A flush takes about
+# 0.004 s here; below 0.015 s it stays below the 0.05 s that a reader would feel where the page has a third of a core.
+USUAL_CPU_S, MOST_CPU_S = 0.015, 0.05
 
-_PLAY = """async (texts) => {
-  for (const text of texts) {
-    window.model.put("model", JSON.parse(text));
-    await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-  }
+_PLAY = """async (text) => {
+  window.model.put("model", JSON.parse(text));
+  await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
 }"""
 
 
@@ -53,11 +54,15 @@ def test_a_flush_of_ten_thousand_tasks_takes_the_page_a_few_milliseconds(
     def spent_s() -> float:
         return {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}["TaskDuration"]
 
-    before_s = spent_s()
-    page.evaluate(_PLAY, [json.dumps(one) for one in pictures])
-    each_s = (spent_s() - before_s) / len(pictures)
-    assert len(pictures) > FLUSHES / 2
-    assert each_s < FLUSH_CPU_S
+    marks_s = [spent_s()]
+    for picture in pictures:
+        page.evaluate(_PLAY, json.dumps(picture))
+        marks_s.append(spent_s())
+    each_s = sorted(after_s - before_s for before_s, after_s in pairwise(marks_s))
+    assert len(each_s) > FLUSHES / 2
+    assert statistics.median(each_s) < USUAL_CPU_S
+    # the slowest may have met the collector of garbage, or code that was read for the first time
+    assert each_s[-2] < MOST_CPU_S
     page.context.close()
 
 
@@ -69,3 +74,19 @@ def test_bars_that_stand_as_they_stood_are_not_made_again(chromium: Any) -> None
     page.evaluate("(model) => window.model.put('model', model)", model_of(records[: len(records) // 2 + 2]))
     assert page.evaluate("window.kept.isConnected")
     page.context.close()
+
+
+def test_a_flush_makes_only_what_has_changed(chromium: Any, pictures: list[Any]) -> None:
+    for tab in ("dag", "timeline"):
+        page = panel_page.open_panel(chromium, pictures[10], tab=tab)
+        page.evaluate(
+            """() => {
+              window.made = 0;
+              new MutationObserver((all) => { for (const one of all) window.made += one.addedNodes.length; })
+                .observe(document.querySelector(".sl-panel"), { subtree: true, childList: true });
+            }"""
+        )
+        page.evaluate(_PLAY, json.dumps(pictures[11]))
+        drawn = page.locator(".sl-panel .sl-view *").count()
+        assert page.evaluate("window.made") < drawn / 3, tab
+        page.context.close()
