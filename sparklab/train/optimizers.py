@@ -8,9 +8,10 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sparklab.train import kernels
+from sparklab.train import frequent, kernels
 from sparklab.train.blocks import Rows
 from sparklab.train.errors import TrainingInputError
+from sparklab.train.frequent import Share
 
 State = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.float32]
@@ -40,7 +41,14 @@ class Optimizer(Protocol):
     @property
     def name(self) -> str: ...
 
-    def learn(self, rows: Rows, lr: float, first: int, last: int, seen: int, threads: int) -> float:
+    @property
+    def may_share(self) -> bool:
+        """Whether :meth:`learn` takes a thread's share of the frequent coordinates."""
+        ...
+
+    def learn(
+        self, rows: Rows, lr: float, first: int, last: int, seen: int, threads: int, share: Share | None = None
+    ) -> float:
         """Rows `first` to `last` are learnt from, in order; their summed loss, each before it was learnt from.
 
         Parameters
@@ -49,6 +57,8 @@ class Optimizer(Protocol):
             Rows that all threads have learnt from before.
         threads : int
             How many learn at the same time.
+        share : Share, optional
+            The frequent coordinates are the thread's own; `rows` are renumbered.
         """
         ...
 
@@ -104,7 +114,21 @@ class AdaGrad(_OwedPenalties):
         self._penalty = penalty
         self._touched = np.zeros(dimension + 1, np.uint32) if penalty else None
 
-    def learn(self, rows: Rows, lr: float, first: int, last: int, seen: int, threads: int) -> float:
+    @property
+    def may_share(self) -> bool:
+        """False with a penalty: what is owed to a copy would be paid by each thread."""
+        return not self._penalty
+
+    def learn(
+        self, rows: Rows, lr: float, first: int, last: int, seen: int, threads: int, share: Share | None = None
+    ) -> float:
+        if share is not None:
+            return float(
+                frequent.adagrad(
+                    rows.indptr, rows.indices, rows.values, rows.labels, *share, self._bias, lr, seen, threads,
+                    first, last,
+                )
+            )  # fmt: skip
         return float(
             kernels.adagrad(
                 rows.indptr, rows.indices, rows.values, rows.labels, self.state, self._bias, lr, self._touched,
@@ -132,7 +156,15 @@ class SGD(_OwedPenalties):
         self._penalty = penalty
         self._touched = np.zeros(dimension + 1, np.uint32) if penalty else None
 
-    def learn(self, rows: Rows, lr: float, first: int, last: int, seen: int, threads: int) -> float:
+    @property
+    def may_share(self) -> bool:
+        """False: steps that do not shrink overshoot where several threads pile up stale ones."""
+        return False
+
+    def learn(
+        self, rows: Rows, lr: float, first: int, last: int, seen: int, threads: int, share: Share | None = None
+    ) -> float:
+        assert share is None
         state = self.state.reshape(-1)
         return float(
             kernels.sgd(
@@ -160,9 +192,23 @@ class FTRLProximal:
         self._bias = bias
         self._penalty = penalty
 
-    def learn(self, rows: Rows, lr: float, first: int, last: int, seen: int, threads: int) -> float:
+    @property
+    def may_share(self) -> bool:
+        """True: what several threads change adds up."""
+        return True
+
+    def learn(
+        self, rows: Rows, lr: float, first: int, last: int, seen: int, threads: int, share: Share | None = None
+    ) -> float:
         # The leader's penalty is that of all losses so far, so that the mean loss is penalised as asked.
         so_far = seen + (last - first) * threads
+        if share is not None:
+            return float(
+                frequent.ftrl(
+                    rows.indptr, rows.indices, rows.values, rows.labels, *share, self._bias, lr, self.BETA,
+                    self._penalty.l1 * so_far, self._penalty.l2 * so_far, seen, threads, first, last,
+                )
+            )  # fmt: skip
         return float(
             kernels.ftrl(
                 rows.indptr, rows.indices, rows.values, rows.labels, self.state, self._bias, lr, self.BETA,

@@ -1,0 +1,207 @@
+"""Frequent coordinates, of which each HOGWILD thread keeps its own: their cache lines would be all that threads do.
+
+Clicks follow a power law: of the 23 entries of a row 16 are among the 1,023 most frequent coordinates, which both of
+two threads write in every few rows. Each such write fetches a line from the other core (some 100 ns, when a whole row
+takes 90), so two cores that share everything do less than one. Hence a thread has a copy of those coordinates, to
+which its rows' indices are renumbered once; what its copy has changed is added to the one of all, and what the others
+have changed is taken over, every few hundred rows. Rare coordinates are shared as ever, without locks.
+
+Staleness is bounded: what a thread sees of a frequent coordinate lacks at most the others' changes within the last
+:func:`interval` rows, and those merged while it was refused (see :func:`_merge`). The interval grows with the root of
+the rows seen, as the steps of AdaGrad and FTRL shrink with it, so that within one interval all threads together go at
+most about a quarter of the way on which the gradients send a coordinate: no pile of stale steps overshoots.
+
+Source: Niu, Recht, Re, Wright, "HOGWILD!", NIPS'11, section 2 (rho, what a frequent coordinate costs); Ho et al.,
+NIPS'13, section 3 (reads of one's own writes, and of others' with a bound).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sparklab.train import kernels
+from sparklab.train.atomics import exchange, store_release
+from sparklab.train.blocks import Rows
+from sparklab.train.kernels import SHARED_EVERY, fast, inlined
+
+MOST: Final = 1023  # coordinates; four times as many spare no more lines than their merging moves
+FEWEST_ROWS: Final = 32_768  # with fewer there is nothing to be gained
+LONGEST_ROWS: Final = 4096
+_SAMPLE_ROWS: Final = 4096
+_SAMPLE_PARTS: Final = 16
+_SEEN_OFTEN: Final = 4  # times in the sample: in one of a thousand rows
+_SLOTS: Final = 8192
+_SLOT_SHIFT: Final = 32 - 13
+_NO_KEY: Final = np.uint32(0xFFFFFFFF)  # larger than any index
+_ODD: Final = np.uint32(2654435769)
+_LINE_ROWS: Final = 8  # of state, in a cache line
+_FLAG_WORDS: Final = 8
+
+
+class Share(NamedTuple):
+    """What one thread learns with: all state up to the end of its own copy, and where merging finds what."""
+
+    state: npt.NDArray[np.float32]
+    room: npt.NDArray[np.float32]
+    places: npt.NDArray[np.int64]  # first row of the copy of all, of what this thread's began with, of its own; rows
+    flag: npt.NDArray[np.int64]
+
+
+def often_in(rows: Rows) -> npt.NDArray[np.uint32]:
+    """The coordinates that are frequent in a sample of `rows`, the most frequent first."""
+    part = max(1, min(_SAMPLE_ROWS, len(rows)) // _SAMPLE_PARTS)
+    starts = np.linspace(0, len(rows) - part, _SAMPLE_PARTS).astype(np.int64)
+    sample = [rows.indices[rows.indptr[start] : rows.indptr[start + part]] for start in starts]
+    keys, counts = np.unique(np.concatenate(sample), return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:MOST]
+    return keys[order][counts[order] >= _SEEN_OFTEN].astype(np.uint32)
+
+
+class Frequent:
+    """The copies of `threads` threads beside the state of all, which stands in :attr:`state` from now on.
+
+    Parameters
+    ----------
+    state : float32[D + 1, 2]
+        Row D is the intercept. It is copied.
+    keys : uint32[n]
+        The frequent coordinates, distinct.
+    threads : int
+    """
+
+    def __init__(self, state: npt.NDArray[np.float32], keys: npt.NDArray[np.uint32], threads: int) -> None:
+        slots = (keys * _ODD) >> np.uint32(_SLOT_SHIFT)
+        _, first = np.unique(slots, return_index=True)  # the more frequent one where two have a slot
+        first.sort()
+        self._keys = keys[first]
+        self._slots = np.full(_SLOTS, _NO_KEY, np.uint32)
+        self._slots[slots[first]] = self._keys
+        self._rank = np.zeros(_SLOTS, np.uint32)
+        self._rank[slots[first]] = np.arange(len(first), dtype=np.uint32)
+        count = len(first) + 1  # and the intercept
+        apart = -(-count // _LINE_ROWS) * _LINE_ROWS + _LINE_ROWS
+        dimension = len(state) - 1
+        self._master = dimension + 1 + _LINE_ROWS
+        self._room = np.zeros((self._master + apart * (1 + 2 * threads), 2), np.float32)
+        self.state = self._room[: dimension + 1]
+        self.state[:] = state
+        self._where = np.append(self._keys.astype(np.int64), dimension)
+        self._began = [self._master + apart * (1 + 2 * thread) for thread in range(threads)]
+        self._own = [began + apart for began in self._began]
+        self._flag = np.zeros(_FLAG_WORDS, np.int64)
+        self._part(self._master)[:] = self.state[self._where]
+        self._hand_out()
+
+    @staticmethod
+    def fits(dimension: int, threads: int) -> bool:
+        """Whether every copy can be numbered by uint32."""
+        return dimension + (MOST + 3 * _LINE_ROWS) * (1 + 2 * threads) < int(_NO_KEY)
+
+    def _part(self, first: int) -> npt.NDArray[np.float32]:
+        return self._room[first : first + len(self._where)]
+
+    def _hand_out(self) -> None:
+        for first in (*self._began, *self._own):
+            self._part(first)[:] = self._part(self._master)
+
+    def renumber(self, rows: Rows, out: npt.NDArray[np.uint32], bounds: list[int]) -> Rows:
+        """`rows` with indices, in `out`, of the copy of the thread whose they are: ``bounds[i]`` to ``bounds[i + 1]``.
+
+        `out` may be the indices of `rows` themselves.
+        """
+        for thread, own in enumerate(self._own):
+            part = slice(rows.indptr[bounds[thread]], rows.indptr[bounds[thread + 1]])
+            _renumbered(rows.indices[part], self._slots, self._rank, own, out[part])
+        return Rows(rows.indptr, out, rows.values, rows.labels)
+
+    def share(self, thread: int) -> Share:
+        """What `thread` learns with."""
+        own = self._own[thread]
+        places = np.array([self._master, self._began[thread], own, len(self._where)], np.int64)
+        return Share(self._room[: own + len(self._where)], self._room.reshape(-1), places, self._flag)
+
+    def show(self) -> None:
+        """:attr:`state` has what was merged so far; threads may be learning."""
+        self.state[self._where] = self._part(self._master)
+
+    def settle(self) -> None:
+        """:attr:`state` has all that every thread has changed. None may be learning."""
+        master = self._part(self._master)
+        for began, own in zip(self._began, self._own, strict=True):
+            master += self._part(own) - self._part(began)
+        self._hand_out()
+        self.show()
+
+
+@fast
+def _renumbered(indices: Any, slots: Any, rank: Any, own: Any, out: Any) -> None:
+    base = np.uint32(own)
+    for j in range(indices.shape[0]):
+        i = indices[j]
+        slot = np.uint32(np.uint32(i * _ODD) >> np.uint32(_SLOT_SHIFT))
+        copy = np.uint32(base + rank[slot])
+        out[j] = copy if slots[slot] == i else i
+
+
+@inlined
+def interval(seen: Any, rate: Any, threads: Any) -> Any:
+    """Rows of one thread from one merging to the next, when all have seen `seen`."""
+    every = min(0.5 * math.sqrt(seen) / rate, float(LONGEST_ROWS)) / threads
+    return max(np.int64(every), SHARED_EVERY)
+
+
+@fast
+def _merge(room: Any, places: Any, flag: Any) -> None:
+    """The thread's copy and that of all know of each other; not where another is merging.
+
+    Nobody waits for the flag: who finds it taken goes on with its own and tries again after the next interval. Without
+    it two who merge at once would lose not one step, as HOGWILD does, but those of an interval.
+    """
+    if exchange(flag, 0, 1) != 0:
+        return
+    master, began, own = 2 * places[0], 2 * places[1], 2 * places[2]
+    for k in range(2 * places[3]):
+        merged = room[master + k] + (room[own + k] - room[began + k])
+        room[master + k] = merged
+        room[began + k] = merged
+        room[own + k] = merged
+    store_release(flag, 0, 0)
+
+
+@fast
+def adagrad(
+    indptr: Any, indices: Any, values: Any, labels: Any, state: Any, room: Any, places: Any, flag: Any, bias: Any,
+    rate: Any, seen: Any, threads: Any, first: Any, last: Any,
+) -> Any:  # fmt: skip
+    """:func:`kernels.adagrad` over renumbered rows, without a penalty; `seen` by all before row `first`."""
+    loss: Any = 0.0
+    none = np.float32(0)
+    row = first
+    while row < last:
+        end = min(row + interval(seen + threads * (row - first), rate, threads), last)
+        loss += kernels.adagrad(
+            indptr, indices, values, labels, state, bias, rate, None, none, none, np.uint32(0), np.uint32(1), row, end
+        )
+        _merge(room, places, flag)
+        row = end
+    return loss
+
+
+@fast
+def ftrl(
+    indptr: Any, indices: Any, values: Any, labels: Any, state: Any, room: Any, places: Any, flag: Any, bias: Any,
+    rate: Any, beta: Any, l1: Any, l2: Any, seen: Any, threads: Any, first: Any, last: Any,
+) -> Any:  # fmt: skip
+    """:func:`kernels.ftrl` over renumbered rows; `seen` by all before row `first`."""
+    loss: Any = 0.0
+    row = first
+    while row < last:
+        end = min(row + interval(seen + threads * (row - first), rate, threads), last)
+        loss += kernels.ftrl(indptr, indices, values, labels, state, bias, rate, beta, l1, l2, row, end)
+        _merge(room, places, flag)
+        row = end
+    return loss

@@ -1,0 +1,122 @@
+"""The frequent coordinates of HOGWILD threads: copies that lose nothing, a bounded delay, the same learning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparklab.datasets import AdClick
+from sparklab.train import SparseLogisticRegression, hogwild
+from sparklab.train.blocks import Rows
+from sparklab.train.frequent import LONGEST_ROWS, MOST, Frequent, interval, often_in
+from sparklab.train.hogwild import Team
+from sparklab.train.kernels import SHARED_EVERY
+from sparklab.train.optimizers import SGD, AdaGrad, FTRLProximal, Optimizer, Penalty
+
+DIMENSION, ROWS = 1 << 12, 40_000
+NO_WORDS = np.zeros(4, np.int64)
+
+
+@pytest.fixture(scope="module")
+def clicks() -> AdClick:
+    return AdClick(ROWS + 20_000, DIMENSION)
+
+
+@pytest.fixture(scope="module")
+def rows(clicks: AdClick) -> Rows:
+    made = clicks.block(0, ROWS)
+    return Rows(made.indptr, made.indices, None, made.labels)
+
+
+def optimizer_of(kind: Any) -> Optimizer:
+    made: Optimizer = kind(DIMENSION, True, Penalty())
+    return made
+
+
+def test_a_threads_rows_point_to_its_own_copies_of_frequent_coordinates_alone(rows: Rows) -> None:
+    keys = often_in(rows)
+    counts = np.bincount(rows.indices, minlength=DIMENSION)
+    assert 0 < len(keys) <= MOST
+    assert counts[keys[0]] >= 0.9 * counts.max()
+    copies = Frequent(AdaGrad(DIMENSION, True, Penalty()).state, keys, 2)
+    before, half = rows.indices.copy(), int(rows.indptr[ROWS // 2])
+    dealt = copies.renumber(rows, np.empty_like(rows.indices), [0, ROWS // 2, ROWS])
+    assert np.array_equal(rows.indices, before)
+    first, second = dealt.indices[:half], dealt.indices[half:]
+    for old, new in ((before[:half], first), (before[half:], second)):
+        moved = new != old
+        assert np.all(new[moved] > DIMENSION)
+        assert set(np.unique(old[moved])) <= set(keys.tolist())
+        assert len(np.unique(new)) == len(np.unique(old))  # no two coordinates have one place
+        assert moved.mean() > 0.5
+    assert not set(first[first > DIMENSION]) & set(second[second > DIMENSION])
+
+
+@pytest.mark.parametrize("kind", [AdaGrad, FTRLProximal])
+@pytest.mark.parametrize("refused", [False, True])
+def test_one_of_two_threads_alone_learns_what_one_without_copies_does(rows: Rows, kind: Any, refused: bool) -> None:
+    plain, shared = optimizer_of(kind), optimizer_of(kind)
+    expected = plain.learn(rows, 0.1, 0, ROWS // 2, 0, 1)
+    team = Team(rows, shared, 2, True, "lock-free")
+    assert team._frequent is not None
+    learn = team.learner(NO_WORDS, 0)
+    team._frequent._flag[0] = refused  # as if another were merging all the time
+    found = learn(0.1, 0, ROWS // 2, 0)
+    if refused:
+        team._frequent.show()
+        assert not np.allclose(shared.state, plain.state, atol=1e-2)
+    team.settle()
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert np.allclose(shared.state, plain.state, rtol=1e-3, atol=1e-2)
+
+
+def test_what_both_threads_have_changed_adds_up(rows: Rows) -> None:
+    """AdaGrad's sums of squares count the rows of both, whichever merged when."""
+    optimizer = AdaGrad(DIMENSION, True, Penalty())
+    team = Team(rows, optimizer, 2, True, "lock-free")
+    losses = [team.learner(NO_WORDS, thread)(1e-9, *team.bounds[thread : thread + 2], 0) for thread in (0, 1)]
+    team.settle()
+    # At a rate of next to nothing every gradient is 1/2 in size: all weights stay 0.
+    expected = 0.25 * np.bincount(rows.indices, minlength=DIMENSION) + float(AdaGrad.INITIAL)
+    assert np.allclose(optimizer.state[:-1, 1], expected, rtol=1e-3)
+    assert optimizer.state[-1, 1] == pytest.approx(0.25 * ROWS, rel=1e-3)
+    assert sum(losses) == pytest.approx(ROWS * np.log(2), rel=1e-4)
+
+
+def test_the_delay_grows_with_the_root_of_the_rows_and_is_bounded() -> None:
+    delays = [interval(seen, 0.1, 2) for seen in (0, 10_000, 40_000, 160_000, 10**9)]
+    assert delays == [SHARED_EVERY, 250, 500, 1000, LONGEST_ROWS // 2]
+    assert interval(40_000, 0.4, 2) == 125  # the faster the steps, the sooner
+    assert interval(10_000, 0.0, 2) == LONGEST_ROWS // 2
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "ftrl"])
+def test_two_threads_with_copies_reach_what_one_thread_reaches(
+    optimizer: str, clicks: AdClick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def noted(sample: Rows) -> Any:
+        made.append(often_in(sample))
+        return made[-1]
+
+    monkeypatch.setattr(hogwild, "often_in", noted)
+    features, labels = clicks.csr(0, ROWS)
+    held_out, _ = clicks.csr(ROWS, ROWS + 20_000)
+    scores = []
+    for workers in (1, 2):
+        model = SparseLogisticRegression(epochs=2, workers=workers, optimizer=optimizer, random_state=0)
+        model.fit(features, labels)
+        scores.append(clicks.score(model.predict_proba(held_out)[:, 1], ROWS, ROWS + 20_000))
+    assert len(made) == 1
+    assert scores[1] == pytest.approx(scores[0], abs=0.03)
+
+
+def test_steps_that_do_not_shrink_and_owed_penalties_are_not_copied(rows: Rows) -> None:
+    for optimizer in (SGD(DIMENSION, True, Penalty()), AdaGrad(DIMENSION, True, Penalty(l1=0.1))):
+        assert Team(rows, optimizer, 2, True, "lock-free")._frequent is None
+    assert Team(rows, optimizer_of(AdaGrad), 1, True, "lock-free")._frequent is None
+    assert Team(rows, optimizer_of(AdaGrad), 2, True, "locked")._frequent is None
+    assert not Frequent.fits((1 << 32) - 1, 2)
