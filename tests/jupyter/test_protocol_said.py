@@ -13,7 +13,7 @@ from tests.jupyter.kernels import Kernel, kernel
 SET_UP = """
 %load_ext sparklab
 %sparklab auto off
-import threading, time, warnings, logging
+import os, threading, time, warnings, logging
 from sparklab import SparkContext
 sc = SparkContext("local[2]", "said").waitUntilReady()
 def say(x):
@@ -22,9 +22,9 @@ def say(x):
         warnings.warn("careful")
         logging.getLogger("mine").warning("logged %d", x)
     return x
-def late(name):
+def late(name, door):
     def wait(x):
-        time.sleep(0.5)
+        while not os.path.exists(door): time.sleep(0.01)
         print("said late by", name)
         return x
     return sc.parallelize([1], 1).map(wait).count()
@@ -53,10 +53,11 @@ def test_print_warnings_and_logging_of_tasks_stand_under_their_cell_by_partition
     assert "partition 1: logged 3" in streamed(ran, "stderr")
 
 
-def test_what_is_said_late_stands_under_the_cell_that_started_the_job(k: Kernel) -> None:
-    first = k.start_cell("thread = threading.Thread(target=late, args=('the first',))\nthread.start()")
+def test_what_is_said_late_stands_under_the_cell_that_started_the_job(k: Kernel, tmp_path: Path) -> None:
+    k.ok(f"door = {str(tmp_path / 'open')!r}")
+    first = k.start_cell("thread = threading.Thread(target=late, args=('the first', door))\nthread.start()")
     k.finish_cell(first)
-    second = k.start_cell("late('the second'), thread.join()")
+    second = k.start_cell("open(door, 'w').close(); late('the second', door), thread.join()")
     seen: list[dict[str, Any]] = []
     ran = k.finish_cell(second, seen=seen.append)
     assert "said late by the second" in ran.text

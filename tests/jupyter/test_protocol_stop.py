@@ -15,7 +15,7 @@ from tests.jupyter.kernels import Executed, Kernel, kernel
 pytestmark = pytest.mark.cluster
 
 # The goal is one second; a shared machine gets slack, and the measured time stands in the failure.
-BACK_WITHIN_S = 3.0
+BACK_WITHIN_S = 5.0
 
 SET_UP = """
 %load_ext sparklab

@@ -79,10 +79,10 @@ def test_publishing_waits_for_no_observer_that_holds_its_thread() -> None:
 
     subscription = bus.observe("stuck", stuck, capacity=5)
     bus.publish(warned("first"))
-    assert entered.wait(5)
+    assert entered.wait(30)
     publisher = threading.Thread(target=lambda: [bus.publish(warned("x")) for _ in range(1000)])
     publisher.start()
-    publisher.join(20)
+    publisher.join(30)
     assert not publisher.is_alive()
     assert bus.seq == 1001
     assert len(subscription._queue) == 5, "a queue is bounded"
@@ -98,16 +98,16 @@ def test_each_overflow_is_counted_once() -> None:
 
     def slow(records: list[Record]) -> None:
         entered.release()
-        step.acquire(timeout=10)
+        step.acquire(timeout=30)
         got.extend(records)
 
     bus.observe("slow", slow, capacity=3)
     bus.publish(warned("0"))
-    assert entered.acquire(timeout=5)
+    assert entered.acquire(timeout=30)
     for burst in (10, 7):
         bus.publish(*(warned(str(number)) for number in range(burst)))
         step.release()
-        assert entered.acquire(timeout=5)
+        assert entered.acquire(timeout=30)
     step.release()
     bus.close()
     drops = [record.fact.count for record in got if isinstance(record.fact, FactsDropped)]
@@ -139,7 +139,7 @@ def test_an_observer_may_close_itself() -> None:
 
     subscription = bus.observe("once", once)
     bus.publish(warned("a"))
-    assert done.wait(5)
+    assert done.wait(30)
     bus.close()
 
 

@@ -44,12 +44,12 @@ def test_a_partition_that_sleeps_a_minute_is_not_waited_for(sc: SparkContext) ->
     numbers = sc.parallelize(range(10_000), 4).mapPartitionsWithIndex(late)
     sc.waitUntilReady()
     started = time.monotonic()
-    count = numbers.countApprox(600)
-    total = numbers.sumApprox(600)
-    mean = numbers.meanApprox(600, 0.9)
+    count = numbers.countApprox(1_000)
+    total = numbers.sumApprox(1_000)
+    mean = numbers.meanApprox(1_000, 0.9)
     took_s = time.monotonic() - started
 
-    assert took_s < 5
+    assert took_s < 30
     assert count == 10_000  # three partitions of 2500 each let expect a fourth
     assert total.confidence == 0.95
     assert total.low < 3 * 2500 * 3749.5 < total.high
