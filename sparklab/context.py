@@ -39,7 +39,8 @@ from sparklab.executors import Executors
 from sparklab.files import SparkFiles
 from sparklab.jobs import Jobs
 from sparklab.jvmonly import refuses_jvm_names
-from sparklab.profiler import BasicProfiler, MemoryProfiler, Profiler, Profiles, UDFBasicProfiler
+from sparklab.profiler import BasicProfiler, MemoryProfiler, Profiler, UDFBasicProfiler
+from sparklab.profiles import Profiles
 from sparklab.rdd.callsite import call_site
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.dependency import Shuffle

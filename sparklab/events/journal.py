@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from sparklab.events.facts import Record, Snapshot, from_json
+from sparklab.events.facts import Record, Snapshot
 from sparklab.events.lines import lines_of
 from sparklab.events.live import LiveRecords
+from sparklab.events.plain import from_json
 
 logger = logging.getLogger("sparklab.events")
 

@@ -10,7 +10,8 @@ from json.encoder import encode_basestring_ascii
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from sparklab.events.facts import KINDS, Record, bounded, to_json
+from sparklab.events.facts import KINDS, Record, bounded
+from sparklab.events.plain import to_json
 
 
 def _plain(value: Any) -> Any:

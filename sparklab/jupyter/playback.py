@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparklab.errors import SparklabError
-from sparklab.events.facts import Record, ScopeOpened, to_json
+from sparklab.events.facts import Record, ScopeOpened
+from sparklab.events.plain import to_json
 from sparklab.events.schema import trusted_records
 from sparklab.jupyter.recording import recording
 from sparklab.jupyter.report import write_report

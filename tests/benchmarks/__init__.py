@@ -1,6 +1,6 @@
 """Benchmarks: the same user functions on sparklab, in two plain processes, on PySpark and on dask.bag.
 
-``python -m tests.benchmarks quick`` takes about two minutes, ``full`` an hour. Every system runs in a process of its
+``python -m tests.benchmarks quick`` takes about two minutes, ``full`` twenty. Every system runs in a process of its
 own (`child`), which does what the harness says line by line (`protocol`); they take turns at each workload (`harness`).
 Before and after each step the harness reads the CPU time of the whole process tree (`process_tree`). Answers are
 compared between the systems; a wrong one fails the run. Inputs come from seeded generators and are kept in a folder of

@@ -19,8 +19,13 @@ from tests.benchmarks.workload import Workload, same
 _ROOT = Path(__file__).resolve().parents[2]
 _SETTLE_S = 0.05  # what a system does just after its answer is its cost too
 _START_TIMEOUT_S = 120.0
+_PEER_WAITS_S = 90.0  # at least; else so many times what sparklab took, as a busy machine slows all alike
+_PEER_TIMES = 25
+_ONCE_OVER_S = 15.0  # a peer that takes longer than this, and so many times as long as sparklab, has one round
+_ONCE_TIMES = 12
 _NOT_FOR_NUMERIC = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # they slow a current numpy where they are set
 
+OURS = "sparklab"
 START = "start"  # the pseudo workload measured by starting each system
 
 
@@ -31,6 +36,7 @@ class Measurement:
     wall_s: float
     cpu_s: float
     peak_bytes: int
+    peaks_bytes: tuple[int, ...] = ()  # of each process
 
 
 @dataclass
@@ -89,6 +95,12 @@ class Results:
 
     def row(self, workload: str, step: str) -> Row:
         return self.rows.setdefault((workload, step), Row(workload, step))
+
+    def first_wall_s(self, workload: str, of: Iterable[str]) -> float | None:
+        """Wall seconds of all steps of the workload in the first round of the slowest of the systems `of`."""
+        rows = [row for row in self.rows.values() if row.workload == workload]
+        sums = [sum(row.measured[name][0].wall_s for row in rows if row.measured.get(name)) for name in of]
+        return max((wall_s for wall_s in sums if wall_s), default=None)
 
     def wrong_answers(self) -> list[str]:
         """A line for each wrong answer."""
@@ -153,7 +165,8 @@ class Running:
                 break
             time.sleep(_SETTLE_S)
             after = process_tree.read(pid)
-            measurement = Measurement(answer["wall_s"], after.cpu_s - before.cpu_s, after.peak_bytes)
+            cpu_s = after.cpu_s - before.cpu_s
+            measurement = Measurement(answer["wall_s"], cpu_s, after.peak_bytes, after.peaks_bytes)
             row.measured.setdefault(self.name, []).append(measurement)
             row.answers.setdefault(self.name, []).append(answer["answer"])
         if "not_offered" in message:
@@ -168,12 +181,15 @@ class Running:
             if politely:
                 protocol.send(self._commands, do="quit")
                 self._process.wait(timeout=30)
-        except (BrokenPipeError, subprocess.TimeoutExpired):
+        except (protocol.SystemFailed, subprocess.TimeoutExpired):
             pass  # it is ended below, whatever state it is in
         process_tree.end(self._process.pid)
         self._process.wait()
         for stream in (self._commands, self._answers, self._log):
-            stream.close()
+            try:
+                stream.close()
+            except BrokenPipeError:
+                pass  # what it was not told any more
 
     def _receive(self, timeout_s: float) -> dict[str, Any]:
         message = protocol.receive(self._answers, timeout_s)
@@ -189,19 +205,22 @@ def measure(
     rounds: int,
     timeout_s: float = 600.0,
     say: Callable[[str], None] = lambda line: None,
+    keep: Callable[[Results], None] = lambda results: None,
 ) -> Results:
     """Every workload on every system, `rounds` times, the systems taking turns; blocks until all are done.
 
     A system that cannot run here is left out, with the reason. One that fails at a workload is not asked for it any
-    more; one that gives no answer in `timeout_s` seconds is also ended and started again. Workloads that compute with
-    numpy run in processes of their own.
+    more; one that gives no answer in `timeout_s` seconds is also ended and started again. A peer is waited for less,
+    in proportion to what sparklab took, and one that is slower by an order of magnitude has one round. Workloads that
+    compute with numpy run in processes of their own. `keep` is told what there is each time that a workload has ended,
+    so that what comes later cannot lose it.
     """
     results = Results(tuple(systems), rounds, sizes)
     loaded = [(name, workloads.load(name)) for name in workload_names]
     for numeric in (False, True):
         chosen = [(name, workload) for name, workload in loaded if workload.numeric == numeric]
         if chosen:
-            _measure_group(results, chosen, numeric, timeout_s, say)
+            _measure_group(results, chosen, numeric, timeout_s, say, keep)
     return results
 
 
@@ -211,9 +230,15 @@ def _measure_group(
     numeric: bool,
     timeout_s: float,
     say: Callable[[str], None],
+    keep: Callable[[Results], None],
 ) -> None:
     sizes = results.sizes
-    inputs = {name: workload.prepare(sizes) for name, workload in chosen}
+    inputs = {}
+    for name, workload in chosen:
+        try:
+            inputs[name] = workload.prepare(sizes)
+        except OSError as error:  # the disk is full, say: the others may still have their inputs
+            results.failures.append(f"{workload.name}: no input: {error}")
     running: dict[str, Running] = {}
     try:
         for round_number in range(results.rounds):
@@ -221,25 +246,40 @@ def _measure_group(
                 if system not in results.absent:
                     _start(system, results, running, numeric)
             for name, workload in chosen:
-                for system in list(running):
+                for system in list(running) if name in inputs else ():
                     if _left_out(results, workload, system, round_number):
                         continue
                     say(f"round {round_number + 1}/{results.rounds}  {name}  {system}")
+                    limit_s = _limit_s(results, workload, system, timeout_s)
                     try:
-                        running[system].run(workload, name, sizes, inputs[name], results, timeout_s)
+                        running[system].run(workload, name, sizes, inputs[name], results, limit_s)
                     except protocol.SystemFailed as failure:
                         if system not in systems.PEERS:  # that a peer does not finish is a result, not a failure
                             results.failures.append(f"{workload.name}: {system}: {failure}")
                         results.absent[f"{system} {workload.name}"] = str(failure)
                         running.pop(system).end(politely=False)
                         _start(system, results, running, numeric)
+                keep(results)
     finally:
         for one in running.values():
             one.end()
 
 
 def _left_out(results: Results, workload: Workload, system: str, round_number: int) -> bool:
-    return f"{system} {workload.name}" in results.absent or (round_number > 0 and system in workload.once)
+    if f"{system} {workload.name}" in results.absent:
+        return True
+    if round_number == 0 or system not in systems.PEERS:
+        return False
+    own_s, peer_s = results.first_wall_s(workload.name, [OURS]), results.first_wall_s(workload.name, [system])
+    return own_s is not None and peer_s is not None and peer_s > max(_ONCE_OVER_S, _ONCE_TIMES * own_s)
+
+
+def _limit_s(results: Results, workload: Workload, system: str, timeout_s: float) -> float:
+    """How long an answer of `system` is waited for."""
+    own_s = results.first_wall_s(workload.name, [OURS])
+    if own_s is None or system not in systems.PEERS:
+        return timeout_s
+    return min(timeout_s, max(_PEER_WAITS_S, _PEER_TIMES * own_s))
 
 
 def _start(system: str, results: Results, running: dict[str, Running], numeric: bool) -> None:

@@ -108,6 +108,8 @@ TINY = Sizes(
     partitions=4,
 )
 
+SIZES = {"quick": QUICK, "medium": MEDIUM, "full": FULL}  # medium: a quarter, for a machine that is busy or small
+
 
 def directory() -> Path:
     """The cache directory, which exists and belongs to this user alone."""

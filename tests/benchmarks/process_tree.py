@@ -11,19 +11,23 @@ import psutil
 
 @dataclass(frozen=True)
 class Reading:
-    """CPU seconds of a whole tree, and the sum of its processes' peaks of resident memory since the last reset.
+    """CPU seconds of a whole tree, and its processes' peaks of resident memory since the last reset, the root's first.
 
-    `peak_bytes` is an upper bound (the peaks need not fall together) and 0 where the system does not tell.
+    `peak_bytes`, their sum, is an upper bound (they need not fall together) and 0 where the system does not tell.
     """
 
     cpu_s: float
-    peak_bytes: int
+    peaks_bytes: tuple[int, ...]
+
+    @property
+    def peak_bytes(self) -> int:
+        return sum(self.peaks_bytes)
 
 
 def read(pid: int) -> Reading:
     """The tree under `pid` as it is now: processes that live, and what they have reaped."""
     cpu_s = 0.0
-    peak_bytes = 0
+    peaks_bytes = []
     for process in _tree(pid):
         try:
             times = process.cpu_times()
@@ -31,8 +35,8 @@ def read(pid: int) -> Reading:
             continue  # it ended between the listing and here; its parent counts it once it has reaped it
         cpu_s += _own_cpu_s(process.pid, times.user + times.system)
         cpu_s += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-        peak_bytes += _peak_bytes(process.pid)
-    return Reading(cpu_s, peak_bytes)
+        peaks_bytes.append(_peak_bytes(process.pid))
+    return Reading(cpu_s, tuple(peaks_bytes))
 
 
 def reset_peaks(pid: int) -> None:

@@ -1,15 +1,29 @@
-"""Where a row's time goes: the functions of its executors by their share, for the rows that miss a goal."""
+"""Where a row's time goes, for the rows that miss a goal: the functions of the executors, or those of the driver.
+
+``python -m tests.benchmarks.profiles WORKLOAD MODE`` prints one profile; `apart` does so in a process of its own.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+import time
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from sparklab import SparkConf, SparkContext
 from tests.benchmarks import workloads
-from tests.benchmarks.inputs import Sizes
+from tests.benchmarks.harness import START
+from tests.benchmarks.inputs import SIZES, Sizes
 
+OF_DRIVER: Final = (START, "tiny_jobs", "empty_partitions")  # the executors have nothing to do
 _SHOWN: Final = 12
+_LOOK_EVERY_S: Final = 0.001
+_WAITING: Final = frozenset({"wait", "select", "poll", "acquire", "_recv_bytes", "sleep", "_wait_for_tstate_lock"})
+_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def of_executors(workload_name: str, sizes: Sizes) -> list[str]:
@@ -29,5 +43,70 @@ def of_executors(workload_name: str, sizes: Sizes) -> list[str]:
             entry[2] = True  # shown: here, and not when the context stops
             for (file, line, function), (_, _, own_s, _, _) in entry[1].stats().stats.items():
                 spent_s[function if file == "~" else f"{function} ({file}:{line})"] += own_s
-    total_s = sum(spent_s.values()) or 1.0
-    return [f"{100 * s / total_s:5.1f} %  {name}" for name, s in spent_s.most_common(_SHOWN)]
+    return _shares(spent_s)
+
+
+def of_driver(workload_name: str, sizes: Sizes) -> list[str]:
+    """A line a function of the driver's threads, by how often one was found in it; those that wait are left out."""
+
+    def start() -> None:
+        with SparkContext("local[2]", "profile") as sc:
+            sc.parallelize([1, 2, 3, 4], 2).count()
+
+    if workload_name == START:
+        return _shares(_looked_at(start))
+    with SparkContext("local[2]", "profile") as sc:
+        sc.parallelize([1, 2, 3, 4], 2).count()
+
+        def run() -> None:
+            for _, work in workloads.load(workload_name).rdd(sc, sizes, {}):
+                work()
+
+        return _shares(_looked_at(run))
+
+
+def _looked_at(work: Callable[[], None]) -> Counter[str]:
+    """How often each function was found at work while ``work()`` ran, over all threads of this process."""
+    found: Counter[str] = Counter()
+    ended = threading.Event()
+
+    def look() -> None:
+        this = threading.get_ident()
+        while not ended.is_set():
+            for thread, frame in sys._current_frames().items():
+                code = frame.f_code
+                if thread != this and code.co_name not in _WAITING:
+                    file = "/".join(Path(code.co_filename).parts[-2:])
+                    found[f"{code.co_name} ({file}:{code.co_firstlineno})"] += 1
+            time.sleep(_LOOK_EVERY_S)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        work()
+    finally:
+        ended.set()
+        looker.join()
+    return found
+
+
+def _shares(spent: Counter[str]) -> list[str]:
+    total = sum(spent.values()) or 1
+    return [f"{100 * each / total:5.1f} %  {name}" for name, each in spent.most_common(_SHOWN)]
+
+
+def apart(workload_name: str, mode: str, timeout_s: float = 180.0) -> list[str]:
+    """The profile, made by a process of its own; one line that says why where there is none. Never raises for that."""
+    command = [sys.executable, "-m", "tests.benchmarks.profiles", workload_name, mode]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, cwd=_ROOT, check=False)
+    except subprocess.TimeoutExpired:
+        return [f"no profile in {timeout_s:.0f} s"]
+    if done.returncode:
+        return [f"no profile: {(done.stderr.strip().splitlines() or ['no reason'])[-1]}"]
+    return done.stdout.splitlines()
+
+
+if __name__ == "__main__":
+    _, _name, _mode = sys.argv
+    print("\n".join((of_driver if _name in OF_DRIVER else of_executors)(_name, SIZES[_mode])))

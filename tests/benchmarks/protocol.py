@@ -21,9 +21,12 @@ class SystemFailed(Exception):
 
 
 def send(stream: IO[bytes], **message: Any) -> None:
-    """`message` is on its way, as one line."""
-    stream.write(json.dumps(message).encode() + b"\n")
-    stream.flush()
+    """`message` is on its way, as one line. SystemFailed where the other side has ended."""
+    try:
+        stream.write(json.dumps(message).encode() + b"\n")
+        stream.flush()
+    except BrokenPipeError as error:
+        raise SystemFailed("the process has ended") from error
 
 
 def receive(stream: IO[bytes], timeout_s: float | None = None) -> dict[str, Any]:
@@ -39,5 +42,8 @@ def receive(stream: IO[bytes], timeout_s: float | None = None) -> dict[str, Any]
         if not part:
             raise SystemFailed("the process has ended")
         line += part
-    message: dict[str, Any] = json.loads(line)
+    try:
+        message: dict[str, Any] = json.loads(line)
+    except ValueError as error:
+        raise SystemFailed(f"no message: {line[:200]!r}") from error
     return message

@@ -7,12 +7,15 @@ import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from tests.benchmarks.attempts import ATTEMPTS
 from tests.benchmarks.goals import ENFORCED, FIXED_BYTES, GOALS, MEMORY_TIMES_BOUND, Goal
 from tests.benchmarks.harness import START, Results, Row
 from tests.benchmarks.plot import Line, as_svg
+from tests.benchmarks.verdicts import Verdict
 
 _TITLES = {
     "log_mining": "A log mining",
@@ -62,28 +65,61 @@ def missed(row: Row, goal: Goal) -> list[str]:
     return found
 
 
-def verdict(results: Results, mode: str) -> tuple[str, int]:
-    """The last line, and the exit code: 1 for a wrong answer, a failure or a missed goal that the run enforces."""
+def verdict(results: Results, mode: str) -> tuple[Verdict, str, int]:
+    """The verdict, the last line, and the exit code: 1 for a wrong answer, a failure or a missed goal that counts."""
     wrong = results.wrong_answers()
-    late = [
-        f"{title(row)}: {what}"
-        for key, goal in GOALS.items()
-        if key in ENFORCED[mode] and (row := results.rows.get(key)) is not None
-        for what in missed(row, goal)
-    ]
-    measured = [name for name in results.systems if name in results.versions]
-    if wrong or results.failures or late:
-        parts = [f"{len(wrong)} wrong answers", f"{len(results.failures)} failures", f"{len(late)} goals missed"]
-        return f"{mode}: FAILED: {', '.join(parts)}", 1
+    short = shortfalls(results)
+    found = Verdict(mode, _goals(results), tuple(each.text for each in short), (*wrong, *results.failures))
+    counted = len(short) if mode in ENFORCED else 0
+    if found.failures or counted:
+        parts = [f"{len(wrong)} wrong answers", f"{len(results.failures)} failures", f"{counted} goals missed"]
+        return found, f"{mode}: FAILED: {', '.join(parts)}", 1
     compared = sum(len(row.answers) > 1 for row in results.rows.values())
     gone = "".join(f"; {name}: {results.absent[name]}" for name in results.systems if name in results.absent)
-    goals = [(key, goal) for key, goal in GOALS.items() if key in results.rows]
-    reached = sum(not missed(results.rows[key], goal) for key, goal in goals) if "sparklab" in measured else 0
-    return (
-        f"{mode}: {compared} answers compared and equal on {', '.join(measured)}; "
-        f"{reached} of {len(goals)} goals{' of the full sizes' if mode != 'full' else ''} reached{gone}",
-        0,
-    )
+    measured = ", ".join(name for name in results.systems if name in results.versions)
+    of_full = " of the full sizes" if mode != "full" else ""
+    reached = f"{found.goals - len(short)} of {found.goals} goals{of_full} reached"
+    return found, f"{mode}: {compared} answers compared and equal on {measured}; {reached}{gone}", 0
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """A goal that was not reached: of which row, whether of its memory, and the text that says by how much."""
+
+    workload: str
+    step: str
+    of_memory: bool
+    text: str
+
+
+def shortfalls(results: Results) -> list[Shortfall]:
+    """Every part of a goal that sparklab did not reach: of time first, then of memory."""
+    short = [
+        Shortfall(*key, False, f"{title(results.rows[key])}: {what}")
+        for key, goal in GOALS.items()
+        if key in results.rows
+        for what in missed(results.rows[key], goal)
+    ]
+    for row in results.rows.values():
+        allowed, peak = memory_goal(row), row.peak_bytes("sparklab")
+        if row.workload not in _WALL_ONLY and allowed is not None and peak is not None and peak > allowed:
+            text = f"{title(row)}: peak {peak / 2**20:.0f} MiB, goal {allowed / 2**20:.0f} MiB"
+            short.append(Shortfall(row.workload, row.step, True, text))
+    return short
+
+
+def _goals(results: Results) -> int:
+    """How many parts of goals could be measured."""
+    count = 0
+    for row in results.rows.values():
+        if "sparklab" not in row.measured:
+            continue
+        goal = GOALS.get((row.workload, row.step), Goal())
+        count += goal.less_than_pyspark is not None and "pyspark" in row.measured
+        count += goal.times_bound is not None and "bound" in row.measured
+        count += goal.wall_s is not None
+        count += row.workload not in _WALL_ONLY and memory_goal(row) is not None
+    return count
 
 
 def table(results: Results) -> list[list[str]]:
@@ -175,9 +211,10 @@ def as_markdown(results: Results, mode: str) -> str:
             f"|{'---|' * len(header)}",
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
-            f"{_caption(results)} `make bench-{mode}`, "
+            f"{_caption(results)} `make {'bench' if mode == 'full' else f'bench-{mode}'}`, "
             f"{datetime.date.today().isoformat()}, {_machine()}, Python {platform.python_version()}, {versions}."
             + "".join(f" {reason}." for reason in gone),
+            *(["", "What falls short:", *_explained(results)] if shortfalls(results) else []),
         ]
     )
 
@@ -194,9 +231,8 @@ def write_markdown(text: str, path: Path) -> None:
 
 
 def short_of(results: Results) -> list[str]:
-    """The workloads with a step that missed a goal of its CPU seconds, each once."""
-    late = [key[0] for key, goal in GOALS.items() if key in results.rows and missed(results.rows[key], goal)]
-    return [name for name in dict.fromkeys(late) if name not in _WALL_ONLY]
+    """The workloads with a step that missed a goal of its time, each once."""
+    return list(dict.fromkeys(short.workload for short in shortfalls(results) if not short.of_memory))
 
 
 def write_report(
@@ -212,16 +248,6 @@ def write_report(
             lines.append(Line(title(row), {name: cpu / bound for name, cpu in measured.items() if cpu}))
     svg = folder / f"bench-{mode}.svg"
     svg.write_text(as_svg(lines, results.systems, "CPU seconds as a multiple of the bound's"), encoding="utf-8")
-    short = [
-        f"- {title(results.rows[key])}: {what}"
-        for key, goal in GOALS.items()
-        if key in results.rows
-        for what in missed(results.rows[key], goal)
-    ]
-    for row in results.rows.values():
-        allowed, peak = memory_goal(row), row.peak_bytes("sparklab")
-        if row.workload not in _WALL_ONLY and allowed is not None and peak is not None and peak > allowed:
-            short.append(f"- {title(row)}: peak {peak / 2**20:.0f} MiB, goal {allowed / 2**20:.0f} MiB")
     header, *rows = memory(results)
     text = folder / f"bench-{mode}.md"
     fixed = ", ".join(f"{what} {size >> 20} MiB" for what, size in FIXED_BYTES.items())
@@ -243,7 +269,7 @@ def write_report(
                 "",
                 "## Goals that were not reached",
                 "",
-                *(short or ["None."]),
+                *(_explained(results) or ["None."]),
                 "",
                 *(line for name, lines in profiles.items() for line in _profile(name, lines)),
             ]
@@ -253,9 +279,25 @@ def write_report(
     return text
 
 
+def _explained(results: Results) -> list[str]:
+    """A line for each goal that was missed; below it why, as far as is known, and where the memory was."""
+    lines = []
+    for short in shortfalls(results):
+        lines.append(f"- {short.text}")
+        attempts = ATTEMPTS.get((short.workload, "memory" if short.of_memory else short.step))
+        if attempts:
+            lines.append(f"  Why it falls short: {attempts}")
+        if short.of_memory:
+            measured = results.rows[short.workload, short.step].measured["sparklab"]
+            peaks = max(measured, key=lambda one: one.peak_bytes).peaks_bytes
+            lines.append(f"  Driver, then its processes, MiB: {', '.join(str(peak >> 20) for peak in peaks)}.")
+    return lines
+
+
 def _profile(workload: str, lines: Sequence[str]) -> list[str]:
+    whose = "driver" if workload in _WALL_ONLY else "executors"
     name = _TITLES.get(workload, workload)
-    return [f"## Functions of the executors: {name}", "", *(f"    {line}" for line in lines), ""]
+    return [f"## Functions of the {whose}: {name}", "", *(f"    {line}" for line in lines), ""]
 
 
 def _caption(results: Results) -> str:

@@ -29,7 +29,7 @@ def test_wrong_answer_is_named_and_fails_the_run() -> None:
     results = harness.measure([RIGHT, WRONG, ALSO_RIGHT], [f"{_FAKES}:Answers"], TINY, rounds=1)
     (line,) = results.wrong_answers()
     assert line.startswith(f"answers, differs: {WRONG} answered [[41, 43]]")
-    verdict, code = report.verdict(results, "quick")
+    _, verdict, code = report.verdict(results, "quick")
     assert code == 1
     assert "1 wrong answers" in verdict
 
@@ -38,7 +38,7 @@ def test_equal_answers_pass_and_systems_take_turns() -> None:
     turns: list[str] = []
     results = harness.measure([RIGHT, ALSO_RIGHT], [f"{_FAKES}:Answers"], TINY, rounds=2, say=turns.append)
     assert [turn.rpartition(":")[2] for turn in turns] == ["right", "also_right"] * 2
-    assert report.verdict(results, "quick")[1] == 0
+    assert report.verdict(results, "quick")[2] == 0
     assert [len(of) for of in results.row("answers", "same").measured.values()] == [2, 2]
 
 
@@ -61,19 +61,19 @@ def test_system_without_an_answer_in_time_is_asked_once_and_the_others_go_on() -
 def test_peer_that_does_not_finish_is_told_in_the_table_and_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(systems, "PEERS", (WRONG,))
     results = harness.measure([RIGHT, WRONG], [f"{_FAKES}:Hangs"], TINY, rounds=1, timeout_s=1)
-    assert report.verdict(results, "quick")[1] == 0
+    assert report.verdict(results, "quick")[2] == 0
     assert "no answer in 1 s" in report.as_text(results)
 
 
 def test_system_that_raises_fails_the_run_with_its_traceback() -> None:
     results = harness.measure([RIGHT, WRONG], [f"{_FAKES}:Raises"], TINY, rounds=1)
     assert "ZeroDivisionError" in results.failures[0]
-    assert report.verdict(results, "quick")[1] == 1
+    assert report.verdict(results, "quick")[2] == 1
 
 
 def test_system_that_is_not_installed_is_said_and_fails_nothing() -> None:
     results = harness.measure([RIGHT, GONE], [f"{_FAKES}:Answers"], TINY, rounds=1)
-    verdict, code = report.verdict(results, "quick")
+    _, verdict, code = report.verdict(results, "quick")
     assert code == 0
     assert "not installed: no such thing" in verdict
     assert "not installed" in report.as_text(results)

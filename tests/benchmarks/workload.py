@@ -37,7 +37,6 @@ class Workload:
 
     name: str
     numeric = False  # runs in processes of its own, without settings that slow numpy's linear algebra
-    once: tuple[str, ...] = ()  # systems so slow at this that one round has to do
 
     def prepare(self, sizes: Sizes) -> dict[str, Any]:
         """The paths of the inputs, which exist; the harness calls this before anything is measured."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sparklab.events import facts as f
 from sparklab.events.lines import lines_of
+from sparklab.events.plain import from_json, to_json
 
 TEXTS = st.text(max_size=20)
 STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
@@ -45,13 +46,13 @@ def built(kind: type[Any]) -> st.SearchStrategy[Any]:
 @given(st.one_of(*(built(kind) for kind in f.KINDS.values())), st.integers(1, 2**40), st.floats(0, 1e6))
 def test_a_fact_is_the_same_after_its_way_through_json(fact: f.Fact, seq: int, time_s: float) -> None:
     record = f.Record(seq, round(time_s, 6), fact)
-    assert f.from_json(json.loads(json.dumps(f.to_json(record)))) == record
+    assert from_json(json.loads(json.dumps(to_json(record)))) == record
 
 
 @given(st.one_of(*(built(kind) for kind in f.KINDS.values())), st.integers(1, 2**40), st.floats(0, 1e6))
 def test_a_line_of_the_journal_is_what_json_writes(fact: f.Fact, seq: int, time_s: float) -> None:
     record = f.Record(seq, round(time_s, 6), fact)
-    assert lines_of([record]).decode() == json.dumps(f.to_json(record), separators=(",", ":")) + "\n"
+    assert lines_of([record]).decode() == json.dumps(to_json(record), separators=(",", ":")) + "\n"
 
 
 @pytest.mark.parametrize(
@@ -84,13 +85,13 @@ def test_a_fact_has_no_field_that_the_journal_names_otherwise(kind: type[Any]) -
 
 
 def test_a_kind_of_a_later_version_is_no_record() -> None:
-    assert f.from_json({"seq": 1, "t": 0.0, "kind": "TauMoved", "tau": 4}) is None
+    assert from_json({"seq": 1, "t": 0.0, "kind": "TauMoved", "tau": 4}) is None
 
 
 def test_a_fact_of_an_earlier_version_gets_the_defaults() -> None:
-    data = f.to_json(f.Record(1, 0.0, f.BlockStored(1, 2, 0, 0, "memory", 10, True)))
+    data = to_json(f.Record(1, 0.0, f.BlockStored(1, 2, 0, 0, "memory", 10, True)))
     del data["recomputed"]
-    record = f.from_json(data)
+    record = from_json(data)
     assert record is not None
     assert record.fact == f.BlockStored(1, 2, 0, 0, "memory", 10, False)
 

@@ -30,7 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shuffle": LEAVES | {"events", "storage"},
     "rdd": LEAVES | {"events", "storage", "shuffle"},
     "accumulators": LEAVES | {"rdd"},
-    "profiler": LEAVES | {"accumulators", "rdd"},
+    "profiler": LEAVES | {"accumulators"},
+    "profiles": LEAVES | {"rdd", "profiler"},
     "pieces": LEAVES,
     "broadcast": LEAVES | {"pieces"},
     "files": LEAVES | {"rdd", "broadcast"},
@@ -73,7 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "executors": LEAVES | {"events", "rdd", "scheduler", "cluster"},
     "context": LEAVES
     | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "files"}
-    | {"about", "jobs", "sources", "bridges", "scopes", "executors", "sharing", "profiler"}
+    | {"about", "jobs", "sources", "bridges", "scopes", "executors", "sharing", "profiler", "profiles"}
     | {"serializers"},
     "teach": set(),
     "doctor": LEAVES | {"cluster", "context"},

@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from sparklab.events import facts as f
+from sparklab.events.plain import to_json
 from sparklab.events.schema import JournalError, checked, trusted_records
 from sparklab.events.sentences import mark, sentence
 from sparklab.events.views import Views
@@ -40,7 +41,7 @@ def test_a_lost_map_output_is_told_with_its_executor() -> None:
 def hostile() -> Iterator[dict[str, Any]]:
     """A journal's line that is a fact by its kind, with one field that is not of its type or far out of bounds."""
     for kind in f.KINDS.values():
-        whole = f.to_json(f.Record(1, 0.5, sample(kind)))
+        whole = to_json(f.Record(1, 0.5, sample(kind)))
         for field in dataclasses.fields(kind):
             for value in (
                 None,
@@ -59,7 +60,7 @@ def test_a_fact_of_another_shape_is_left_out_before_it_is_folded(tmp_path: Path)
     good = f.Record(2**40, 1.0, f.Warned("w" * 5000, "<script>"))
     lines = [json.dumps(line) for line in hostile()]
     assert len(lines) > 300
-    path.write_text("\n".join([*lines, json.dumps(f.to_json(good)), ""]), encoding="utf-8")
+    path.write_text("\n".join([*lines, json.dumps(to_json(good)), ""]), encoding="utf-8")
     found = list(trusted_records(path))
     views = Views()
     for record in found:

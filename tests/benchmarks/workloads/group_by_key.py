@@ -37,7 +37,6 @@ class GroupByKey(Workload):
     """The numbers of each key."""
 
     name = "group_by_key"
-    once = ("dask",)
 
     def prepare(self, sizes: Sizes) -> dict[str, Any]:
         return {"path": inputs.keyed_numbers(sizes.group_records, sizes.group_keys)}

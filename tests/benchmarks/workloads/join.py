@@ -36,7 +36,6 @@ class Join(Workload):
     """All pairs of records with equal keys."""
 
     name = "join"
-    once = ("dask",)
 
     def prepare(self, sizes: Sizes) -> dict[str, Any]:
         left, right = inputs.join_sides(sizes.join_records)

@@ -48,7 +48,6 @@ class EmptyPartitions(Workload):
     """The count of nothing in many parts."""
 
     name = "empty_partitions"
-    once = ("pyspark", "dask")
 
     def rdd(self, sc: Any, sizes: Sizes, inputs: dict[str, Any]) -> Steps:
         yield "count", lambda: sc.parallelize([], sizes.empty_partitions).count()

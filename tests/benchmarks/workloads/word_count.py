@@ -37,7 +37,6 @@ class WordCount(Workload):
     """How often each word occurs, the function being a lambda."""
 
     name = "word_count"
-    once = ("dask",)
     add: Callable[[int, int], int] = staticmethod(add)
 
     def prepare(self, sizes: Sizes) -> dict[str, Any]:
