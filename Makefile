@@ -17,7 +17,7 @@ help:
 	@echo "make lint           ruff and mypy"
 	@echo "make compat         the same programs on PySpark and on sparklab: results, layouts, job counts"
 	@echo "make bench-quick    log mining, word count, sort and tiny jobs against PySpark, dask.bag and plain processes"
-	@echo "make bench          all workloads in full size (half an hour), how cost grows, what being watched costs: a report in out/"
+	@echo "make bench          all workloads in full size (25 minutes), how cost grows, what being watched costs: reports in out/"
 	@echo "make bench-memory   shuffles of four times the executors' memory, and what the executors took"
 	@echo "make bench-faults   what a death costs beyond the recomputation; memory over 2,000 jobs"
 	@echo "make bench-train    trainers against Vowpal Wabbit and scikit-learn: CPU seconds at equal held-out loss"
@@ -71,9 +71,7 @@ bench-quick: $(VENV)/.stamp-bench
 	$(PY) -m tests.benchmarks quick $(ARGS)
 
 bench: $(VENV)/.stamp-bench
-	$(PY) -m tests.benchmarks full $(ARGS)
-	$(PY) -m tests.benchmarks.growth
-	$(PY) -m tests.benchmarks.watching
+	$(PY) -m tests.benchmarks.whole $(ARGS)
 
 bench-memory: $(VENV)/.stamp-run
 	$(PY) -m tests.benchmarks.memory $(ARGS)

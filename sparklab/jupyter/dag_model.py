@@ -70,12 +70,13 @@ class Look(Protocol):
 
 @dataclass(slots=True)
 class DagDrawer:
-    """Draws one plan again and again; places it anew only when what is folded changes. Not thread-safe."""
+    """Draws one plan again and again; folds and places it anew only when other stages are done. Not thread-safe."""
 
     plan: Plan
     narrow: bool = False
     lazy: bool = False
     _drawings: dict[tuple[Any, ...], Drawing] = field(default_factory=dict)
+    _folded: tuple[tuple[frozenset[str], frozenset[str]], folding.Graph] | None = None
 
     def draw(self, look: Look, opened: Collection[str] = ()) -> dict[str, Any]:
         """The plan as JSON-able data: ``w, h, frames, nodes, edges``."""
@@ -88,18 +89,21 @@ class DagDrawer:
                 key = f"s{stage.stage}r{rdd.rdd}"
                 owner[key] = (stage, rdd)
                 steps.append(folding.Step(key, str(stage.stage), rdd.name, rdd.call_site))
-        edges = list(_edges(self.plan, stages.values(), owner))
-        done = {key for key, stage in stages.items() if look.finished(stage)}
-        good = self._narrow_enough if self.narrow else _few_enough
-        graph = folding.fold(
-            steps,
-            edges,
-            list(stages),
-            done,
-            opened,
-            good=lambda graph: good(graph, owner),
-            chains_first=self.narrow,
-        )
+        done = frozenset(key for key, stage in stages.items() if look.finished(stage))
+        what = done, frozenset(opened)
+        if self._folded is None or self._folded[0] != what:
+            good = self._narrow_enough if self.narrow else _few_enough
+            graph = folding.fold(
+                steps,
+                list(_edges(self.plan, stages.values(), owner)),
+                list(stages),
+                done,
+                opened,
+                good=lambda graph: good(graph, owner),
+                chains_first=self.narrow,
+            )
+            self._folded = what, graph
+        graph = self._folded[1]
         drawing = self._place(graph, owner)
         return _picture(graph, drawing, {step.key: step for step in steps}, owner, look, self.lazy, self.narrow)
 

@@ -100,10 +100,11 @@ def _contract(graph: Graph, fold: Group) -> Graph:
     taken = [group for group in graph.groups if set(group.members) <= inside]
     if len(taken) < 2:
         return graph
-    owner = {group.key: group.key for group in graph.groups} | {group.key: fold.key for group in taken}
+    gathered = {group.key for group in taken}
+    owner = {group.key: fold.key if group.key in gathered else group.key for group in graph.groups}
     groups: list[Group] = []
     for group in graph.groups:
-        if group not in taken:
+        if group.key not in gathered:
             groups.append(group)
         elif group is taken[0]:
             groups.append(fold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -79,6 +80,17 @@ class Hangs(Workload):
 
     def rdd(self, sc: Any, sizes: Sizes, inputs: dict[str, Any]) -> Steps:
         yield "answer", lambda: 0 if sc == 0 else threading.Event().wait()
+
+
+class Dies(Workload):
+    """The process of a system that is off has ended before it is asked for anything else."""
+
+    name = "dies"
+
+    def rdd(self, sc: Any, sizes: Sizes, inputs: dict[str, Any]) -> Steps:
+        yield "answer", lambda: 0
+        if sc:
+            os._exit(3)
 
 
 class Raises(Workload):

@@ -23,7 +23,7 @@ _PEER_WAITS_S = 90.0  # at least; else so many times what sparklab took, as a bu
 _PEER_TIMES = 25
 _ONCE_OVER_S = 15.0  # a peer that takes longer than this, and so many times as long as sparklab, has one round
 _ONCE_TIMES = 12
-_NOT_FOR_NUMERIC = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # they slow a current numpy where they are set
+NOT_FOR_NUMERIC = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # they slow a current numpy where they are set
 
 OURS = "sparklab"
 START = "start"  # the pseudo workload measured by starting each system
@@ -117,7 +117,7 @@ class Running:
     def __init__(self, name: str, numeric: bool = False) -> None:
         self.name = name
         self._log = (directory() / f"{name}.log").open("ab")
-        environment = {key: value for key, value in os.environ.items() if not (numeric and key in _NOT_FOR_NUMERIC)}
+        environment = {key: value for key, value in os.environ.items() if not (numeric and key in NOT_FOR_NUMERIC)}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), environment.get("PYTHONPATH")]))
         self._began_s = time.perf_counter()
         self._process = subprocess.Popen(

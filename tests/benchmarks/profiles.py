@@ -54,7 +54,7 @@ def of_driver(workload_name: str, sizes: Sizes) -> list[str]:
             sc.parallelize([1, 2, 3, 4], 2).count()
 
     if workload_name == START:
-        return _shares(_looked_at(start))
+        return of_threads(start)
     with SparkContext("local[2]", "profile") as sc:
         sc.parallelize([1, 2, 3, 4], 2).count()
 
@@ -62,11 +62,11 @@ def of_driver(workload_name: str, sizes: Sizes) -> list[str]:
             for _, work in workloads.load(workload_name).rdd(sc, sizes, {}):
                 work()
 
-        return _shares(_looked_at(run))
+        return of_threads(run)
 
 
-def _looked_at(work: Callable[[], None]) -> Counter[str]:
-    """How often each function was found at work while ``work()`` ran, over all threads of this process."""
+def of_threads(work: Callable[[], object]) -> list[str]:
+    """A line a function of this process, by how often a thread was found at work in it while ``work()`` ran."""
     found: Counter[str] = Counter()
     ended = threading.Event()
 
@@ -87,7 +87,7 @@ def _looked_at(work: Callable[[], None]) -> Counter[str]:
     finally:
         ended.set()
         looker.join()
-    return found
+    return _shares(found)
 
 
 def _shares(spent: Counter[str]) -> list[str]:

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import collections
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.benchmarks import growth, harness, inputs, plot, profiles, report, systems, workloads
+from tests.benchmarks import (
+    growth,
+    harness,
+    inputs,
+    plot,
+    profiles,
+    report,
+    systems,
+    verdicts,
+    watching,
+    whole,
+    workloads,
+)
 from tests.benchmarks.fakes import BURN_S
 from tests.benchmarks.goals import Goal
 from tests.benchmarks.harness import Measurement, Results, Row
 from tests.benchmarks.inputs import TINY
 from tests.benchmarks.systems import two_processes
+from tests.benchmarks.verdicts import Verdict
 from tests.benchmarks.workload import same
 
 _FAKES = "tests.benchmarks.fakes"
@@ -63,6 +77,79 @@ def test_peer_that_does_not_finish_is_told_in_the_table_and_fails_nothing(monkey
     results = harness.measure([RIGHT, WRONG], [f"{_FAKES}:Hangs"], TINY, rounds=1, timeout_s=1)
     assert report.verdict(results, "quick")[2] == 0
     assert "no answer in 1 s" in report.as_text(results)
+
+
+def test_process_that_ends_is_a_failure_of_its_own_and_the_others_go_on() -> None:
+    kept: list[int] = []
+    results = harness.measure(
+        [RIGHT, WRONG],
+        [f"{_FAKES}:Dies", f"{_FAKES}:Answers"],
+        TINY,
+        rounds=1,
+        keep=lambda results: kept.append(len(results.rows)),
+    )
+    assert kept == [4, 6]  # three of starting
+    assert results.failures == [f"dies: {WRONG}: the process has ended"]
+    assert len(results.row("answers", "same").measured[WRONG]) == 1
+
+
+def _took(results: Results, system: str, wall_s: float) -> None:
+    results.row("join", "join").measured[system] = [Measurement(wall_s, wall_s, 0)]
+
+
+def test_peer_is_waited_for_in_proportion_and_has_one_round_where_it_is_slower_by_far() -> None:
+    results = Results(("sparklab", "pyspark", "dask"), 3, TINY)
+    join = workloads.load("join")
+    assert harness._limit_s(results, join, "dask", 180.0) == 180.0
+    _took(results, "sparklab", 2.0)
+    assert harness._limit_s(results, join, "dask", 180.0) == 90.0
+    assert harness._limit_s(results, join, "sparklab", 180.0) == 180.0
+    _took(results, "pyspark", 23.0)
+    _took(results, "dask", 25.0)
+    assert not harness._left_out(results, join, "pyspark", 1)
+    assert not harness._left_out(results, join, "dask", 0)
+    assert harness._left_out(results, join, "dask", 1)
+
+
+def test_parts_are_summed_up_also_where_one_came_to_nothing(tmp_path: Path) -> None:
+    short = Verdict("full", 3, ("F join: 1.50 times the bound's cpu, goal 1.4",))
+    short.write(tmp_path)
+    assert verdicts.read(tmp_path, "full") == short
+    (tmp_path / "bench-growth.json").write_text("of an earlier run")
+    lost = whole.run(whole.Part("growth", ("no.such.module",), 60.0), tmp_path)
+    *lines, last = whole.summed_up([short, lost], 60.0)
+    assert lines == [
+        "- goal missed: F join: 1.50 times the bound's cpu, goal 1.4",
+        "- FAILED: growth ended with 1, without a verdict",
+    ]
+    assert last.startswith("bench: FAILED: 2 of 3 goals reached, 1 failures or wrong answers; full: 2 of 3")
+    assert (short.code, lost.code, Verdict("full", 3).code) == (1, 1, 0)
+
+
+def test_why_a_row_falls_short_is_printed_only_where_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(report.ATTEMPTS, ("join", "join"), "because")
+    results = Results(("sparklab", "bound"), 1, TINY)
+    for cpu_s, printed in ((1.0, False), (3.0, True)):
+        results.row("join", "join").measured = {
+            "sparklab": [Measurement(1.0, cpu_s, 0)],
+            "bound": [Measurement(1.0, 2.0, 0)],
+        }
+        assert ("  Why it falls short: because" in report.as_markdown(results, "full")) == printed
+        assert report.verdict(results, "full")[2] == printed
+
+
+def test_interval_leaves_out_as_many_values_as_chance_allows() -> None:
+    assert watching.interval([5.0, 1.0, 3.0, 2.0, 4.0]) == (3.0, 1.0, 5.0)
+    assert watching.interval([float(i) for i in range(11)]) == (5.0, 1.0, 9.0)
+
+
+def test_profile_of_the_driver_names_functions_at_work() -> None:
+    def spin() -> None:
+        ends_s = time.perf_counter() + 0.2
+        while time.perf_counter() < ends_s:
+            pass
+
+    assert any("spin (benchmarks/test_harness.py:" in line for line in profiles.of_threads(spin))
 
 
 def test_system_that_raises_fails_the_run_with_its_traceback() -> None:
