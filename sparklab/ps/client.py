@@ -484,6 +484,11 @@ class Client:
         return not self._requests
 
     @property
+    def pushing(self) -> bool:
+        """Whether a push was not answered yet."""
+        return any(r.kind == Kind.PUSH and not r.answered for r in self._requests.values())
+
+    @property
     def unanswered_pushes(self) -> bool:
         """Whether a push or a tick was not answered yet."""
         return any(r.kind in (Kind.PUSH, Kind.TICK) and not r.answered for r in self._requests.values())

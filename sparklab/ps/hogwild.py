@@ -1,7 +1,9 @@
 """The unguarded mode: workers on a server's host write the weights themselves, without locks and without asking.
 
-Two that write one weight at once may lose one of the two steps; a push is neither counted nor acknowledged, and one
-that is written while its range moves may be lost. What stochastic gradients forgive, and what is paid for the speed.
+Two that write one weight at once may lose one of the two steps, and a push is neither counted nor acknowledged: what
+stochastic gradients forgive, and what is paid for the speed. Nothing else is lost: before a range is copied to another
+server its weights are closed to writers and those in the midst of a write are waited for; until the new layout is known
+pushes go through the server, where they wait. Splits and merges copy nothing, and nobody waits for them.
 
 Source: Niu et al. 2011, section 3 (the algorithm), section 4 (why sparse gradients forgive it).
 """

@@ -74,6 +74,8 @@ class ShardTable:
         self.filters = FilterChain(spec.filters)
         self.failed: tuple[str, str] | None = None  # what was found, and what to do, where a sum could not be applied
         self.guard: Array | None = None  # counts writes to the weights, where others read them in place
+        # Whether nobody writes the weights in place; from when it was asked until the next layout nobody begins to.
+        self.quiet: Callable[[], bool] = lambda: True
         self.held: dict[int, list[HeldPush]] = {}  # by clock
         self.parked: list[ParkedPull] = []
         self.tau = NO_BOUND

@@ -97,7 +97,9 @@ def _say_moved(shard: Shard, number: int, range_id: int, outgoing: Outgoing) -> 
 def continue_moves(shard: Shard) -> None:
     """Frozen ranges with nothing left on its way down their chains are sent."""
     for (number, range_id), outgoing in list(shard.moving.items()):
-        if outgoing.sent_s < 0 and shard.chain.idle(number, _frozen(range_id, outgoing)):
+        if outgoing.sent_s >= 0 or not shard.chain.idle(number, _frozen(range_id, outgoing)):
+            continue
+        if outgoing.other >= 0 or shard.tables[number].quiet():  # a merge copies nothing
             _send(shard, number, range_id, outgoing)
 
 

@@ -139,7 +139,8 @@ class Worker(ClosedOrAbandoned):
         ):
             with self._lock:
                 self._look()
-                if self._write(self._spec, self._client.layout, keys, rows):
+                # It must not overtake one of this worker's own that went to the server.
+                if not self._client.pushing and self._write(self._spec, self._client.layout, keys, rows):
                     self._written_in_place += 1
                     return DONE_IN_PLACE
         return self.push_prepared(checked, rows, deps)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sparklab import SparkContext, ps
+from sparklab.cluster.ps.sharing import EPOCH
 from sparklab.errors import ParameterServerError
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,18 @@ def test_a_rate_moved_live_acts_on_who_writes_in_place(server: ps.ParameterServe
         assert w.facts()["written_in_place"] == 2
 
 
+def test_what_is_written_in_place_does_not_overtake_a_push_of_the_same_worker(server: ps.ParameterServer) -> None:
+    table = made(server, "in order", update=ps.Assign())
+    keys = ps.KeySet([7])
+    with table.worker(0) as w:
+        w.push(keys, [0.0])
+        for value in range(1, 100):
+            w.push([7], [-1.0])
+            w.push(keys, [float(value)])
+            w.flush()
+            assert w.get([7]).tolist() == [value]
+
+
 def test_executors_write_side_by_side(server: ps.ParameterServer, sc_local: SparkContext) -> None:
     table = made(server, "side by side", workers=4)
 
@@ -95,6 +111,75 @@ def test_after_ranges_moved_the_new_server_has_what_is_written() -> None:
             assert w.facts()["written_in_place"] == 2
             assert (w.wait(w.pull(keys)) == 2).all()
         assert len(server.manage(lambda m: m.layout.tables[0].heads)) == 2
+
+
+def test_while_ranges_are_split_merged_and_moved_no_push_is_lost() -> None:
+    workers = 2
+    with ps.ParameterServer(num_servers=2) as server:
+        table = made(server, "reshaped", workers=workers, dtype="float64")
+        done, counts, in_place = threading.Event(), [0] * workers, [0] * workers
+
+        def work(rank: int) -> None:
+            keys = ps.KeySet(np.arange(rank, 1000, workers))
+            with table.worker(rank) as w:
+                while not done.is_set():
+                    w.push(keys, np.ones(len(keys)))
+                    counts[rank] += 1
+                    if counts[rank] % 50 == 0:
+                        w.clock()
+                w.flush()
+                in_place[rank] = w.facts()["written_in_place"]
+
+        threads = [threading.Thread(target=work, args=(rank,)) for rank in range(workers)]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_until(lambda: server.manage(lambda m: m.split(0, m.layout.tables[0].ids[5], middle(m, 5))))
+            wait_until(lambda: server.manage(lambda m: m.can_reshape))
+            server.manage(lambda m: any(m.merge(0, left) for left in m.layout.tables[0].ids))
+            server.settle()
+            server.remove_server(server.add_server() - 1)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+        facts = server.facts()
+        assert (facts["splits"], facts["merges"]) == (1, 1)
+        assert facts["moved_ranges"] > 30
+        for rank in range(workers):
+            assert set(table.weights()[rank::workers].tolist()) == {float(counts[rank])}
+            assert in_place[rank] > counts[rank] // 4
+
+
+def middle(manager: Any, at: int) -> int:
+    layout = manager.layout.tables[0]
+    return sum(layout.interval(layout.ids[at])) // 2
+
+
+def test_a_range_is_copied_when_nobody_is_writing_it_and_who_dies_in_the_midst_is_not_waited_for() -> None:
+    with ps.ParameterServer(num_servers=1) as server:
+        table = made(server, "waits")
+        keys = ps.KeySet(np.arange(1000))
+        w, other = table.worker(0), table._session.link()
+        w.push(keys, np.ones(1000))
+        assert other.write(table.spec, other.layout(), ps.KeySet(np.arange(1000)), np.ones((1000, 1), np.float32))
+        (view,) = other._views.values()
+        writing = view.writing(w._client.layout.epoch)
+        assert writing.__enter__()
+        adding = threading.Thread(target=server.add_server)
+        adding.start()
+        wait_until(lambda: len(server.servers) == 2 and view.header[EPOCH] < 0)
+        server.server_facts()  # the server goes on, and has not begun to copy
+        assert server.facts()["moved_ranges"] == 0
+        with view.writing(w._client.layout.epoch) as allowed:
+            assert not allowed
+        view.header[view._place] = 1  # as if it were still in the midst
+        other.close()
+        adding.join(30)
+        assert server.facts()["moved_ranges"] > 0
+        w.wait(w.push(keys, np.ones(1000)))
+        assert (w.wait(w.pull(keys)) == 3).all()
+        w.close()
 
 
 def test_over_tcp_it_is_as_on_arrival() -> None:

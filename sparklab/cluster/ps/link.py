@@ -17,7 +17,7 @@ from sparklab.cluster.ps import handshake
 from sparklab.cluster.ps.address import Address, this_host
 from sparklab.cluster.ps.channel import RING_FROM_BYTES, SOON_S, Channel
 from sparklab.cluster.ps.pushring import PushRing
-from sparklab.cluster.ps.sharing import EPOCH, VERSION, SharedView
+from sparklab.cluster.ps.sharing import SharedView
 from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps.frames import Frame, Kind, Peer
 from sparklab.ps.functions import RangeFunction
@@ -168,13 +168,14 @@ class SocketLink:
         if plan is None:
             plan = self._plan(spec, layout, keys)
         views = [self._views.get((server, spec.table)) for server, _, _ in plan]
-        for view in views:
-            if view is None or view.header[EPOCH] != layout.epoch or not view.header[VERSION]:
-                return False
-        for view, (_, own, places) in zip(views, plan, strict=True):
-            assert view is not None
-            gradients = rows if len(plan) == 1 else rows[places]
-            view.update(spec.updates[-1]).apply(view.rows, (), own.view(np.int64), gradients)
+        with contextlib.ExitStack() as held:
+            for view in views:
+                if view is None or not held.enter_context(view.writing(layout.epoch)):
+                    return False
+            for view, (_, own, places) in zip(views, plan, strict=True):
+                assert view is not None
+                gradients = rows if len(plan) == 1 else rows[places]
+                view.update(spec.updates[-1]).apply(view.rows, (), own.view(np.int64), gradients)
         return True
 
     def _plan(self, spec: TableSpec, layout: Layout, keys: KeySet) -> list[Any]:
@@ -200,9 +201,8 @@ class SocketLink:
         with contextlib.suppress(OSError, ParameterServerError):
             where = self._shared(server, channel, Frame(Kind.SHARE, spec.table))
             if where is not None and spec.num_keys is not None:
-                pid, fd = where
                 dtype = np.dtype(spec.dtype)
-                self._views[server, spec.table] = SharedView(pid, fd, spec.num_keys, spec.width, dtype)
+                self._views[server, spec.table] = SharedView(where, spec.num_keys, spec.width, dtype)
 
     def _share_ring(self, server: int, channel: Channel) -> None:
         """Large pushes go through a ring from now on, where the server can open it."""

@@ -72,6 +72,7 @@ class ServerProcess:
                 if now_s >= next_beat:
                     next_beat = now_s + BEAT_S
                     self._send_all(self._shard.tick(now_s))
+                    self._publish_floors()  # also of ranges that a move which was called off had closed
                     self._beat()
                     if self._manager is None and now_s > self._managed_by_s:
                         return
@@ -99,6 +100,7 @@ class ServerProcess:
     def closed(self, connection: Connection) -> None:
         """A peer is gone."""
         self._clients.discard(connection)
+        self._memory.forget(connection)
         self._shard.forget_client(connection)
         if connection is self._manager:
             self._running = False  # the driver is gone, and its handles and secrets with it
@@ -155,7 +157,7 @@ class ServerProcess:
 
     def _share(self, connection: Connection, frame: Frame) -> None:
         table = self._shard.tables.get(frame.table)
-        where = self._memory.where(table) if table is not None else None
+        where = self._memory.where(table, connection) if table is not None else None
         connection.send(frame.answer(Kind.SHARED, meta={"where": where}))
 
     def _map_ring(self, connection: Connection, frame: Frame) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -27,6 +27,8 @@ from sparklab.ps.updates import Rule
 HEADER_BYTES: Final = 4096
 SEQUENCE, EPOCH, FLOOR, VERSION = 0, 1, 2, 3  # positions in the header
 PARAMETERS: Final = 8  # where the numbers of the update begin, for workers that apply it themselves
+WRITERS: Final = range(64, HEADER_BYTES // 8)  # of each such worker: whether it is writing now
+_CLOSED: Final = -1  # the epoch of weights that nobody may write in place
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class SharedMemory:
 
     def __init__(self) -> None:
         self._made: dict[int, _Shared] = {}  # by address of the rows
+        self._writers: dict[tuple[int, int], Hashable] = {}  # who has a place in the header of these rows
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Zeros that another process of this host can map; plain zeros where the system has no such memory."""
@@ -64,12 +67,29 @@ class SharedMemory:
             table.guard = None
             return
         table.guard = shared.header
+        if table.spec.hogwild:
+            table.quiet = partial(_closed_and_idle, shared.header)
         table.store.look = partial(_copied, shared.fd, table.store.weights)
 
-    def where(self, table: ShardTable) -> list[int] | None:
-        """Process and descriptor by which another process finds the memory of `table`."""
+    def where(self, table: ShardTable, peer: Hashable) -> list[int] | None:
+        """Process and descriptor by which `peer` finds the memory of `table`, and its place among those who write; 0:
+        it may not."""
         shared = self._of(table)
-        return [os.getpid(), shared.fd] if shared is not None else None
+        if shared is None:
+            return None
+        place = 0
+        if table.spec.hogwild:
+            rows = table.store.weights.ctypes.data
+            place = next((each for each in WRITERS if (rows, each) not in self._writers), 0)
+            if place:
+                self._writers[rows, place] = peer
+        return [os.getpid(), shared.fd, place]
+
+    def forget(self, peer: Hashable) -> None:
+        """`peer` is gone, also from the midst of a write."""
+        for rows, place in [each for each, who in self._writers.items() if who is peer]:
+            del self._writers[rows, place]
+            self._made[rows].header[place] = 0
 
     def publish(self, table: ShardTable, epoch: int) -> None:
         """Readers may go by this epoch and this floor."""
@@ -80,7 +100,7 @@ class SharedMemory:
                 numbers = parameters_of(update)
                 table.guard[PARAMETERS : PARAMETERS + len(numbers)] = np.array(numbers).view(np.int64)
                 table.guard[VERSION] = table.spec.version + 1  # last: who sees it finds the numbers there
-            table.guard[EPOCH] = epoch
+            table.guard[EPOCH] = _CLOSED if table.spec.hogwild and table.frozen else epoch
             table.guard[FLOOR] = table.clocks.floor(table.headed)
 
     @contextlib.contextmanager
@@ -94,6 +114,12 @@ class SharedMemory:
         finally:
             for guard in guards:
                 guard[SEQUENCE] += 1
+
+
+def _closed_and_idle(header: Array) -> bool:
+    """Whether nobody is writing in place; nobody begins to until a new epoch is published."""
+    header[EPOCH] = _CLOSED
+    return not header[WRITERS.start :].any()
 
 
 def _copied(fd: int, weights: Array, low: int, high: int) -> Array:
@@ -117,7 +143,8 @@ class SharedView:
         The memory cannot be opened from here.
     """
 
-    def __init__(self, pid: int, fd: int, rows: int, width: int, dtype: np.dtype[Any]) -> None:
+    def __init__(self, where: tuple[int, int, int], rows: int, width: int, dtype: np.dtype[Any]) -> None:
+        pid, fd, self._place = where
         opened = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDWR)
         try:
             # Kernels are compiled for arrays that may be written; this one never is.
@@ -128,6 +155,23 @@ class SharedView:
         self.flat = np.frombuffer(mapped, dtype, rows * width, HEADER_BYTES)
         self.rows = self.flat.reshape(rows, width)
         self._update: tuple[int, Any] = (0, None)
+
+    @contextlib.contextmanager
+    def writing(self, epoch: int) -> Iterator[bool]:
+        """Whether the rows may be written in place while this lasts: the server serves what it did in `epoch`, and
+        copies no range meanwhile.
+
+        The flag is up before the epoch is looked at, and the server looks at the flags after it has closed the epoch:
+        one of the two sees the other.
+        """
+        if not self._place:
+            yield False
+            return
+        self.header[self._place] = 1
+        try:
+            yield bool(self.header[EPOCH] == epoch and self.header[VERSION])
+        finally:
+            self.header[self._place] = 0
 
     def update(self, update: Any) -> Any:
         """`update` with the numbers that are in force at the server."""
