@@ -38,14 +38,14 @@ from sparklab.rdd.nodes import counted_keys
 from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext, TaskMetrics
 from sparklab.rdd.whereabouts import LineSampler
-from sparklab.scheduler.waiting import BATCH_S
+from sparklab.scheduler.waiting import HOME_BATCH_S
 from sparklab.shuffle.files import copy_output, remove_shuffle
 from sparklab.shuffle.spec import MapLocation, MapOutput, OpenMapOutput, ShuffleInput, ShuffleSpec
 from sparklab.shuffle.writer import counts_keys, write_map_output
 from sparklab.storage.peers import Holder
 from sparklab.storage.store import BlockStore
 
-ANSWER_AFTER_S: Final = 2 * BATCH_S  # several tasks in one message that take longer are answered in parts
+ANSWER_AFTER_S: Final = HOME_BATCH_S  # several tasks in one message that take longer are answered in parts
 logger = logging.getLogger("sparklab.cluster")
 
 KEPT_STAGES: Final = 64  # loaded stages an executor remembers; the driver sends a forgotten one again

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 # Tasks this short are sent several at a time, so that an executor works about this long per message.
 BATCH_S = 0.05
+HOME_BATCH_S = 0.2  # the same for tasks that wait for this executor anyway; a picture of them is still a live one
 MAX_BATCH = 64
 UNMEASURED_BATCH = 8
 NEXT_TO_NOTHING_S = 0.01
@@ -111,15 +112,16 @@ def prefetch(mean_task_s: float | None) -> int:
 def batch_size(mean_task_s: float | None, waiting: int, executors: int, at_home: bool = False) -> int:
     """How many tasks one message may carry: 1 until the stage's tasks are known to be short.
 
-    Some at once where all are `at_home`, at the executors that hold what they read: they go nowhere else anyway, and
-    most are short. An executor that finds them long answers with those that are done. What is left to do is shared out
-    in halves, so that executors end together, unless it is next to nothing.
+    More, and unmeasured ones too, where all are `at_home`, at the executors that hold what they read: they go nowhere
+    else anyway, and most are short. An executor that finds them long answers with those that are done. Of other tasks,
+    what is left to do is shared out in halves, so that executors end together, unless it is next to nothing.
     """
-    share = -(-waiting // (2 * max(executors, 1)))
+    share = -(-waiting // max(executors, 1))
     if mean_task_s is None:
         return max(1, min(UNMEASURED_BATCH, share)) if at_home else 1
-    if mean_task_s >= BATCH_S / 2:
+    batch_s = HOME_BATCH_S if at_home else BATCH_S
+    if mean_task_s >= batch_s / 2:
         return 1
-    if 2 * share * mean_task_s < NEXT_TO_NOTHING_S:
-        share *= 2
-    return max(1, min(int(BATCH_S / max(mean_task_s, 1e-6)), MAX_BATCH, share))
+    if not at_home and share * mean_task_s >= NEXT_TO_NOTHING_S:
+        share = -(-share // 2)
+    return max(1, min(int(batch_s / max(mean_task_s, 1e-6)), MAX_BATCH, share))

@@ -81,7 +81,7 @@ def test_tasks_sent_together_that_turn_out_long_are_answered_in_parts(monkeypatc
         cached.count()
         messages.clear()
         assert cached.map(spin).collect() == list(range(8))
-        # two to each executor at first; each answers after one task, and is sent the other again
+        # all four to each executor at once; each answers after one task, and is sent the others again
         assert messages.count(handlers.RUN) == 8
         messages.clear()
         assert cached.map(lambda x: -x).sum() == -28

@@ -17,6 +17,7 @@ from sparklab.rdd.dependency import OneToOne, Range, Shuffle
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.machine import Scheduler
 from sparklab.scheduler.state import Limits
+from sparklab.scheduler.waiting import batch_size
 from sparklab.shuffle.spec import MapOutput, ShuffleSpec
 from sparklab.storage.level import StorageLevel
 
@@ -559,8 +560,21 @@ def test_the_first_tasks_over_cached_partitions_go_several_to_the_executors_that
     world.run()
     world.submit(Mapped(cached))
     holders = {task.partition: launch.executor for launch, task in world.launched.values()}
-    assert len(holders) == 12, "six to each; the others wait until it is known how long these take"
+    assert len(holders) == 16, "eight to each; the others wait until it is known how long these take"
     assert all(executor in world.scheduler.blocks.executors(cached._id, p) for p, executor in holders.items())
+
+
+def test_short_tasks_over_cached_partitions_go_to_their_holders_in_one_message_each() -> None:
+    world = World(2)
+    cached = Mapped(Source(Ids(), 16))
+    cached.storage_level = StorageLevel.MEMORY_ONLY
+    world.submit(cached)
+    world.run()
+    world.submit(Mapped(cached))
+    assert len(world.launched) == 16
+    assert batch_size(0.02, 16, 2, at_home=True) == 8, "0.16 s of work; none of it would go elsewhere"
+    assert batch_size(0.02, 16, 2) == 2, "what can go anywhere is kept for whoever is free"
+    assert batch_size(0.15, 16, 2, at_home=True) == 1
 
 
 def test_the_first_tasks_go_one_by_one_where_some_partition_has_to_be_computed_again() -> None:
