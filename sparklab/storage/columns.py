@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from operator import attrgetter
+from itertools import repeat
+from operator import attrgetter, is_
 from typing import Any, Final
 
 LARGEST_ROW_BYTES: Final = 4_096
 
 
-def joined(items: Sequence[Any]) -> Any:
-    """A flat copy of the arrays `items`, one after the other along the first axis.
+def joined(items: Sequence[Any], into: type[bytes] | type[bytearray] = bytearray) -> Any:
+    """A flat copy of the arrays `items`, one after the other along the first axis; for ever read-only in bytes.
 
     None where a row of it could differ from the array in anything but speed.
     """
@@ -19,17 +20,25 @@ def joined(items: Sequence[Any]) -> Any:
     if not first.ndim or not 0 < first.nbytes <= LARGEST_ROW_BYTES:
         return None
     dtypes = list(map(attrgetter("dtype"), items))
-    distinct = dict(zip(map(id, dtypes), dtypes, strict=True)).values()  # what is equal may have metadata or not
+    if all(map(is_, dtypes, repeat(first.dtype))):
+        distinct = [first.dtype]
+    else:
+        distinct = list(dict(zip(map(id, dtypes), dtypes, strict=True)).values())  # equal ones may differ in metadata
     if len(set(distinct)) > 1 or not all(d.kind in "biufc" and d.isnative and d.metadata is None for d in distinct):
         return None
-    if first.ndim > 1 and not all(array.flags.c_contiguous for array in items):
-        return None  # sums go by the layout in memory, and their last digits with it
-    try:
-        if len(set(map(len, items))) > 1:
+    if first.ndim > 1:
+        # sums go by the layout in memory, and their last digits with it
+        if not all(array.flags.c_contiguous for array in items) or len(set(map(attrgetter("shape"), items))) > 1:
             return None
-        return sys.modules["numpy"].concatenate(items)
-    except (TypeError, ValueError):  # not all have one number of axes, or not the same length along them
+    elif set(map(attrgetter("ndim"), items)) != {1} or len(set(map(len, items))) > 1:
         return None
+    numpy = sys.modules["numpy"]
+    try:
+        return numpy.frombuffer(into().join(items), first.dtype)  # a third of the time of concatenate
+    except TypeError:  # the numbers of one are not side by side
+        flat = numpy.concatenate(items)
+        flat.setflags(write=into is bytearray)  # it owns the data: no view of it can be made writable
+        return flat
 
 
 class Rows:

@@ -187,7 +187,6 @@ class _Stack:
     __slots__ = ("bytes", "rows")
 
     def __init__(self, flat: Any, rows: tuple[int, ...]) -> None:
-        flat.setflags(write=False)  # it owns the data: no view of it can be made writable
         self.rows = flat.reshape(rows)
         self.bytes = flat.nbytes + 240
 
@@ -197,7 +196,7 @@ class _Stack:
 
 def _stacked(items: Sequence[Any]) -> _Stack | None:
     """A copy of the arrays `items` in one; None where a row of it could differ from the array in anything but speed."""
-    flat = joined(items)
+    flat = joined(items, bytes)
     return None if flat is None else _Stack(flat, (len(items), *items[0].shape))
 
 
@@ -234,7 +233,7 @@ def _part(items: Sequence[Any]) -> _Part | None:
     kinds = set(map(type, items))
     if kinds == {str}:
         return _Live(items, 8 * len(items) + _text_bytes(items))
-    levels = _immutable_levels(items)
+    levels = _immutable_levels(items) if deeply_immutable(items[:1]) else None  # the first mostly tells
     if levels is not None:
         return _Live(items, _live_bytes(items, levels))
     if len(kinds) != 1:
