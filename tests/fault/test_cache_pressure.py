@@ -100,7 +100,8 @@ def test_an_executor_of_ours_with_little_memory_caches_all_of_its_budget_beside_
     def library(i: int) -> bytes:
         import builtins
 
-        builtins.__dict__.setdefault("_sparklab_test_library", os.urandom(80 * MIB))
+        if not hasattr(builtins, "_sparklab_test_library"):
+            builtins._sparklab_test_library = os.urandom(80 * MIB)  # type: ignore[attr-defined]
         return bytes([i]) * MIB
 
     conf = SparkConf().set("spark.executor.memory", "64m")

@@ -216,10 +216,13 @@ def test_whoever_dies_at_any_step_costs_the_minimal_set_alone(sc: SparkContext, 
     # Processes take longer to replace than threads: one step of three there, and every kind of step all the same.
     for k in range(0, len(steps), 3 if sc.master.startswith("local") else 1):
         wait_until(lambda: [info.alive for info in sc.executorInfos()] == [True, True])
-        since = sc.bus.seq
+        journal: list[
+            f.Record
+        ] = []  # of this run alone: to read all of it again each time would take longer than the run
+        watch = sc.bus.observe("this run", journal.extend)
         with inject(sc, kill(k=k)) as injection:
             again = run_reference(sc, tmp_path)
-        journal = [record for record in sc.records() if record.seq > since]
+        watch.close()
         assert (again.cached, again.ordered) == (first.cached, first.ordered), f"step {k}: {injection.strikes}"
         if not injection.strikes:
             continue  # the tasks took their steps in another order, and there were fewer this time

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import hstack
 
 from sparklab import SparkContext
 from sparklab.datasets import AdClick
@@ -38,7 +39,7 @@ def model(consistency: Any = None, **arguments: Any) -> SparseLogisticRegression
 
 def test_bsp_equals_one_process_that_takes_all_workers_batches_at_once(sc: SparkContext) -> None:
     """Source: Li et al. 2014, algorithm 3 and section 3.4 (sequential consistency)."""
-    dense = np.hstack([X.toarray(), np.ones((len(Y), 1))]).astype(np.float64)
+    whole = hstack([X, np.ones((len(Y), 1))], "csr", np.float64)
     w = np.zeros(D + 1)
     shards = np.array_split(np.arange(len(Y)), 3)
     for clock in range(24):
@@ -46,8 +47,8 @@ def test_bsp_equals_one_process_that_takes_all_workers_batches_at_once(sc: Spark
         for shard in shards:
             at = clock % 8
             rows = shard[at * 500 : (at + 1) * 500]
-            residual = 1 / (1 + np.exp(-dense[rows] @ w)) - Y[rows]
-            total += dense[rows].T @ residual / len(rows) / 3
+            residual = 1 / (1 + np.exp(-(whole[rows] @ w))) - Y[rows]
+            total += whole[rows].T @ residual / len(rows) / 3
         w -= 0.5 * total
     fitted = model(BSP(), epochs=3).fit(X, Y)
     assert np.allclose(np.append(fitted.coef_, fitted.intercept_), w, atol=1e-4)
