@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import pickle
 import signal
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -375,3 +377,68 @@ def test_closed_server_processes_are_said_to_be_closed_at_once() -> None:
         with pytest.raises(ParameterServerError, match="it is closed"):
             ask()
     assert time.monotonic() - began_s < 5
+
+
+def killed_alone(server: ps.ParameterServer) -> None:
+    server.kill_server(0)
+
+
+@pytest.mark.parametrize(
+    ("ending", "found"), [(ps.ParameterServer.close, "it is closed"), (killed_alone, "none answered for 1 s")]
+)
+@pytest.mark.parametrize("transport", ["auto", "tcp"])
+def test_in_another_process_the_end_of_the_servers_is_known_at_once(ending: Any, found: str, transport: str) -> None:
+    with ps.ParameterServer(num_servers=1, transport=transport) as server:
+        table = pickle.loads(pickle.dumps(server.table("w", num_keys=9, workers=3)))  # what another process has
+        idle, in_place, blocked = table.worker(0), table.worker(1), table.worker(2)
+        in_place.get(ps.KeySet([1, 2]))
+        blocked.clock()
+        ts = blocked.pull([1])
+        said: list[BaseException] = []
+
+        def wait() -> None:
+            try:
+                blocked.wait(ts)
+            except ParameterServerError as error:
+                said.append(error)
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        ending(server)
+        began_s = time.monotonic()
+        waiting.join(10)
+        for ask in (lambda: idle.wait(idle.push([1], [1.0])), lambda: read_until_refused(in_place)):
+            with pytest.raises(ServerLost, match=rf"{found}\n.*make a new ParameterServer"):
+                ask()
+        with pytest.raises(ServerLost, match="none answered for 1 s"):
+            table.worker(0)
+        assert found in str(said[0])
+        assert time.monotonic() - began_s < 8  # a second each, at most
+
+
+def read_until_refused(worker: ps.Worker) -> None:
+    while True:  # what is read in place looks at its sockets now and then
+        worker.get(ps.KeySet([1, 2]))
+
+
+def test_workers_hear_that_the_driver_was_killed() -> None:
+    code = """
+import base64, pickle, time
+from sparklab import ps
+if __name__ == "__main__":
+    server = ps.ParameterServer(num_servers=2)
+    table = server.table("w", num_keys=9, workers=2)
+    print(base64.b64encode(pickle.dumps(table)).decode(), flush=True)
+    time.sleep(60)
+"""
+    driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT)
+    assert driver.stdout is not None
+    table = pickle.loads(base64.b64decode(driver.stdout.readline()))
+    w = table.worker(0)
+    w.clock()
+    ts = w.pull([1])  # waits for the other worker
+    driver.kill()
+    driver.wait()
+    driver.stdout.close()
+    with pytest.raises(ServerLost, match=r"the driver that made it is gone|none answered for 1 s"):
+        w.wait(ts, timeout_s=8)

@@ -31,6 +31,7 @@ from sparklab.ps.spec import TableSpec
 
 _DTYPES: Final = {name: np.dtype(name) for name in ("float32", "float64")}  # looked up: parsing a name takes longer
 GONE_S: Final = 10.0  # with no server in reach for so long, there is none
+REFUSED_S: Final = 1.0  # the same where each host says that nobody listens there
 
 _T = TypeVar("_T")
 
@@ -73,7 +74,7 @@ class SocketLink:
     ) -> None:
         self._handle = handle
         self._ask_addresses = addresses  # the driver knows them; elsewhere the servers say
-        self._check_open = check_open  # raises where the servers were closed; elsewhere nobody knows
+        self._check_owner = check_open  # raises where the servers were closed; elsewhere nobody knows
         self._number = number
         self._addresses = dict(handle.addresses)
         self._channels: dict[int, Channel] = {}
@@ -83,6 +84,8 @@ class SocketLink:
         self._tls = handle.tls()
         self._inbox: list[tuple[Peer, Frame]] = []
         self._alone_since_s: float | None = None
+        self._refused: set[int] = set()  # servers at whose addresses nobody listens
+        self._ended = ""  # what the servers said before they ended
         self._views: dict[tuple[int, int], SharedView | None] = {}
 
     def layout(self) -> Layout:
@@ -97,8 +100,9 @@ class SocketLink:
                 for _, frame in self.receive(1.0):
                     if frame.kind == Kind.LAYOUT:
                         return layout_from_plain(frame.meta)
-            time.sleep(0.01)
-        raise _nobody(self._addresses)
+            if not self._channels:
+                self._look_around()
+        raise _nobody(self._addresses, GONE_S)
 
     def _open(self, server: int) -> Channel | None:
         channel = self._channels.get(server)
@@ -109,8 +113,11 @@ class SocketLink:
             return None
         try:
             made = Channel(address, handshake.CLIENT, self._number, self._handle.known, self._handle.how, self._tls)
-        except OSError:
+        except OSError as error:
+            if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+                self._refused.add(server)
             return None
+        self._refused.discard(server)
         self._channels[server] = made
         self._by_number[made.fileno()] = server
         self._polled.register(made.fileno(), select.POLLIN)
@@ -252,9 +259,21 @@ class SocketLink:
         elif self._channels:
             self._wait(timeout_s)
         found, self._inbox = self._inbox, []
-        if not found and not self._channels:
-            self._look_around()
+        if not found:
+            self._check_open()
+            if not self._channels:
+                self._look_around()
         return found
+
+    def _check_open(self) -> None:
+        """Raises where the servers were closed, or ended otherwise all together, as far as it is known here."""
+        try:
+            self._check_owner()
+            if self._ended:
+                raise ServerLost("asking a ParameterServer from another process", self._ended, _ANEW)
+        except ParameterServerError:
+            self.close()  # nobody will
+            raise
 
     def _wait(self, timeout_s: float) -> None:
         ready = [server for server, channel in self._channels.items() if channel.has_more]
@@ -276,6 +295,9 @@ class SocketLink:
 
     def _take(self, server: int, frames: list[Frame]) -> None:
         for frame in frames:
+            if frame.kind == Kind.STOP:
+                self._ended = frame.meta["found"]
+                continue
             if frame.kind == Kind.LAYOUT and "addresses" in frame.meta:
                 self._learn(frame.meta["addresses"])
             self._inbox.append((server, frame))
@@ -287,7 +309,6 @@ class SocketLink:
 
     def _look_around(self) -> None:
         """Nobody is connected: any server that answers brings a layout with it."""
-        self._check_open()
         now_s = time.monotonic()
         if self._alone_since_s is None:
             self._alone_since_s = now_s
@@ -296,8 +317,9 @@ class SocketLink:
         for server in list(self._addresses):
             self._open(server)
         if not self._channels:
-            if now_s - self._alone_since_s > GONE_S:
-                raise _nobody(self._addresses)
+            for_s = REFUSED_S if self._refused >= self._addresses.keys() else GONE_S
+            if now_s - self._alone_since_s > for_s:
+                raise _nobody(self._addresses, for_s)
             time.sleep(0.02)
 
     def close(self) -> None:
@@ -334,9 +356,8 @@ class RemoteSession:
         return self.manage(lambda _: [])
 
 
-def _nobody(addresses: dict[int, Address]) -> ServerLost:
-    return ServerLost(
-        f"reaching one of the servers {sorted(addresses)}",
-        f"none answered for {GONE_S:g} s",
-        "make a new ParameterServer and restore the last snapshot",
-    )
+_ANEW: Final = "make a new ParameterServer and restore the last snapshot"
+
+
+def _nobody(addresses: dict[int, Address], for_s: float) -> ServerLost:
+    return ServerLost(f"reaching one of the servers {sorted(addresses)}", f"none answered for {for_s:g} s", _ANEW)

@@ -32,6 +32,7 @@ from sparklab.ps.shortcut import answer_at_once
 _MOVES_FLOOR: Final = frozenset({Kind.TICK, Kind.ATTACH, Kind.DETACH})
 _CHANGES_RANGES: Final = frozenset({Kind.LAYOUT, Kind.INSTALL, Kind.RESTORE, Kind.RELEASE})
 BEAT_S: Final = 0.25
+LAST_WORDS_S: Final = 0.25  # to tell clients why, which takes milliseconds
 MANAGER_S: Final = 30.0  # how long a server that nobody manages waits for its manager
 
 
@@ -52,6 +53,7 @@ class ServerProcess:
         self._epoch = 0
         self._running = True
         self._leaving = False
+        self._last_words = ""  # why all servers end, where they do
         self._tls = _contexts(settings.get("tls"))
         listener, self._unix = listen_unix()
         Listener(self.poller, listener, None, self._accept)
@@ -77,6 +79,9 @@ class ServerProcess:
                     if self._manager is None and now_s > self._managed_by_s:
                         return
         finally:
+            if self._last_words:
+                for client in self._clients:
+                    client.send(Frame(Kind.STOP, meta={"found": self._last_words}))
             remove_unix(self._unix)
 
     def leave(self) -> None:
@@ -103,7 +108,7 @@ class ServerProcess:
         self._memory.forget(connection)
         self._shard.forget_client(connection)
         if connection is self._manager:
-            self._running = False  # the driver is gone, and its handles and secrets with it
+            self._end("the driver that made it is gone")  # and its handles and secrets with it
         if self._peers.get(connection.number) is connection:
             del self._peers[connection.number]
 
@@ -133,11 +138,15 @@ class ServerProcess:
         elif frame.kind == Kind.BEAT:
             self._beat()
         elif frame.kind == Kind.STOP:
-            self._running = False
+            self._end("it is closed" if frame.meta["closed"] else "")
         else:
             self._send_all(self._exclusively(MANAGER, frame, now_s))
             if frame.kind == Kind.LAYOUT:
                 self._after_layout()
+
+    def _end(self, last_words: str) -> None:
+        if self._running:
+            self._running, self._last_words = False, last_words
 
     def _exclusively(self, source: Any, frame: Frame, now_s: float) -> Outbox:
         """The same as the shard's `receive`, but nobody reads weights in place where `frame` may give ranges away."""
@@ -228,7 +237,8 @@ def _end_with_input() -> None:
         with contextlib.suppress(OSError):
             while os.read(0, 1 << 10):
                 pass
-        os._exit(0)  # at once, whatever the loop is doing: nothing of a server is on disk
+        time.sleep(LAST_WORDS_S)
+        os._exit(0)  # whatever the loop is doing: nothing of a server is on disk
 
     threading.Thread(target=watch, daemon=True, name="starter-watch").start()
 

@@ -166,13 +166,13 @@ class ParameterServer(Questions):
             )
         os.kill(process, signal.SIGKILL)
 
-    def _forget(self, server: int) -> None:
+    def _forget(self, server: int, closed: bool = False) -> None:
         with self._lock:
             channel = self._channels.pop(server, None)
             self._addresses.pop(server, None)
         if channel is not None:
             with contextlib.suppress(OSError):
-                channel.send(Frame(Kind.STOP))
+                channel.send(Frame(Kind.STOP, meta={"closed": closed}))
             channel.close()
         self._starter.end(server)
 
@@ -329,7 +329,7 @@ class ParameterServer(Questions):
             with contextlib.suppress(ParameterServerError):
                 table.close(abandon=True)
         for server in servers:
-            self._forget(server)
+            self._forget(server, closed=True)
         if isinstance(self._starter, Processes):
             self._starter.end_all()
         with self._lock:
