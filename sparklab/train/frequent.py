@@ -6,10 +6,14 @@ takes 90), so two cores that share everything do less than one. Hence a thread h
 which its rows' indices are renumbered once; what its copy has changed is added to the one of all, and what the others
 have changed is taken over, every few hundred rows. Rare coordinates are shared as ever, without locks.
 
-Staleness is bounded: what a thread sees of a frequent coordinate lacks at most the others' changes within the last
-:func:`interval` rows, and those merged while it was refused (see :func:`_merge`). The interval grows with the root of
-the rows seen, as the steps of AdaGrad and FTRL shrink with it, so that within one interval all threads together go at
-most about a quarter of the way on which the gradients send a coordinate: no pile of stale steps overshoots.
+Staleness is bounded: what a thread sees of a frequent coordinate lacks at most the others' changes of the last
+:func:`interval` rows. It grows with the root of the rows seen, as the steps of AdaGrad and FTRL shrink with it, and is
+the shorter the more frequent the coordinates are: a few dozen, on which nearly all of a margin's stale part depends,
+are merged some ten times as often as the rest. Within one interval all threads together then move a margin at most
+about a quarter of the way on which the gradients send it, so that no pile of stale steps overshoots.
+
+Merging takes no lock. Two threads that merge at the same moment may lose for a coordinate what one of them has changed
+in an interval, as two that write one coordinate at once may lose a step.
 
 Source: Niu, Recht, Re, Wright, "HOGWILD!", NIPS'11, section 2 (rho, what a frequent coordinate costs); Ho et al.,
 NIPS'13, section 3 (reads of one's own writes, and of others' with a bound).
@@ -24,13 +28,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sparklab.train import kernels
-from sparklab.train.atomics import exchange, store_release
 from sparklab.train.blocks import Rows
-from sparklab.train.kernels import SHARED_EVERY, fast, inlined
+from sparklab.train.kernels import fast, inlined
 
 MOST: Final = 1023  # coordinates; four times as many spare no more lines than their merging moves
 FEWEST_ROWS: Final = 32_768  # with fewer there is nothing to be gained
-LONGEST_ROWS: Final = 4096
+LONGEST_ROWS: Final = 4096  # of all
+_HOTTEST: Final = 63  # with the intercept eight cache lines
 _SAMPLE_ROWS: Final = 4096
 _SAMPLE_PARTS: Final = 16
 _SEEN_OFTEN: Final = 4  # times in the sample: in one of a thousand rows
@@ -39,7 +43,6 @@ _SLOT_SHIFT: Final = 32 - 13
 _NO_KEY: Final = np.uint32(0xFFFFFFFF)  # larger than any index
 _ODD: Final = np.uint32(2654435769)
 _LINE_ROWS: Final = 8  # of state, in a cache line
-_FLAG_WORDS: Final = 8
 
 
 class Share(NamedTuple):
@@ -48,17 +51,19 @@ class Share(NamedTuple):
     state: npt.NDArray[np.float32]
     room: npt.NDArray[np.float32]
     places: npt.NDArray[np.int64]  # first row of the copy of all, of what this thread's began with, of its own; rows
-    flag: npt.NDArray[np.int64]
+    hottest: int  # how many of the last rows are merged oftener
+    weights: tuple[float, float]  # of the hottest coordinates and of the others, for :func:`interval`
 
 
-def often_in(rows: Rows) -> npt.NDArray[np.uint32]:
-    """The coordinates that are frequent in a sample of `rows`, the most frequent first."""
+def often_in(rows: Rows) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.float64]]:
+    """The coordinates that are frequent in a sample of `rows`, most frequent first; the part of the rows each is in."""
     part = max(1, min(_SAMPLE_ROWS, len(rows)) // _SAMPLE_PARTS)
     starts = np.linspace(0, len(rows) - part, _SAMPLE_PARTS).astype(np.int64)
     sample = [rows.indices[rows.indptr[start] : rows.indptr[start + part]] for start in starts]
     keys, counts = np.unique(np.concatenate(sample), return_counts=True)
     order = np.argsort(-counts, kind="stable")[:MOST]
-    return keys[order][counts[order] >= _SEEN_OFTEN].astype(np.uint32)
+    order = order[counts[order] >= _SEEN_OFTEN]
+    return keys[order].astype(np.uint32), counts[order] / (part * _SAMPLE_PARTS)
 
 
 class Frequent:
@@ -69,15 +74,28 @@ class Frequent:
     state : float32[D + 1, 2]
         Row D is the intercept. It is copied.
     keys : uint32[n]
-        The frequent coordinates, distinct.
+        The frequent coordinates, distinct, the most frequent first.
+    shares : float64[n]
+        In what part of all rows each is.
     threads : int
     """
 
-    def __init__(self, state: npt.NDArray[np.float32], keys: npt.NDArray[np.uint32], threads: int) -> None:
+    def __init__(
+        self,
+        state: npt.NDArray[np.float32],
+        keys: npt.NDArray[np.uint32],
+        shares: npt.NDArray[np.float64],
+        threads: int,
+    ) -> None:
         slots = (keys * _ODD) >> np.uint32(_SLOT_SHIFT)
         _, first = np.unique(slots, return_index=True)  # the more frequent one where two have a slot
-        first.sort()
+        first = np.sort(first)[::-1]  # the most frequent ones beside the intercept, which is last
         self._keys = keys[first]
+        self._hottest = min(_HOTTEST, len(first)) + 1
+        # A step on one row moves the margin of another by the coordinates that both have: a share squared of all rows,
+        # each by a step that shrinks with the root of the share.
+        weights = np.append(shares[first], 1.0) ** 1.5
+        self._weights = float(weights[-self._hottest :].sum()), float(weights[: -self._hottest].sum())
         self._slots = np.full(_SLOTS, _NO_KEY, np.uint32)
         self._slots[slots[first]] = self._keys
         self._rank = np.zeros(_SLOTS, np.uint32)
@@ -92,7 +110,6 @@ class Frequent:
         self._where = np.append(self._keys.astype(np.int64), dimension)
         self._began = [self._master + apart * (1 + 2 * thread) for thread in range(threads)]
         self._own = [began + apart for began in self._began]
-        self._flag = np.zeros(_FLAG_WORDS, np.int64)
         self._part(self._master)[:] = self.state[self._where]
         self._hand_out()
 
@@ -122,7 +139,7 @@ class Frequent:
         """What `thread` learns with."""
         own = self._own[thread]
         places = np.array([self._master, self._began[thread], own, len(self._where)], np.int64)
-        return Share(self._room[: own + len(self._where)], self._room.reshape(-1), places, self._flag)
+        return Share(self._room[: own + len(self._where)], self._room.reshape(-1), places, self._hottest, self._weights)
 
     def show(self) -> None:
         """:attr:`state` has what was merged so far; threads may be learning."""
@@ -148,60 +165,66 @@ def _renumbered(indices: Any, slots: Any, rank: Any, own: Any, out: Any) -> None
 
 
 @inlined
-def interval(seen: Any, rate: Any, threads: Any) -> Any:
-    """Rows of one thread from one merging to the next, when all have seen `seen`."""
-    every = min(0.5 * math.sqrt(seen) / rate, float(LONGEST_ROWS)) / threads
-    return max(np.int64(every), SHARED_EVERY)
+def interval(seen: Any, rate: Any, weight: Any, threads: Any) -> Any:
+    """Rows of one thread from one merging to the next of coordinates of this weight, when all have seen `seen`."""
+    every = min(0.5 * math.sqrt(seen) / (rate * weight), float(LONGEST_ROWS)) / threads
+    return max(np.int64(every), 1)
 
 
 @fast
-def _merge(room: Any, places: Any, flag: Any) -> None:
-    """The thread's copy and that of all know of each other; not where another is merging.
-
-    Nobody waits for the flag: who finds it taken goes on with its own and tries again after the next interval. Without
-    it two who merge at once would lose not one step, as HOGWILD does, but those of an interval.
-    """
-    if exchange(flag, 0, 1) != 0:
-        return
+def _merge(room: Any, places: Any, first: Any, last: Any) -> None:
+    """These of the thread's copies and those of all know of each other."""
     master, began, own = 2 * places[0], 2 * places[1], 2 * places[2]
-    for k in range(2 * places[3]):
+    for k in range(2 * first, 2 * last):
         merged = room[master + k] + (room[own + k] - room[began + k])
         room[master + k] = merged
         room[began + k] = merged
         room[own + k] = merged
-    store_release(flag, 0, 0)
 
 
 @fast
 def adagrad(
-    indptr: Any, indices: Any, values: Any, labels: Any, state: Any, room: Any, places: Any, flag: Any, bias: Any,
-    rate: Any, seen: Any, threads: Any, first: Any, last: Any,
+    indptr: Any, indices: Any, values: Any, labels: Any, state: Any, room: Any, places: Any, hottest: Any,
+    weights: Any, bias: Any, rate: Any, seen: Any, threads: Any, first: Any, last: Any,
 ) -> Any:  # fmt: skip
     """:func:`kernels.adagrad` over renumbered rows, without a penalty; `seen` by all before row `first`."""
     loss: Any = 0.0
     none = np.float32(0)
-    row = first
+    count = places[3]
+    _merge(room, places, 0, count)  # what others did since this thread was here
+    row = merged = first
     while row < last:
-        end = min(row + interval(seen + threads * (row - first), rate, threads), last)
+        so_far = seen + threads * (row - first)
+        end = min(row + interval(so_far, rate, weights[0], threads), last)
         loss += kernels.adagrad(
-            indptr, indices, values, labels, state, bias, rate, None, none, none, np.uint32(0), np.uint32(1), row, end
-        )
-        _merge(room, places, flag)
+            indptr, indices, values, labels, state, bias, rate, None, none, none, np.uint32(0), np.uint32(1),
+            row, end, last,
+        )  # fmt: skip
+        _merge(room, places, count - hottest, count)
+        if end == last or end - merged >= interval(so_far, rate, weights[1], threads):
+            _merge(room, places, 0, count - hottest)
+            merged = end
         row = end
     return loss
 
 
 @fast
 def ftrl(
-    indptr: Any, indices: Any, values: Any, labels: Any, state: Any, room: Any, places: Any, flag: Any, bias: Any,
-    rate: Any, beta: Any, l1: Any, l2: Any, seen: Any, threads: Any, first: Any, last: Any,
+    indptr: Any, indices: Any, values: Any, labels: Any, state: Any, room: Any, places: Any, hottest: Any,
+    weights: Any, bias: Any, rate: Any, beta: Any, l1: Any, l2: Any, seen: Any, threads: Any, first: Any, last: Any,
 ) -> Any:  # fmt: skip
     """:func:`kernels.ftrl` over renumbered rows; `seen` by all before row `first`."""
     loss: Any = 0.0
-    row = first
+    count = places[3]
+    _merge(room, places, 0, count)  # what others did since this thread was here
+    row = merged = first
     while row < last:
-        end = min(row + interval(seen + threads * (row - first), rate, threads), last)
-        loss += kernels.ftrl(indptr, indices, values, labels, state, bias, rate, beta, l1, l2, row, end)
-        _merge(room, places, flag)
+        so_far = seen + threads * (row - first)
+        end = min(row + interval(so_far, rate, weights[0], threads), last)
+        loss += kernels.ftrl(indptr, indices, values, labels, state, bias, rate, beta, l1, l2, row, end, last)
+        _merge(room, places, count - hottest, count)
+        if end == last or end - merged >= interval(so_far, rate, weights[1], threads):
+            _merge(room, places, 0, count - hottest)
+            merged = end
         row = end
     return loss

@@ -171,4 +171,4 @@ def _frequent(rows: Rows, optimizer: Optimizer, threads: int) -> Frequent | None
         return None
     if not Frequent.fits(len(optimizer.state) - 1, threads):
         return None
-    return Frequent(optimizer.state, often_in(rows), threads)
+    return Frequent(optimizer.state, *often_in(rows), threads)

@@ -16,6 +16,8 @@ bias : bool
     Whether there is an intercept: a feature that is always 1 and is not regularised.
 first, last : int
     The rows to take: first, ..., last - 1.
+reach : int
+    The rows before it may have their state prefetched.
 
 Each returns the summed logistic loss of the rows, each seen before it was learnt from.
 """
@@ -67,7 +69,7 @@ def residual(margin: Any, label: Any) -> Any:
 @fast
 def adagrad(
     indptr: Any, indices: Any, values: Any, labels: Any, state: Any, bias: Any, rate: Any,
-    touched: Any, l1: Any, l2: Any, now: Any, stride: Any, first: Any, last: Any,
+    touched: Any, l1: Any, l2: Any, now: Any, stride: Any, first: Any, last: Any, reach: Any,
 ) -> Any:  # fmt: skip
     """AdaGrad's diagonal update; state is (weight, sum of squared gradients).
 
@@ -91,7 +93,7 @@ def adagrad(
         for row in range(block, min(block + SHARED_EVERY, last)):
             start = np.uint64(indptr[row])
             count = np.uint64(indptr[row + 1]) - start
-            if row + AHEAD < last:
+            if row + AHEAD < reach:
                 for k in range(np.uint64(indptr[row + AHEAD]), np.uint64(indptr[row + AHEAD + 1])):
                     prefetch(state, 2 * np.int64(indices[k]))
             margin = own_w
@@ -206,7 +208,7 @@ def ftrl_weight(z: Any, n: Any, inverse_rate: Any, beta: Any, l1: Any, l2: Any) 
 @fast
 def ftrl(
     indptr: Any, indices: Any, values: Any, labels: Any, state: Any, bias: Any, rate: Any, beta: Any,
-    l1: Any, l2: Any, first: Any, last: Any,
+    l1: Any, l2: Any, first: Any, last: Any, reach: Any,
 ) -> Any:  # fmt: skip
     """FTRL-proximal; state is (z, n): weights exist only while they are used. `l1`, `l2`: of the summed losses.
 
@@ -227,7 +229,7 @@ def ftrl(
         for row in range(block, min(block + SHARED_EVERY, last)):
             start = np.uint64(indptr[row])
             count = np.uint64(indptr[row + 1]) - start
-            if row + AHEAD < last:
+            if row + AHEAD < reach:
                 for k in range(np.uint64(indptr[row + AHEAD]), np.uint64(indptr[row + AHEAD + 1])):
                     prefetch(state, 2 * np.int64(indices[k]))
             for k in range(count):

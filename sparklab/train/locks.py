@@ -53,8 +53,9 @@ def locked_adagrad(
     for row in range(first, last):
         acquire(words)
         loss += kernels.adagrad(
-            indptr, indices, values, labels, state, bias, rate, None, np.float32(0), np.float32(0), 0, 1, row, row + 1
-        )
+            indptr, indices, values, labels, state, bias, rate, None, np.float32(0), np.float32(0), 0, 1,
+            row, row + 1, row + 1,
+        )  # fmt: skip
         release(words)
     return loss
 
@@ -69,8 +70,9 @@ def turned_adagrad(
     for row in range(first, last):
         await_turn(words, thread)
         loss += kernels.adagrad(
-            indptr, indices, values, labels, state, bias, rate, None, np.float32(0), np.float32(0), 0, 1, row, row + 1
-        )
+            indptr, indices, values, labels, state, bias, rate, None, np.float32(0), np.float32(0), 0, 1,
+            row, row + 1, row + 1,
+        )  # fmt: skip
         pass_turn(words, thread, threads)
     return loss
 

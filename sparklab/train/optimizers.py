@@ -133,7 +133,7 @@ class AdaGrad(_OwedPenalties):
             kernels.adagrad(
                 rows.indptr, rows.indices, rows.values, rows.labels, self.state, self._bias, lr, self._touched,
                 np.float32(self._penalty.l1), np.float32(self._penalty.l2), np.uint32(seen), np.uint32(threads),
-                first, last,
+                first, last, last,
             )
         )  # fmt: skip
 
@@ -212,7 +212,7 @@ class FTRLProximal:
         return float(
             kernels.ftrl(
                 rows.indptr, rows.indices, rows.values, rows.labels, self.state, self._bias, lr, self.BETA,
-                self._penalty.l1 * so_far, self._penalty.l2 * so_far, first, last,
+                self._penalty.l1 * so_far, self._penalty.l2 * so_far, first, last, last,
             )
         )  # fmt: skip
 

@@ -75,7 +75,7 @@ class Through:
             state = before.copy()
             kernels.adagrad(
                 rows.indptr, rows.indices, rows.values, rows.labels, state, True, rate, None, none, none,
-                np.uint32(0), np.uint32(1), 0, len(rows),
+                np.uint32(0), np.uint32(1), 0, len(rows), len(rows),
             )  # fmt: skip
             state -= before
             worker.push(keys, state)
