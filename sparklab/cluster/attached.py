@@ -7,7 +7,6 @@ import contextlib
 import logging
 import secrets
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from sparklab.cluster.backends import JOIN_S
 from sparklab.cluster.heartbeat import ATTACHED_TIMEOUT_S, Seat
 from sparklab.cluster.orders import Feed, OrderBook, TaskRunner
 from sparklab.cluster.runner import DaskRunner, Lane
+from sparklab.cluster.scratch import OwnScratch
 from sparklab.conf import Settings
 from sparklab.errors import ClusterError
 from sparklab.scheduler import messages as m
@@ -75,7 +75,7 @@ class AttachedBackend:
         self._client = self._connect(target)
         self._address = compat.address_of(self._client)
         self._runner: DaskRunner | None = None
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch: OwnScratch | None = None
         self._lock = threading.Lock()
         self._numbers: dict[str, tuple[int, int]] = {}  # address -> executor, epoch
         self._network_timeout_s = settings.network_timeout_s or ATTACHED_TIMEOUT_S
@@ -87,7 +87,7 @@ class AttachedBackend:
     @property
     def scratch(self) -> Path:
         assert self._scratch is not None
-        return Path(self._scratch.name)
+        return self._scratch.path
 
     def _connect(self, target: Any) -> Client:
         # A connection of our own even where we are given a client: subscriptions and its end are ours then.
@@ -128,7 +128,7 @@ class AttachedBackend:
 
     def start(self, book: OrderBook, feed: Feed) -> TaskRunner:
         self._check_versions()
-        self._scratch = tempfile.TemporaryDirectory(prefix="sparklab-driver-", dir=self._settings.local_dir)
+        self._scratch = OwnScratch("driver", self._settings.local_dir)
         self._client.register_plugin(_Plugin(self._app, self._settings.share_files))
         self._runner = DaskRunner(self._client, book, feed, self._lane_of, lambda *_: None, self._released, self._app)
         workers = self._ask(compat.watch_workers(self._client, self._heard, (retirement.ACTION, self._app)))

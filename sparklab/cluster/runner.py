@@ -67,6 +67,7 @@ class DaskRunner:
         self._futures: dict[int, tuple[Seat, Any]] = {}  # task -> where it runs and its Dask future, in the graph lane
         self._heartbeats: concurrent.futures.Future[None] | None = None
         self._closed = False
+        self._gone: set[tuple[int, int]] = set()  # (executor, epoch): an incarnation that left does not come back
         self._doomed: dict[tuple[int, int], str] = {}  # (executor, epoch) -> why it is about to go, by hand
 
     # --- executors --------------------------------------------------------------------------------
@@ -86,6 +87,8 @@ class DaskRunner:
                 logger.warning("executor %d did not answer: %s", number, error)
             return
         with self._lock:
+            if (number, epoch) in self._gone:
+                return  # it answered, and died before this was heard
             self._seats[number] = Seat(number, epoch, address)
         self._feed(
             m.ExecutorJoined(
@@ -114,6 +117,7 @@ class DaskRunner:
         with self._lock:
             if (number, epoch) in self._doomed:
                 reason, by_user = self._doomed.pop((number, epoch)), True
+            self._gone.add((number, epoch))
             seat = self._seats.get(number)
             if seat is None or seat.epoch != epoch:
                 return
@@ -247,6 +251,8 @@ class DaskRunner:
         future.add_done_callback(  # type: ignore[no-untyped-call]
             lambda done: self._graph_done(seat, stage, task, done)
         )
+        if self.seat(seat.executor, seat.epoch) is None:  # it left meanwhile, and who looked after it found no future
+            compat.on_loop(self._client, self._forget_seat(seat))
 
     def _graph_done(self, seat: Seat, stage: StageOrder, task: int, future: Any) -> None:
         found = f"its Dask task is {future.status}"

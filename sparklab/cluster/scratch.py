@@ -1,4 +1,4 @@
-"""The one directory of a cluster: private, locked while anybody of the cluster lives, swept when nobody does."""
+"""The one directory of a cluster or a driver: private, locked while anybody of it lives, swept when nobody does."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import shutil
 import sys
 import tempfile
 import time
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from sparklab.errors import ClusterError
 
 PREFIX: Final = "sparklab-cluster-"
+_SWEPT: Final = (PREFIX, "sparklab-threads-", "sparklab-driver-")
 _LOGS: Final = "logs"
 _YOUNG_S: Final = 5.0  # between making a directory and locking it
 _LOG_TAIL_BYTES: Final = 4_000
@@ -31,27 +34,75 @@ def make_scratch(root: Path) -> tuple[Path, int]:
     ClusterError
         It cannot be made.
     """
-    try:
-        scratch = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
-        # On the directory itself: systemd's cleaning of old temporary files then leaves it alone, too.
-        lock_fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with _told(root):
+        scratch, lock_fd = _make(root, PREFIX)
         (scratch / _LOGS).mkdir(mode=0o700)
+    return scratch, lock_fd
+
+
+class OwnScratch:
+    """A directory (mode 0700) of this process alone, gone when it ends; when it was killed, with the next sweep.
+
+    Parameters
+    ----------
+    kind : str
+        What it is for: ``threads`` or ``driver``.
+    root : str or None
+        Where; by default where the system keeps temporary files.
+
+    Raises
+    ------
+    ClusterError
+        It cannot be made.
+    """
+
+    def __init__(self, kind: str, root: str | None) -> None:
+        parent = Path(root or tempfile.gettempdir())
+        sweep(parent)
+        with _told(parent):
+            self.path, lock_fd = _make(parent, f"sparklab-{kind}-")
+        self._end = weakref.finalize(self, _end_own, self.path, lock_fd, os.getpid())
+
+    def cleanup(self) -> None:
+        """Nothing of it is left, also where a thread was still writing into it. Idempotent."""
+        self._end()
+
+
+def _end_own(scratch: Path, lock_fd: int, owner: int) -> None:
+    if os.getpid() == owner:  # not in a fork of it, which ends earlier
+        remove_scratch(scratch)
+        os.close(lock_fd)
+
+
+def _make(root: Path, prefix: str) -> tuple[Path, int]:
+    scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
+    # On the directory itself: systemd's cleaning of old temporary files then leaves it alone, too.
+    lock_fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return scratch, lock_fd
+
+
+@contextlib.contextmanager
+def _told(root: Path) -> Iterator[None]:
+    """What cannot be made is said with what to do."""
+    try:
+        yield
     except OSError as error:
         raise ClusterError(
             f"making the cluster's scratch directory in {root}",
             str(error),
             "set spark.local.dir to a directory on a local disk that you can write to",
         ) from error
-    return scratch, lock_fd
 
 
 def sweep(root: Path) -> None:
-    """Scratch directories of clusters that died with their whole family are gone.
+    """Scratch directories of clusters that died with their whole family, and of drivers that were killed, are gone.
 
     Every process of a cluster holds the lock on its directory; one whose lock is free has no living owner.
     """
-    for scratch in root.glob(f"{PREFIX}*"):
+    for scratch in root.glob("sparklab-*-*"):
+        if not scratch.name.startswith(_SWEPT):
+            continue
         with contextlib.suppress(OSError):  # somebody else's, in use, or swept by another driver meanwhile
             lock_fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
@@ -101,11 +152,12 @@ def log_tail(scratch: Path, name: str) -> str:
 def bound_logs(scratch: Path) -> None:
     """No log is longer than its limit: of one that was, the last quarter of the limit is left."""
     for log in (scratch / _LOGS).glob("*.log"):
-        if log.stat().st_size > _LOG_LIMIT_BYTES:
-            # Logs are opened for appending, so cutting one off is safe while it is being written.
-            with log.open("r+b") as file:
-                file.seek(-_LOG_LIMIT_BYTES // 4, os.SEEK_END)
-                tail = file.read()
-                file.truncate(0)
-            with log.open("ab") as file:
-                file.write(b"[earlier lines were dropped: the log reached its limit]\n" + tail)
+        with contextlib.suppress(FileNotFoundError):  # a cleaner of temporary files took it
+            if log.stat().st_size > _LOG_LIMIT_BYTES:
+                # Logs are opened for appending, so cutting one off is safe while it is being written.
+                with log.open("r+b") as file:
+                    file.seek(-_LOG_LIMIT_BYTES // 4, os.SEEK_END)
+                    tail = file.read()
+                    file.truncate(0)
+                with log.open("ab") as file:
+                    file.write(b"[earlier lines were dropped: the log reached its limit]\n" + tail)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from sparklab.cluster.executor import Budgets, Executor
 from sparklab.cluster.host import open_local
 from sparklab.cluster.meeting import Meetings, meet_in
 from sparklab.cluster.orders import Feed, OrderBook, copy_ended, ended
+from sparklab.cluster.scratch import OwnScratch
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder
 from sparklab.faults import AnswerDropped, ExecutorStruck
 from sparklab.scheduler import messages as m
@@ -65,7 +65,8 @@ class ThreadsRunner:
         self._budgets = budgets
         self._book = book
         self._feed = feed
-        self._scratch = tempfile.TemporaryDirectory(prefix="sparklab-threads-", dir=directory)
+        self._scratch = OwnScratch("threads", directory)
+        self._lock = threading.Lock()  # guards who joins against the end
         self._seats: dict[int, _Seat] = {}
         self._meet = meet_in(Meetings())
         self._closed = False
@@ -74,8 +75,13 @@ class ThreadsRunner:
             self._join(number, 0)
 
     def _join(self, number: int, epoch: int) -> None:
+        with self._lock:
+            if not self._closed:  # or nobody would end it
+                self._make(number, epoch)
+
+    def _make(self, number: int, epoch: int) -> None:
         self._next = max(self._next, number + 1)
-        directory = Path(self._scratch.name) / f"{number}.{epoch}"
+        directory = self._scratch.path / f"{number}.{epoch}"
         executor = Executor(number, epoch, directory, self._budgets, open_local, self._ask, HOST, self._meet)
         self._seats[number] = _Seat(executor, self._feed, self._book, self._struck)
         self._feed(
@@ -119,13 +125,13 @@ class ThreadsRunner:
         # Before its files go: tasks that miss them would each be told of one, and give up after a few.
         self._feed(m.ExecutorGone(number, seat.executor.epoch, reason, by_user))
         seat.executor.close()
-        if not stay_dead and not self._closed:
+        if not stay_dead:
             self._join(number, seat.executor.epoch + 1)
 
     @property
     def scratch(self) -> Path:
         """The directory of all executors."""
-        return Path(self._scratch.name)
+        return self._scratch.path
 
     def executor(self, number: int) -> Executor:
         """The executor behind `number` at present."""
@@ -202,7 +208,8 @@ class ThreadsRunner:
         held.forget([token])
 
     def close(self) -> None:
-        self._closed = True
+        with self._lock:
+            self._closed = True
         seats = list(self._seats.values())  # one that is being struck takes itself out
         for seat in seats:
             seat.dead = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import threading
 from typing import Any
@@ -25,13 +26,12 @@ class DoneFuture:
 
     def result(self) -> bytes:
         self.asked.set()
-        assert self.cancelled.wait(10), "it waits for ever"
+        assert self.cancelled.wait(30), "it waits for ever"
         raise concurrent.futures.CancelledError
 
 
-def test_an_answer_that_went_with_its_executor_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    fed: list[Any] = []
-    runner = DaskRunner(
+def runner_that_feeds(fed: list[Any]) -> DaskRunner:
+    return DaskRunner(
         client=None,  # type: ignore[arg-type]
         book=None,  # type: ignore[arg-type]
         feed=fed.append,
@@ -39,6 +39,33 @@ def test_an_answer_that_went_with_its_executor_holds_nobody_up(monkeypatch: pyte
         on_unreachable=lambda *_: None,
         on_released=lambda *_: None,
     )
+
+
+def test_an_executor_that_dies_while_its_greeting_is_on_the_way_takes_no_seat(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[Any] = []
+    runner = runner_that_feeds(fed)
+    hello = {"host": "h", "pid": 1, "slots": 1, "memory_bytes": 1, "cache_budget_bytes": 1}
+
+    async def dies_meanwhile(*_: Any) -> dict[str, Any]:
+        runner.leave(0, 0, "its process ended")
+        return hello
+
+    async def answers(*_: Any) -> dict[str, Any]:
+        return hello
+
+    monkeypatch.setattr(runner, "_call", dies_meanwhile)
+    asyncio.run(runner._welcome(0, 0, "a"))
+    assert runner.seat(0, 0) is None
+    assert fed == []
+    monkeypatch.setattr(runner, "_call", answers)
+    asyncio.run(runner._welcome(0, 1, "b"))
+    assert runner.seat(0, 1) is not None
+    assert len(fed) == 1
+
+
+def test_an_answer_that_went_with_its_executor_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[Any] = []
+    runner = runner_that_feeds(fed)
 
     def at_once(_: Any, call: Any) -> None:
         try:
@@ -58,11 +85,11 @@ def test_an_answer_that_went_with_its_executor_holds_nobody_up(monkeypatch: pyte
     runner._futures[7] = (seat, future)
     callback = threading.Thread(target=runner._graph_done, args=(seat, None, 7, future), daemon=True)
     callback.start()
-    assert future.asked.wait(5)
+    assert future.asked.wait(30)
 
     runner.leave(0, 0, "it died")
 
-    callback.join(5)
+    callback.join(30)
     assert not callback.is_alive()
     assert fed == [m.ExecutorGone(0, 0, "it died", False)], "who was lost says it all"
     assert runner._futures == {}

@@ -28,7 +28,7 @@ from sparklab.cluster import compat
 from sparklab.cluster.credentials import Credentials, temporary_credentials
 from sparklab.cluster.local import LocalCluster
 from sparklab.cluster.processes import ClusterEvent, ClusterLost, ExecutorExited, ExecutorReady, ExecutorStarted
-from sparklab.cluster.scratch import make_scratch, sweep
+from sparklab.cluster.scratch import OwnScratch, make_scratch, sweep
 from sparklab.cluster.security import security_of
 from sparklab.errors import ClusterError
 from tests.waiting import wait_until
@@ -430,6 +430,26 @@ class TestEnd:
         sweep(tmp_path)
         assert list(tmp_path.iterdir()) == [alive]
         os.close(alive_fd)
+
+    @pytest.mark.parametrize("kind", ["threads", "driver"])
+    def test_what_a_killed_driver_left_of_its_own_is_swept_by_the_next(self, tmp_path: Path, kind: str) -> None:
+        program = (
+            "import os, signal\nfrom sparklab.cluster.scratch import OwnScratch\n"
+            f"own = OwnScratch({kind!r}, {str(tmp_path)!r})\n"
+            "(own.path / 'block').write_text('left')\nos.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        (left,) = tmp_path.iterdir()
+        os.utime(left, (0, 0))
+        own = OwnScratch(kind, str(tmp_path))
+        assert list(tmp_path.iterdir()) == [own.path]
+        os.utime(own.path, (0, 0))
+        other = OwnScratch(kind, str(tmp_path))
+        assert sorted(tmp_path.iterdir()) == sorted([own.path, other.path])
+        own.cleanup()
+        other.cleanup()
+        own.cleanup()
+        assert list(tmp_path.iterdir()) == []
 
 
 class TestScripts:
