@@ -51,6 +51,9 @@ class TrainingView:
         The bound of the moment; -1: none.
     clocks, waiting, waited_permille : tuple of int
         By worker, as said last.
+    most_lag : int
+        Clocks completed by the furthest worker less those of the slowest, the most that was said: at most the bound
+        and 1, since a worker may begin a clock at the bound.
     delays_s : dict of int to float
         What each worker rests after a clock because a hand has slowed it.
     servers : ServersSampled or None
@@ -80,6 +83,7 @@ class TrainingView:
     clocks: tuple[int, ...] = ()
     waiting: tuple[int, ...] = ()
     waited_permille: tuple[int, ...] = ()
+    most_lag: int = 0
     taken_over: int = 0
     delays_s: dict[int, float] = field(default_factory=dict)
     servers: f.ServersSampled | None = None
@@ -135,6 +139,62 @@ class TrainingView:
         del self.changes[:-KEPT_CHANGES]
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run of training came to. Immutable.
+
+    Attributes
+    ----------
+    run : int
+        Its number, as `%sparklab train` has it.
+    label, status : str
+        "ps, sgd"; "running", "paused", "finished", "stopped", "diverged" or "failed".
+    workers, clock, updates : int
+        Workers; clocks (or passes) of the slowest; rows learnt from.
+    loss : float
+        The newest, in nats; -1 before the first.
+    tau : int
+        The bound of the moment; -1: none.
+    most_lag : int
+        How many more clocks the furthest worker had completed than the slowest, at most: never above tau + 1.
+    idle : float
+        Share of their time that workers waited for slower ones, 0 to 1: the mean over the workers.
+    """
+
+    run: int
+    label: str
+    status: str
+    workers: int
+    clock: int
+    updates: int
+    loss: float
+    tau: int
+    most_lag: int
+    idle: float
+
+    def __str__(self) -> str:
+        loss = f", loss {self.loss:.3f}" if self.loss >= 0 else ""
+        ahead = f", idle {self.idle:.0%}, at most {self.most_lag} ahead" if self.clock else ""
+        return f"{self.label}: {self.status} after {self.updates:,} rows{loss}{ahead}"
+
+
+def trained(view: TrainingView) -> Trained:
+    """`view` as it stands now."""
+    waited = view.waited_permille
+    return Trained(
+        run=view.plan.run,
+        label=view.plan.label,
+        status=view.status,
+        workers=view.plan.workers,
+        clock=max(view.clock, min(view.clocks, default=0)),
+        updates=view.updates,
+        loss=view.loss,
+        tau=view.tau,
+        most_lag=view.most_lag,
+        idle=sum(waited) / (1000 * len(waited)) if waited else 0.0,
+    )
+
+
 def _counted(fact: f.ServersSampled) -> list[tuple[int, int, int]]:
     """Server, pushes and pulls so far; what a journal lacks is left out."""
     return list(zip(fact.servers, fact.pushes, fact.pulls, strict=False))
@@ -171,6 +231,7 @@ class Learning:
                 run.point(Point(time_s, fact.updates, fact.clock, fact.loss))
             case f.WorkerClocks():
                 run.clocks = fact.clocks[:WORKERS_MAX]
+                run.most_lag = max(run.most_lag, max(run.clocks, default=0) - min(run.clocks, default=0))
                 run.waiting = fact.waiting[:WORKERS_MAX]
                 run.waited_permille = fact.waited_permille[:WORKERS_MAX]
             case f.TauChanged():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sparklab.events.facts import bounded
+from sparklab.events.learning import Trained, trained
 from sparklab.events.views import JobView, StageView, Tally, Views
 
 
@@ -46,6 +47,8 @@ class Run:
         ``"succeeded"``, ``"failed"``, ``"cancelled"``, ``"running"``, or ``"lazy"`` where no job ran.
     error : str
         First line of the error of the job that failed last, "" where none did.
+    training : tuple of Trained
+        The runs of training that began here, oldest first: bound, lag, idle time, loss.
     """
 
     value: Any = None
@@ -64,6 +67,7 @@ class Run:
     wall_s: float = 0.0
     status: str = "lazy"
     error: str = ""
+    training: tuple[Trained, ...] = ()
 
     @property
     def headline(self) -> str:
@@ -95,6 +99,7 @@ class Run:
             ("read", f"{size(self.bytes_read)} of files, {self.records_read:,} records"),
             ("shuffled", size(self.bytes_shuffled)),
             ("wall", seconds(self.wall_s)),
+            *((f"training {each.run}", bounded(str(each))) for each in self.training),
         ]
 
     def _jobs_text(self) -> str:
@@ -124,10 +129,12 @@ def run_of(views: Views, *, scope: str | None = None, job: int | None = None) ->
     """The Run of a scope or of a job; one that says ``lazy`` where it is not known or ran nothing."""
     if job is not None:
         return run_of_jobs(views, [views.jobs[job]] if job in views.jobs else [])
+    learnt = tuple(map(trained, views.training.of_scope(scope))) if scope else ()
     found = views.scopes.get(scope or "")
     if found is None:
-        return Run()
-    return run_of_jobs(views, [views.jobs[each] for each in found.jobs if each in views.jobs], found.earlier)
+        return Run(training=learnt)
+    jobs = [views.jobs[each] for each in found.jobs if each in views.jobs]
+    return replace(run_of_jobs(views, jobs, found.earlier), training=learnt)
 
 
 def run_of_jobs(views: Views, jobs: Sequence[JobView], earlier: Tally | None = None) -> Run:

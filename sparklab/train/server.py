@@ -296,7 +296,7 @@ class _Team:
             span_s = max(time.monotonic() - self._began_s, 1e-9)
             waited = [waited_s / span_s for waited_s in self._waited_s]
             filtered = summed([self._filtered_before, *self._filtered.values()])
-        self._session.clocks(clocks, waiting, waited)
+        self._session.clocks(clocks, waiting, waited, last)
         number = self._session.handle.number
         told = [] if last else self._serving.sampled(number)
         if told or last:

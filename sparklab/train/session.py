@@ -119,13 +119,15 @@ class Session:
             if np.isfinite(kept).all():
                 self.good, self.good_loss, self._kept_s = kept, loss, now_s
 
-    def clocks(self, done: Sequence[int], waiting: Sequence[bool], waited: Sequence[float] = ()) -> None:
+    def clocks(
+        self, done: Sequence[int], waiting: Sequence[bool], waited: Sequence[float] = (), last: bool = False
+    ) -> None:
         """Worker by worker: clocks completed, whether it waits for slower ones, the share of its time it waited.
 
-        Published at most ten times a second.
+        Published at most ten times a second, and the `last` of a run.
         """
         now_s = self._clock()
-        if now_s - self._clocks_said_s >= PUBLISH_EVERY_S:
+        if last or now_s - self._clocks_said_s >= PUBLISH_EVERY_S:
             self._clocks_said_s = now_s
             permille = tuple(round(1000 * share) for share in waited)
             self.publish(f.WorkerClocks(self.handle.number, tuple(done), tuple(map(int, waiting)), permille))

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import pytest
 
 from sparklab.events import facts as f
+from sparklab.events import training as t
 from sparklab.events.run import Run, headline, run_of, seconds, size
 from sparklab.events.views import Views
 from tests.jupyter import sample_facts
@@ -336,3 +337,20 @@ def test_seconds_for_people(value_s: float, text: str) -> None:
 )
 def test_bytes_for_people(count: float, text: str) -> None:
     assert size(count) == text
+
+
+def test_a_run_of_training_is_summed_up_in_the_run_of_its_cell() -> None:
+    story: list[t.TrainingFact] = [
+        t.TrainingStarted(3, "ps, SSP(4), sgd", "ps", 2, True, 4, 0.3, 100, 8, scope="cell"),
+        t.WorkerClocks(3, (2, 7), (0, 1), (0, 500)),
+        t.WorkerClocks(3, (6, 8), (0, 0), (100, 400)),
+        t.LossReported(3, 6, 1_000, 0.5),
+        t.TrainingEnded(3, "stopped", 0.4, 1_200, 2.0, ""),
+    ]
+    views = folded(f.Record(number, 0.1 * number, fact) for number, fact in enumerate(story, 1))
+    (trained,) = run_of(views, scope="cell").training
+    assert (trained.status, trained.tau, trained.most_lag, trained.idle) == ("stopped", 4, 5, 0.25)
+    assert (trained.clock, trained.updates, trained.loss) == (6, 1_200, 0.4)
+    text = "training 3  ps, SSP(4), sgd: stopped after 1,200 rows, loss 0.400, idle 25%, at most 5 ahead"
+    assert text in repr(run_of(views, scope="cell"))
+    assert run_of(views, scope="another").training == run_of(views).training == ()
