@@ -173,8 +173,9 @@ class ParameterServer(Questions):
         if channel is not None:
             with contextlib.suppress(OSError):
                 channel.send(Frame(Kind.STOP, meta={"closed": closed}))
-            channel.close()
         self._starter.end(server)
+        if channel is not None:  # not before: a server whose heartbeat fails takes its manager for dead
+            channel.close()
 
     # --- the manager ------------------------------------------------------------------------------
 
