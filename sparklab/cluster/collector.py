@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import psutil
-
+from sparklab.cluster import resources
 from sparklab.rdd.whereabouts import LOOK_EVERY_S
 
 LEAST_GROWTH_BYTES: Final = 64 << 20
@@ -35,10 +34,9 @@ class Collector:
     """
 
     def __init__(
-        self, resident_bytes: Callable[[], int] | None = None, also: Callable[[], None] = lambda: None
+        self, resident_bytes: Callable[[], int] = resources.resident_bytes, also: Callable[[], None] = lambda: None
     ) -> None:
-        process = psutil.Process()
-        self._resident_bytes: Callable[[], int] = resident_bytes or (lambda: int(process.memory_info().rss))
+        self._resident_bytes: Callable[[], int] = resident_bytes
         self._lock = threading.Lock()
         self._tasks = 0
         self._after = self._after_full = self._resident_bytes()

@@ -89,8 +89,12 @@ def room_bytes(resources: Resources | None = None) -> int:
 def resident_bytes() -> int:
     """Bytes of memory that this process holds, as Dask and the system count them; takes microseconds."""
     try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        # Not by a file object: each of its calls to the system lets another thread in, and waits for its turn again.
+        file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return int(os.read(file, 128).split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        finally:
+            os.close(file)
     except OSError:  # not Linux
         import psutil
 
