@@ -49,19 +49,25 @@ def test_each_lane_gives_the_same_answer(client: Client, lane: str) -> None:
         assert sc.run_of(again).cache_hits == 8
 
 
-def test_cancelling_a_job_leaves_other_peoples_workers_alone_and_says_so(client: Client) -> None:
+def test_cancelling_a_job_leaves_other_peoples_workers_alone_and_says_so(client: Client, tmp_path: Path) -> None:
+    begun = str(tmp_path / "begun")
+
+    def sleep(seconds: int) -> None:
+        Path(begun).touch()
+        time.sleep(seconds)
+
     with SparkContext(client) as sc:
         errors: list[BaseException] = []
 
         def run() -> None:
             try:
-                sc.parallelize([3], 1).map(time.sleep).count()
+                sc.parallelize([3], 1).map(sleep).count()
             except BaseException as error:
                 errors.append(error)
 
         thread = threading.Thread(target=run)
         thread.start()
-        wait_until(lambda: any(info.running_tasks for info in sc.executorInfos()))
+        wait_until(lambda: os.path.exists(begun))  # one that has not begun would not run at all
         sc.cancelAllJobs()
         thread.join(30)
         assert not thread.is_alive()
