@@ -109,7 +109,7 @@ class Manager:
         self._publish(tables=tables, taus=taus)
 
     def set_tau(self, table: int, tau: int) -> None:
-        """The bound of `table` is `tau`, for each worker from its next clock on."""
+        """The bound of `table` is `tau`: a wider one at once, a narrower one for each worker from its next clock on."""
         self.set_taus({table: tau})
 
     def set_taus(self, taus: dict[int, int]) -> None:

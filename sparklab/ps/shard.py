@@ -193,7 +193,7 @@ class Shard:
             table.clocks.begin(held & ~known, range(spec.workers))
         table.headed = new.heads.get(self.server, 0)
         transfer.settle(self, number, layout.servers)
-        table.tau = layout.taus.get(number, table.tau)
+        table.rebind(layout.taus.get(number, table.tau))
         table.gone = {rank for of, rank in layout.gone if of == number}
         table.extra = {rank for of, rank in layout.extra if of == number}
         table.recount()

@@ -79,7 +79,7 @@ class ShardTable:
         self.held: dict[int, list[HeldPush]] = {}  # by clock
         self.parked: list[ParkedPull] = []
         self.tau = NO_BOUND
-        self.bounds: dict[int, int] = {}  # the bound in force for a worker: that of its last clock
+        self.bounds: dict[int, int] = {}  # the bound in force for a worker: that of its last clock, or a wider one since
         self.gone: set[int] = set()
         self.extra: set[int] = set()
         self.joined: set[int] = set()  # of the workers counted from where the floor was, those that have not ticked
@@ -284,6 +284,15 @@ class ShardTable:
             self.clocks.close(frame.client, frame.clock, frame.mask)
 
     # --- reading under a bound --------------------------------------------------------------------
+
+    def rebind(self, tau: int) -> None:
+        """The bound is `tau`: for workers whom it lets go on at once, for the others from their next clock on."""
+        self.tau = tau
+        if tau == NO_BOUND:
+            self.bounds.clear()
+        for client, bound in self.bounds.items():
+            if bound != NO_BOUND:
+                self.bounds[client] = max(bound, tau)
 
     def may_read(self, frame: Frame, mask: int) -> bool:
         """Whether the floor lets this worker read now."""

@@ -14,7 +14,7 @@ from sparklab.events.training import TrainingEnded, TrainingStarted
 from sparklab.ps.consistency import Consistency
 from sparklab.simulate.staleness import Outcome, Run, StalenessLab
 from sparklab.train.handle import Publisher, TrainingHandle
-from sparklab.train.session import Divergence, Session
+from sparklab.train.session import PUBLISH_EVERY_S, Divergence, Session
 
 CLOCK_S: Final = 0.25
 
@@ -110,4 +110,18 @@ class _Pace:
         left_s = self._due_s - time.monotonic()
         if left_s < -1.0:  # it was paused, or the machine is behind: what was lost is not made up for
             self._due_s = time.monotonic()
-        return session.rest(left_s) if left_s > 0 else session.proceed()
+        if left_s <= 0:
+            return session.proceed()
+
+        def moved() -> bool:
+            return session.tau != run.tau
+
+        if left_s > PUBLISH_EVERY_S and session.rest(PUBLISH_EVERY_S, moved):
+            session.clocks(run.clocks, run.waiting, run.waited)  # nobody tells of those who wait while one takes long
+        goes_on = session.rest(max(0.0, self._due_s - time.monotonic()), moved)
+        if session.tau != run.tau:  # between two events: who may run now does not wait for the next
+            left_s = max(0.0, self._due_s - time.monotonic())
+            run.now = max(run.now, at - left_s / self._clock_s)
+            run.tau = session.tau
+            self._due_s = time.monotonic()
+        return goes_on

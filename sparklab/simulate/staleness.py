@@ -25,6 +25,7 @@ from sparklab.train import batch
 from sparklab.train.blocks import Rows
 
 DIVERGED: Final = 4.0  # times the loss of knowing nothing
+_ROUNDS: Final = 3  # until a parked pull is back with the new bound, asked again and answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,17 +225,19 @@ class Run:
         self._floor = 0
         self._most_lag = 0
         self.delays: dict[int, float] = {}
+        self._moved = False
 
     # --- what a hand may do -----------------------------------------------------------------------
 
     @property
     def tau(self) -> float:
-        """The bound in force; infinity for none. Setting it acts at each worker's next clock."""
+        """The bound in force; infinity for none. Setting it lets who waits begin where the new one allows it."""
         return self._table.tau if self._table.tau >= 0 else math.inf
 
     @tau.setter
     def tau(self, bound: float) -> None:
         self._table.tau = int(bound) if math.isfinite(bound) else -1
+        self._moved = True
 
     @property
     def lr(self) -> float:
@@ -290,6 +293,11 @@ class Run:
         while busy and self._floor < clocks:
             if on_event is not None and not on_event(self, busy[0][0]):
                 break
+            if self._moved:
+                self._moved = False
+                for _ in range(_ROUNDS):
+                    self._begin(busy)
+                continue
             self.now, rank = heapq.heappop(busy)
             worker = self._workers[rank]
             worker.push(self._share)

@@ -77,10 +77,10 @@ class Session:
     def paused(self) -> bool:
         return self.handle._paused
 
-    def rest(self, for_s: float) -> bool:
-        """Whether to go on after `for_s` seconds; at once where a hand stops the run."""
+    def rest(self, for_s: float, moved: Callable[[], bool] = lambda: False) -> bool:
+        """Whether to go on after `for_s` seconds; at once where a hand stops the run, or has made `moved` true."""
         with self.handle._changed:
-            self.handle._changed.wait_for(lambda: self.handle._stopping, for_s)
+            self.handle._changed.wait_for(lambda: self.handle._stopping or moved(), for_s)
         return self.proceed()
 
     def proceed(self) -> bool:

@@ -14,6 +14,8 @@ from sparklab.errors import SparklabError
 from sparklab.events import training as f
 from sparklab.ps import ASP, BSP, SSP
 from sparklab.simulate import Outcome, StalenessLab, Stragglers, compare, start
+from sparklab.simulate.live import CLOCK_S
+from tests.waiting import wait_until
 
 TAUS = [0, 2, 4, 8, 32]
 TARGET = 0.518  # BSP is there after some 240 clocks
@@ -158,6 +160,55 @@ def test_moving_tau_of_the_paced_laboratory_moves_the_bars_within_a_second() -> 
     } <= kinds
     assert f.TauChanged(run.number, 0, 8) in kept.facts
     assert math.isfinite(kept.facts[-1].wall_s)
+
+
+def test_who_waits_for_a_straggler_goes_on_as_soon_as_tau_allows_it() -> None:
+    """Not when the straggler is done, which takes 40 s here."""
+    run = start(StalenessLab(stragglers=Stragglers(0.3, 800.0)), BSP(), publisher=(kept := Kept()), clock_s=0.05)
+
+    def spread() -> int:
+        clocks = [fact for fact in kept.facts if isinstance(fact, f.WorkerClocks)][-1].clocks
+        return max(clocks) - min(clocks)
+
+    wait_until(lambda: any(isinstance(fact, f.WorkerClocks) for fact in kept.facts) and spread() == 1)
+    run.tau = 8
+    wait_until(lambda: spread() >= 2, 20)
+    run.stop()
+    run.result(30)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_raising_tau_moves_the_bars_within_a_second_and_bends_the_loss_within_ten_on_one_core(seed: int) -> None:
+    """In the laboratory's own time, which goes by at `CLOCK_S` seconds for a usual batch."""
+    raised: list[float] = []
+    ahead: list[float] = []
+    cpu_s: list[float] = []
+
+    def drag(run: Any, at: float) -> bool:
+        if not raised and run.now >= 40 and any(run.waiting):
+            run.tau = 8
+            raised.append(run.now)
+            cpu_s.append(time.thread_time())
+        if raised and not ahead and max(run.clocks) - min(run.clocks) >= 2:  # BSP lets nobody be more than one ahead
+            ahead.append(run.now)
+        return run.now < 90
+
+    lab = StalenessLab(stragglers=Stragglers(seed=seed))
+    bound = lab.run(BSP(), clocks=1_000, on_event=lambda run, at: run.now < 90)
+    freed = lab.run(BSP(), clocks=1_000, on_event=drag)
+    cpu_s.append(time.thread_time())
+    (from_,), (moved,) = raised, ahead
+    assert (moved - from_) * CLOCK_S <= 1
+
+    def fallen(outcome: Outcome) -> float:
+        """By how much the loss falls in the ten seconds."""
+        before, after = (
+            [loss for at, loss in outcome.losses if at <= until][-1] for until in (from_, from_ + 10 / CLOCK_S)
+        )
+        return before - after
+
+    assert fallen(freed) > 1.25 * fallen(bound) > 0
+    assert cpu_s[1] - cpu_s[0] < 0.25 * (90 - from_) * CLOCK_S, "one core has time left for the notebook"
 
 
 def test_a_stopped_laboratory_gives_what_it_had() -> None:
