@@ -94,13 +94,14 @@ export class TimelineMethods {
     this.bars.push(drawn);
     const key = `${text}|${box.x.toFixed(2)}|${box.y}|${wide.toFixed(2)}|${box.high}`, kept = before.get(key), g = kept || sv("g", { "data-part": `${stage}:${part}`, "data-bar": true });
     this.kept.set(key, g); g.bar = drawn;
-    if (!kept) { this.fillBar(g, { text, state, stage, part, length, middle, wide }, box); this.layers.work.append(g); }
+    const turned = state === "a" && wide >= NARROW && box.high >= 26 ? middle : 0; // where its arrow stands
+    if (!kept) { this.fillBar(g, { text, state, stage, part, length, middle, wide, turned }, box); this.layers.work.append(g); }
     if (mark) over.append(sv("g", { class: "sl-mark", transform: `translate(${wide > 40 ? box.x + 4 : middle - 6} ${box.y + (box.high >= 26 ? 4 : -6)})` },
       rect(0.5, 0.5, 11, 11, { fill: ink("bg"), stroke: ink("fg") }), sv("text", { x: 6, y: 9.5, "text-anchor": "middle", text: mark === "c" ? "»" : String(Math.min(attempt + 1, 9)) })));
     if (times) {
       over.append(rect(box.x - 0.5, box.y - 1.5, wide + 1, box.high + 3, { fill: "none", stroke: ink("fg") }, { "stroke-width": 2 }));
-      const at = box.x + (plain?.median || 0) * on.scale;
-      if (at < box.x + wide - 1) over.append(sv("path", { class: "sl-median", d: `M${at} ${box.y + 1}V${box.y + box.high - (box.high >= 40 ? 17 : 1)}`, style: { stroke: state === "d" ? "#fff" : ink("fg") } }));
+      const at = box.x + ((state === "a" ? plain?.again : plain?.median) || 0) * on.scale;
+      if (at < box.x + wide - 1 && !(turned && Math.abs(at - turned) < 10)) over.append(sv("path", { class: "sl-median", d: `M${at} ${box.y + 1}V${box.y + box.high - (box.high >= 40 ? 17 : 1)}`, style: { stroke: state === "d" ? "#fff" : ink("fg") } }));
       const said = on.named.get(`${stage}:${part}:${attempt}`), room = said && reach(said);
       if (said && on.tall >= 40) {
         const left = Math.max(EDGE, Math.min(middle - room / 2, on.edge - room)), y = on.top - 6;
@@ -110,7 +111,7 @@ export class TimelineMethods {
   }
 
   // Shape and colour by state, the stage's number inside where it fits.
-  fillBar(g, { text, state, stage, part, length, middle, wide }, box) {
+  fillBar(g, { text, state, stage, part, length, middle, wide, turned }, box) {
     const lined = state !== "d" && state !== "f";
     g.append(sv("title", { text }));
     g.append(rect(box.x, box.y, wide, box.high, { fill: state === "r" ? `url(#${this.uid}-run)` : ink(FILLS[state] || "bg"), stroke: state === "l" ? ink("lost") : state === "s" ? ink("wait") : lined ? ink("edge") : "none" },
@@ -119,7 +120,7 @@ export class TimelineMethods {
     const few = `stage ${stage}, task ${part}, ${secs(length)}`, label = [few, `${stage}: task ${part}`, String(stage)].find((one) => wide >= (one.length > 3 ? reach(one) + 4 : one.length * 6.5 + 2));
     const low = box.high >= 26 ? box.y + box.high - 7 : box.y + box.high / 2 + 4;
     if (label && box.high >= 12 && state !== "l") g.append(sv("text", { class: state === "r" ? "sl-in sl-halo" : "sl-in", x: middle, y: low, "text-anchor": "middle", text: label, style: { fill: ON[state] || ink("fg") } }));
-    if (state === "a" && wide >= NARROW && box.high >= 26) g.append(sv("g", { transform: `translate(${middle - Math.min(6, wide / 2)} ${box.y + 4})` }, arrow(Math.min(12, wide), "#000")));
+    if (turned) g.append(sv("g", { transform: `translate(${middle - Math.min(6, wide / 2)} ${box.y + 4})` }, arrow(Math.min(12, wide), "#000")));
   }
 
   // Its spans, apart those that recovered; what is to be said stands beside them, or below.

@@ -46,17 +46,15 @@ def timeline_model(views: Views, job: JobView | None) -> dict[str, Any]:
 
     Keys
     ----
-    ``from``, ``to``
-        What is shown, seconds.
+    ``from``, ``to`` : seconds
     ``lanes``
         One for each executor: ``ex``, ``rows``, ``bars`` (stage, partition, row, start, seconds, state, attempt,
         straggles: times the median or 0), ``bands`` (start, seconds, share of the slots, share of it recovering,
-        stage),
-        ``gone`` (from, to).
+        stage), ``gone`` (from, to).
     ``stages``
-        ``id``, ``n``, ``spans`` (from, to, whether it recovers), ``median``, ``said``.
-    ``kills``
-        ``at``, ``ex``, ``said``.
+        ``id``, ``n``, ``spans`` (from, to, whether it recovers), ``median``, ``again`` (of what
+        it made again), ``said``.
+    ``kills`` : ``at``, ``ex``, ``said``
     ``named``
         Stragglers by name: stage, partition, attempt, ``said``.
     """
@@ -154,11 +152,14 @@ class _Story:
         self._bars: dict[int, list[Attempt]] = {}
         self._bands: dict[int, Busy] = {}
         self._median_s: dict[int, float] = {}
+        self._again_s: dict[int, float] = {}  # of what a stage made again, where that takes longer
         self._count: dict[int, int] = {}
         for node in self._nodes:
             stage = views.stages[node.stage]
             ended, busy = _of(stage, job)
-            self._median_s[node.stage] = stage.median_s if busy is not None else median_of(ended)
+            self._median_s[node.stage] = median_s = stage.median_s if busy is not None else median_of(ended)
+            again = [one for one in ended if one.recovers and busy is None]
+            self._again_s[node.stage] = max(median_s, median_of(again)) if len(again) >= _FEW else median_s
             self._bars[node.stage] = ended + at_work[node.stage][: 2 * SLOWEST]
             if busy is not None:
                 self._bands[node.stage] = busy
@@ -183,8 +184,9 @@ class _Story:
         return _s(time_s - self._origin_s)
 
     def _straggles(self, stage: int, one: Attempt) -> float:
-        """How many times the median of its stage the attempt has taken, 0 where it is not late enough to matter."""
-        median_s = self._median_s[stage]
+        """How many times the median of its like the attempt has taken, 0 where it is not late enough to matter."""
+        # What is made again is no straggler beside partitions that were read from a cache.
+        median_s = (self._again_s if one.recovers else self._median_s)[stage]
         enough = self._count[stage] >= _FEW and median_s > 0
         if not enough or one.status not in ("succeeded", "running") or one.duration_s <= STRAGGLES * median_s:
             return 0
@@ -204,10 +206,11 @@ class _Story:
             for executor, band in self._bands_of(number):
                 bands[executor].append(band)
         steps = 10
-        merged = {executor: _merged(found, steps) for executor, found in bands.items()}
-        while steps > 1 and sum(map(len, merged.values())) > BANDS_MAX:
-            steps //= 2
+        while True:
             merged = {executor: _merged(found, steps) for executor, found in bands.items()}
+            if steps <= 1 or sum(map(len, merged.values())) <= BANDS_MAX:
+                break
+            steps //= 2
         lanes = []
         for number in sorted({*self._views.executors, *bars, *bands})[:LANES_MAX]:
             view = self._views.executors.get(number)
@@ -221,9 +224,10 @@ class _Story:
                     "bars": rowed,
                     "bands": merged.get(number, []),
                     "gone": [
-                        [self._at(gone.time_s), self._at(min(gone.back_s or self._end_s, self._end_s))]
+                        [self._at(max(gone.time_s, self._job.started_s)), self._at(back_s)]
                         for gone in self._views.departures
-                        if gone.executor == number and self._job.started_s <= gone.time_s <= self._end_s
+                        for back_s in [min(gone.back_s or self._end_s, self._end_s)]
+                        if gone.executor == number and gone.time_s <= self._end_s and back_s > self._job.started_s
                     ],
                 }
             )
@@ -260,9 +264,8 @@ class _Story:
     def _bar(self, stage: int, one: Attempt, row: int, start_s: float, length_s: float) -> list[Any]:
         state = states.RECOMPUTED if one.recovers and one.status == "succeeded" else _STATES[one.status]
         mark = "c" if one.copy else "r" if one.attempt and not one.recovers else ""
-        times = self._straggles(stage, one)
-        start, length = self._at(start_s), _s(max(length_s, 0.0))
-        return [stage, one.partition, row, start, length, state, one.attempt, mark, times]
+        at = [row, self._at(start_s), _s(max(length_s, 0.0))]
+        return [stage, one.partition, *at, state, one.attempt, mark, self._straggles(stage, one)]
 
     # --- stages ---------------------------------------------------------------------------------------------
 
@@ -270,20 +273,23 @@ class _Story:
         return [self._row(node) for node in self._nodes]
 
     def _row(self, node: StageNode) -> dict[str, Any]:
-        number, median_s = node.stage, self._median_s[node.stage]
+        number = node.stage
         again = sum(1 for shuffle, _ in self._job.recomputed_outputs if shuffle == node.shuffle and shuffle >= 0)
         blocks = sum(1 for rdd, _ in self._job.recomputed_blocks if rdd in node.rdds)
         tasks = self._job.planned.get(number) or node.tasks
         said = [plural(tasks, "task")]
-        if median_s:
+        if median_s := self._median_s[number]:
             said.append(f"median {precise(median_s)}")
         if again or blocks:
             said.append(f"{again or blocks:,} recomputed")
+        if (again_s := self._again_s[number]) > STRAGGLES * median_s:
+            said.append(f"their median {precise(again_s)}")
         return {
             "id": number,
             "n": node.name or f"stage {number}",
             "spans": self._spans(number),
             "median": _s(median_s),
+            "again": _s(again_s),
             "said": ", ".join(said),
         }
 
@@ -316,8 +322,7 @@ class _Story:
                     *([plural(gone.cached_partitions, "cached partition")] if gone.cached_partitions else []),
                 ]
                 lost = f", {' and '.join(with_it)} lost" if with_it else ""
-                at_s = gone.time_s - self._origin_s
-                said = f"executor {gone.executor} {word} at {at_s:.2f} s{lost}"
+                said = f"executor {gone.executor} {word} at {gone.time_s - self._origin_s:.2f} s{lost}"
                 told.append({"at": self._at(gone.time_s), "ex": gone.executor, "said": said})
         return told
 

@@ -54,7 +54,7 @@ class _Timeline:
         self._from = float(time["from"])
         self._scale = (room - LEFT - 4) / max(1e-6, float(time["to"]) - self._from)
         self._taken: list[tuple[float, float, float]] = []  # where texts above lanes stand: height, from, to
-        self._median = {stage["id"]: stage["median"] for stage in time["stages"]}
+        self._median = {(stage["id"], key): stage[key] for stage in time["stages"] for key in ("median", "again")}
         self._named = {(one["stage"], one["part"], one["attempt"]): one["said"] for one in time["named"]}
 
     def _x(self, time_s: float) -> float:
@@ -131,14 +131,16 @@ class _Timeline:
             glyph = "»" if mark == "c" else str(min(attempt + 1, 9))
             canvas.text(middle, at + 9, glyph, 12, 9, 600, anchor="middle")
         if times:
-            self._straggler(stage, part, attempt, x, y, width, high, top)
+            usual_s = self._median.get((stage, "again" if state == "a" else "median"), 0.0)
+            self._straggler(stage, part, attempt, usual_s, x, y, width, high, top)
 
     def _straggler(
-        self, stage: int, part: int, attempt: int, x: float, y: float, width: float, high: float, top: float
-    ) -> None:
+        self, stage: int, part: int, attempt: int, usual_s: float,
+        x: float, y: float, width: float, high: float, top: float,
+    ) -> None:  # fmt: skip
         canvas = self._canvas
         canvas.rect(x, y - 1.5, width, high + 3, "none", shapes.TEXT, ' stroke-width="2"')
-        tick = x + self._median.get(stage, 0.0) * self._scale
+        tick = x + usual_s * self._scale
         if tick < x + width - 1:
             canvas.path(f"M{tick:.1f} {y + 1:.1f}v{high * 0.5:.1f}", shapes.GROUND, 1.2, ' stroke-dasharray="3 2"')
         said = self._named.pop((stage, part, attempt), "")

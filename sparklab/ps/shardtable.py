@@ -79,7 +79,9 @@ class ShardTable:
         self.held: dict[int, list[HeldPush]] = {}  # by clock
         self.parked: list[ParkedPull] = []
         self.tau = NO_BOUND
-        self.bounds: dict[int, int] = {}  # the bound in force for a worker: that of its last clock, or a wider one since
+        self.bounds: dict[
+            int, int
+        ] = {}  # the bound in force for a worker: that of its last clock, or a wider one since
         self.gone: set[int] = set()
         self.extra: set[int] = set()
         self.joined: set[int] = set()  # of the workers counted from where the floor was, those that have not ticked

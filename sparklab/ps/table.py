@@ -93,8 +93,9 @@ class Table:
     def tau(self) -> int:
         """Clocks a worker may be ahead of the slowest when it reads; -1 for any number (ASP).
 
-        Raising it lets who waits go on at once. Lowering it acts on each worker from its next clock on and rolls nothing
-        back: workers that are further ahead wait until the others have come near. Refused for a table of a :class:`TableGroup`, whose bound is one.
+        Raising it lets who waits go on at once. Lowering it acts on each worker from its next clock on and rolls
+        nothing back: workers that are further ahead wait until the others have come near. Refused for a table of a
+        :class:`TableGroup`, whose bound is one.
         """
         return self._bound
 

@@ -135,8 +135,8 @@ class TrainingHandle:
     def tau(self) -> float:
         """How many clocks the fastest worker may be ahead of the slowest; ``math.inf`` for no bound.
 
-        Raising it lets who waits go on at once; lowering it acts at the next clock and lets the fast ones wait until the
-        gap has closed. Nothing is rolled back.
+        Raising it lets who waits go on at once; lowering it acts at the next clock and lets the fast ones wait until
+        the gap has closed. Nothing is rolled back.
 
         Raises
         ------

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sparklab.events.facts import Record, TaskEnded, TaskStarted
+from sparklab.events.facts import ExecutorAdded, ExecutorLost, Record, TaskEnded, TaskStarted
 from sparklab.events.run import run_of
 from sparklab.jupyter.model import BYTES_MAX
 from sparklab.jupyter.skew import skew, verdict
@@ -256,3 +256,34 @@ def test_the_timeline_of_ten_thousand_tasks_costs_a_few_milliseconds() -> None:
     for _ in range(20):
         timeline_model(views, views.jobs[1])
     assert (time.process_time() - began_s) / 20 < 0.02, "at ten pictures a second a fifth of a core at most"
+
+
+def test_what_is_computed_again_beside_cached_partitions_is_held_against_its_like() -> None:
+    story = timed.Timed()
+    rdds = (facts.node(1, "errors", "In [1]:1", 24),)
+    stages = (facts.StageNode(1, "result", -1, 24, (1,), (), False, "filter"),)
+    story.add(facts.JobStarted(1, facts.SCOPE, "count", "In [1]:1", 1, "default", rdds, (), stages))
+    story.start(1, 1, range(24)).work(1, range(13), lambda part: 0.001)
+    story.work(1, range(13, 24), lambda part: 0.5 if part == 20 else 0.1, recovers="cache")
+    time = time_of(story.records)
+    assert [one["said"] for one in time["named"]] == ["task 20: 0.50 s, 5.0 x the median"]
+    (row,) = time["stages"]
+    assert (row["median"], row["again"]) == (0.001, 0.1)
+
+
+def test_an_executor_that_was_lost_before_the_job_is_gone_until_its_successor_has_come() -> None:
+    story = timed.Timed()
+    rdds = (facts.node(1, "map", "In [1]:1", 4),)
+    stages = (facts.StageNode(1, "result", -1, 4, (1,), (), False, "map"),)
+    story.add(ExecutorLost(1, 0, "killed by hand", True, 0, 0))
+    story.now_s += 1.0
+    story.add(facts.JobStarted(1, facts.SCOPE, "count", "In [1]:1", 1, "default", rdds, (), stages))
+    story.start(1, 1, range(4)).work(1, range(2), lambda part: 0.4, on=[0])
+    story.add(ExecutorAdded(1, 1, "127.0.0.1", 2001, 1, 400, 64))
+    story.work(1, range(2, 4), lambda part: 0.4)
+    time = time_of(story.records)
+    lanes = {lane["ex"]: lane["gone"] for lane in time["lanes"]}
+    assert lanes[0] == []
+    ((start, end),) = lanes[1]
+    assert start == time["from"]
+    assert end == pytest.approx(start + 0.8, abs=0.01)
