@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps import transfer
+from sparklab.ps.absence import AbsenceWatch
 from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox, Peer
 from sparklab.ps.functions import RangeFunction
 from sparklab.ps.layout import Layout
@@ -55,6 +56,7 @@ class LocalGroup(Session):
         self._next_server = 0
         self._next_link = 0
         self._closed = False
+        self._absence = AbsenceWatch()
         for _ in range(num_servers):
             self.add_server()
 
@@ -107,6 +109,11 @@ class LocalGroup(Session):
         with self._lock:
             self.check_open()
             return {server: shard.facts() for server, shard in self._shards.items()}
+
+    def nudge(self, spec: TableSpec) -> None:
+        """A worker of this table has waited for about a second: others that have never come are said, in time."""
+        with self._lock:
+            self._absence.look(spec, self.server_facts(), time.monotonic())
 
     def call_on_servers(
         self, spec: TableSpec, function: RangeFunction, low: int, high: int | None, arguments: dict[str, Any]

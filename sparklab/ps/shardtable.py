@@ -349,6 +349,7 @@ class ShardTable:
         return {
             "clocks": {str(worker): clock for worker, clock in sorted(clocks.items())},
             "lags": {str(lag): count for lag, count in sorted(self.lags.items())},
+            "absent": [w for w, clock in sorted(clocks.items()) if not clock and not self.ledger.incarnation(w)],
             "parked": len(self.parked),
             "parked_total": self.parked_total,
             "waited_s": self.waited_s,

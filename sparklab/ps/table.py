@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparklab.errors import ParameterServerError
+from sparklab.ps.absence import missing
 from sparklab.ps.consistency import NO_BOUND, Consistency, of_bound
 from sparklab.ps.functions import RangeFunction, function_named
 from sparklab.ps.keys import Array
@@ -71,17 +72,19 @@ class Table:
                 f"it was made with workers={self.spec.workers}: ranks 0 to {self.spec.workers - 1}",
                 "count ranks from 0; worker(rank, join=True) has one more waited for",
             )
-        return Worker(self.spec, rank, self._session.link(), incarnation, self._slowest)
+        nudge = getattr(self._session, "nudge", None)
+        return Worker(self.spec, rank, self._session.link(), incarnation, self._slowest, nudge)
 
     def _slowest(self) -> str:
         """Who holds up the floor, in words; empty where only the driver could tell."""
         try:
-            clocks = self.facts()["clocks"]
+            facts = self.facts()
         except ParameterServerError:
             return ""
-        floor = min(clocks.values(), default=0)
+        absent = missing(facts, self.spec.workers)
+        floor, clocks = facts["floor"], facts["clocks"]
         ranks = [str(rank) for rank, clock in clocks.items() if clock == floor]
-        return f"; still at clock {floor}: worker{'s' * (len(ranks) > 1)} {', '.join(ranks)}"
+        return f"; still at clock {floor}: worker{'s' * (len(ranks) > 1)} {', '.join(ranks)}{absent and '; '}{absent}"
 
     def worker_lost(self, rank: int) -> None:
         """Worker `rank` is dead: the floor leaves it out, and it is refused if it comes back without :meth:`worker`."""

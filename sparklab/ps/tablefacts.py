@@ -26,10 +26,12 @@ def table_facts(answers: Mapping[int, Mapping[str, Any]], table: int, tau: int) 
             clocks[int(rank)] = min(clock, clocks.get(int(rank), clock))
         for lag, count in each["lags"].items():
             lags[int(lag)] += count
+    absent = [set(each["absent"]) for each in found.values() if each["ranges"]]
     return {
         "tau": tau,
         "clocks": dict(sorted(clocks.items())),
         "floor": min(clocks.values(), default=0),
+        "absent": sorted(set.intersection(*absent)) if absent else [],
         "lags": dict(sorted(lags.items())),
         **{name: sum(each[name] for each in found.values()) for name in _SUMS},
         "ranges": {server: each["ranges"] for server, each in sorted(found.items())},

@@ -56,8 +56,10 @@ class Worker(ClosedOrAbandoned):
         link: Link,
         incarnation: int | None = None,
         slowest: Callable[[], str] = str,
+        nudge: Callable[[TableSpec], None] | None = None,
     ) -> None:
         self._slowest = slowest
+        self._nudge = nudge  # called now and then while this worker waits
         self.rank = rank
         self._spec = spec
         self._link = link
@@ -382,7 +384,10 @@ class Worker(ClosedOrAbandoned):
                 deadline = time.monotonic() + timeout_s
             if left <= 0:
                 return False
-            for server, frame in link.receive(min(left, 1.0)):
+            found = link.receive(min(left, 1.0))
+            if not found and self._nudge is not None:
+                self._nudge(self._spec)
+            for server, frame in found:
                 client.receive(server, frame)
             if client.out:
                 self._sent(0)

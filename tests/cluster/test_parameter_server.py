@@ -442,3 +442,23 @@ if __name__ == "__main__":
     driver.stdout.close()
     with pytest.raises(ServerLost, match=r"the driver that made it is gone|none answered for 1 s"):
         w.wait(ts, timeout_s=8)
+
+
+def test_workers_that_wait_for_others_without_a_slot_are_told_of_barrier(
+    server: ps.ParameterServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = server.table("too few slots", num_keys=9, workers=4)
+    began = [pickle.loads(pickle.dumps(table)).worker(rank) for rank in range(2)]  # tasks of a job that has two slots
+    for w in began:
+        w.clock()
+    late = began[0].pull([1])
+    wait_until(lambda: "rdd.barrier()" in caplog.text, timeout_s=15)
+    assert "table 'too few slots': a worker has waited for 3 s: workers 2, 3 of 4 have not begun" in caplog.text
+    assert "it needs 4 executor slots at once" in caplog.text
+    assert caplog.text.count("rdd.barrier()") == 1
+    others = [table.worker(rank) for rank in (2, 3)]
+    for w in others:
+        w.clock()
+    began[0].wait(late)
+    for w in (*began, *others):
+        w.close()

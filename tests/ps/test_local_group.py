@@ -608,3 +608,16 @@ def test_what_makes_no_request_is_refused_with_what_to_do() -> None:
                 table.top_k(count)  # type: ignore[arg-type]
         assert table.top_k(0) == []
         assert table.top_k(np.int64(1)) == [(1, 3.0)]
+
+
+def test_who_waits_for_workers_that_never_came_is_told_in_seconds_and_in_the_error(
+    group: ps.LocalGroup, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparklab.ps.absence.PATIENCE_S", 0.0)
+    table = group.table("w", num_keys=9, workers=3)
+    with table.worker(0) as w:
+        w.clock()
+        ts = w.pull([1])
+        with pytest.raises(ParameterServerError, match=r"workers 1, 2 of 3 have not begun.*rdd\.barrier\(\)"):
+            w.wait(ts, timeout_s=1.5)
+        assert "table 'w': a worker has waited for 0 s: workers 1, 2 of 3 have not begun" in caplog.text

@@ -23,6 +23,7 @@ from sparklab.cluster.ps.starting import Processes, starter_for
 from sparklab.errors import ParameterServerError
 from sparklab.events.facts import Fact
 from sparklab.events.servers import RangesMoved, ServerEnded, ServerStarted
+from sparklab.ps.absence import AbsenceWatch
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.link import Link
 from sparklab.ps.local import check_counts, closed
@@ -84,6 +85,7 @@ class ParameterServer(Questions):
         self._sending: dict[int, threading.Lock] = {}
         self._numbers_of_servers = itertools.count()
         self._closed = False
+        self._absence = AbsenceWatch()
         self._group = next(_groups)
         self._sampled: dict[str, Fact] = {}
         self._moved = (0, 0)
@@ -244,8 +246,11 @@ class ParameterServer(Questions):
         with self._lock:
             if self._closed:
                 return False
-            self._manager.tick(time.monotonic())
+            now_s = time.monotonic()
+            self._manager.tick(now_s)
             self._route()
+            for table in self._tables.values():
+                self._absence.look(table.spec, self._manager.facts_of, now_s)
         self._sample()
         return True
 
