@@ -6,16 +6,16 @@ acts on a range only while the layout of its epoch gives it the range; what it a
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from sparklab.errors import ParameterServerError
-from sparklab.ps import transfer
+from sparklab.ps import adoption, attachment, replica, transfer
 from sparklab.ps.admission import unfit
 from sparklab.ps.chain import RESEND_S, Chain
 from sparklab.ps.filters import KeyMissError
 from sparklab.ps.frames import MANAGER, Frame, Kind, Operation, Outbox, Peer
 from sparklab.ps.functions import function_named
-from sparklab.ps.keys import mask_of
 from sparklab.ps.layout import Layout
 from sparklab.ps.plain import layout_to_plain
 from sparklab.ps.shardtable import HeldPush, ParkedPull, ShardTable
@@ -47,9 +47,9 @@ class Shard:
         self.now_s = 0.0
         self.resend_s = resend_s
         self._allocate = allocate
-        self.chain = Chain(server, self._restrict, resend_s)
+        self.chain = Chain(server, self._restricted, resend_s)
         self._early: list[tuple[Peer, Frame]] = []
-        self._waiting: list[tuple[Peer, Frame]] = []  # for a frozen range
+        self.waiting: list[tuple[Peer, Frame]] = []  # for a frozen range
         self._missed: dict[tuple[int, int], set[int]] = {}  # pushes that came without their keys
         self.moving: dict[tuple[int, int], transfer.Outgoing] = {}
         self.over: dict[tuple[int, int], int] = {}  # range -> the last move of it that is over, however it ended
@@ -59,9 +59,9 @@ class Shard:
             Kind.PUSH: self._push,
             Kind.TICK: self._tick,
             Kind.CALL: self._call,
-            Kind.ATTACH: self._attach,
-            Kind.DETACH: self._detach,
-            Kind.FORWARD: self._forwarded_here,
+            Kind.ATTACH: partial(attachment.attach, self),
+            Kind.DETACH: partial(attachment.detach, self),
+            Kind.FORWARD: partial(replica.receive, self),
         }
 
     def receive(self, source: Peer, frame: Frame, now_s: float = 0.0) -> Outbox:
@@ -75,7 +75,7 @@ class Shard:
                     table = self.tables.get(frame.table)
                     problem = unfit(table, frame) if kind in _WITH_KEYS and table is not None else ""
                     if problem:
-                        self._refuse(source, frame, problem, "use the client of this version")
+                        self.refuse(source, frame, problem, "use the client of this version")
                     else:
                         handler(source, frame)
             elif frame.epoch > self.layout.epoch:
@@ -128,7 +128,7 @@ class Shard:
             self.out.append((source, frame.answer(Kind.MISSED)))
             return False
         except ParameterServerError as error:
-            self._refuse(source, frame, error.found, error.do)
+            self.refuse(source, frame, error.found, error.do)
             return False
         return True
 
@@ -137,6 +137,9 @@ class Shard:
         for table in self.tables.values():
             table.filters.forget(source)
             table.parked = [pull for pull in table.parked if pull.source != source]
+
+    def _restricted(self, frame: Frame, mask: int) -> Frame:
+        return replica.restricted(self.tables[frame.table], frame, mask)
 
     # --- layouts ----------------------------------------------------------------------------------
 
@@ -155,7 +158,7 @@ class Shard:
         for number in [n for n in self.tables if n not in layout.tables]:
             del self.tables[number]
         for number, table in self.tables.items():
-            self._adopt_table(number, table, layout, specs.get(number, table.spec))
+            adoption.adopt(self, number, table, layout, specs.get(number, table.spec))
         self.layout = layout
         self._missed.clear()  # everybody sends again
         self.chain.begin(layout, self.now_s, self.out)
@@ -168,7 +171,7 @@ class Shard:
 
     def release_waiting(self) -> None:
         """Frames that waited for a frozen range are looked at again, before any that came later."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self.waiting = self.waiting, []
         self._receive_all(waiting)
 
     def _receive_all(self, frames: list[tuple[Peer, Frame]]) -> None:
@@ -176,71 +179,28 @@ class Shard:
             out, self.out = self.out, []
             self.out = out + self.receive(source, frame, self.now_s)
 
-    def _adopt_table(self, number: int, table: ShardTable, layout: Layout, spec: TableSpec) -> None:
-        new, old = layout.tables[number], table.layout
-        table.spec = spec
-        if old.ids != new.ids:
-            transfer.carry_ranges(self, table, old, new)
-        table.layout = new
-        held = new.held(self.server)
-        known = 0
-        for group in table.clocks.groups:
-            known |= group.mask
-        unheld = known & ~held & ~mask_of(table.installed)
-        if unheld:
-            table.drop(unheld)
-        if held & ~known:  # new ranges: those that came from elsewhere were installed before, with their clocks
-            table.clocks.begin(held & ~known, range(spec.workers))
-        table.headed = new.heads.get(self.server, 0)
-        transfer.settle(self, number, layout.servers)
-        table.rebind(layout.taus.get(number, table.tau))
-        table.gone = {rank for of, rank in layout.gone if of == number}
-        table.extra = {rank for of, rank in layout.extra if of == number}
-        table.recount()
-        # Pulls that waited for ranges that are elsewhere now.
-        parked, table.parked = table.parked, []
-        for pull in parked:
-            self.out.append((pull.source, Frame(Kind.STALE, number, pull.frame.client, seq=pull.frame.seq,
-                                                epoch=layout.epoch, meta=layout_to_plain(layout))))  # fmt: skip
-
     # --- requests ---------------------------------------------------------------------------------
 
-    def _table(self, source: Peer, frame: Frame) -> ShardTable | None:
+    def table_for(self, source: Peer, frame: Frame) -> ShardTable | None:
+        """The table that `frame` is about; where there is none its sender is told so."""
         table = self.tables.get(frame.table)
         if table is None:
-            self._refuse(source, frame, f"no table {frame.table}", "make it with server.table(...)")
+            self.refuse(source, frame, f"no table {frame.table}", "make it with server.table(...)")
         return table
 
-    def _refuse(self, source: Peer, frame: Frame, found: str, do: str) -> None:
+    def refuse(self, source: Peer, frame: Frame, found: str, do: str) -> None:
+        """`source` is told that its request will not be done, and why."""
         self.out.append((source, frame.answer(Kind.REFUSED, meta={"found": found, "do": do})))
 
-    def _attach(self, source: Peer, frame: Frame) -> None:
-        table = self._table(source, frame)
-        if table is None:
-            return
-        if table.headed & table.frozen and table.ledger.incarnation(frame.client) < frame.incarnation:
-            self._waiting.append((source, frame))  # what goes with its predecessor may be in a copy already
-            return
-        if not table.admit(frame.client, frame.incarnation):
-            self._refuse(source, frame, f"worker {frame.client} was started anew elsewhere", "stop this one")
-            return
-        if frame.client >= 0 and (frame.client in table.gone or not table.clocks.counts(frame.client)):
-            # The floor has to count it first; the layout that says so makes the client ask again.
-            self.out.append((MANAGER, Frame(Kind.JOINS, frame.table, frame.client, frame.incarnation)))
-            return
-        clock = table.clocks.clock(frame.client, table.headed)
-        joined = frame.client in table.joined
-        self.out.append((source, frame.answer(Kind.ATTACHED, clock=clock, meta={"joined": joined})))
-
     def _pull(self, source: Peer, frame: Frame) -> None:
-        table = self._table(source, frame)
+        table = self.table_for(source, frame)
         if table is None:
             return
         if frame.client >= 0 and frame.incarnation < table.ledger.incarnation(frame.client):
-            self._refuse(source, frame, f"worker {frame.client} was started anew elsewhere", "stop this one")
+            self.refuse(source, frame, f"worker {frame.client} was started anew elsewhere", "stop this one")
             return
         if table.failed is not None and frame.client >= 0:
-            self._refuse(source, frame, *table.failed)
+            self.refuse(source, frame, *table.failed)
             return
         mask = frame.mask or table.headed
         if not table.may_read(frame, mask):
@@ -266,7 +226,7 @@ class Shard:
         self.out.append((source, answer))
 
     def _push(self, source: Peer, frame: Frame) -> None:
-        table = self._table(source, frame)
+        table = self.table_for(source, frame)
         if table is None:
             return
         client = frame.client
@@ -279,19 +239,19 @@ class Shard:
                 self.release_waiting()
                 return
         if client in table.gone:
-            self._refuse(source, frame, f"worker {client} was left out of the run", "attach anew")
+            self.refuse(source, frame, f"worker {client} was left out of the run", "attach anew")
             return
         if table.failed is not None and client >= 0:
-            self._refuse(source, frame, *table.failed)
+            self.refuse(source, frame, *table.failed)
             return
         mask = frame.mask or table.headed
         if mask & table.frozen:
-            self._waiting.append((source, frame))
+            self.waiting.append((source, frame))
             return
         table.admit(client, frame.incarnation)
         missing = table.ledger.missing(client, frame.incarnation, frame.seq, mask, frame.settled)
         if missing == -1:
-            self._refuse(source, frame, f"worker {client} was started anew elsewhere", "stop this one")
+            self.refuse(source, frame, f"worker {client} was started anew elsewhere", "stop this one")
             return
         aggregated = table.spec.aggregate and client >= 0
         if aggregated and missing:
@@ -328,7 +288,7 @@ class Shard:
         try:
             table.apply(keys, values, version)
         except ParameterServerError as error:  # a user's function: nothing has changed
-            self._refuse(source, frame, f"{error.attempted}: {error.found}", error.do)
+            self.refuse(source, frame, f"{error.attempted}: {error.found}", error.do)
             return
         table.ledger.take(client, frame.seq, missing)
         table.applied_pushes += 1
@@ -348,19 +308,19 @@ class Shard:
         return any(mask & ranges for ranges in table.layout.successors(self.server).values())
 
     def _tick(self, source: Peer, frame: Frame) -> None:
-        table = self._table(source, frame)
+        table = self.table_for(source, frame)
         if table is None:
             return
         if self._missed.get((frame.table, frame.client)):
-            self._waiting.append((source, frame))
+            self.waiting.append((source, frame))
             return
         client = frame.client
         if client in table.gone or table.ledger.incarnation(client) > frame.incarnation:
-            self._refuse(source, frame, f"worker {client} was left out of the run", "attach anew")
+            self.refuse(source, frame, f"worker {client} was left out of the run", "attach anew")
             return
         mask = frame.mask or table.headed
         if mask & table.frozen:
-            self._waiting.append((source, frame))
+            self.waiting.append((source, frame))
             return
         table.admit(client, frame.incarnation)
         done = frame.answer(Kind.DONE)
@@ -403,7 +363,7 @@ class Shard:
         for pull in table.parked:
             mask = pull.frame.mask or table.headed
             if table.failed is not None:
-                self._refuse(pull.source, pull.frame, *table.failed)
+                self.refuse(pull.source, pull.frame, *table.failed)
             elif table.may_read(pull.frame, mask):
                 table.waited_s += self.now_s - pull.since_s
                 self._serve(pull.source, pull.frame, table, mask)
@@ -412,14 +372,14 @@ class Shard:
         table.parked = still
 
     def _call(self, source: Peer, frame: Frame) -> None:
-        table = self._table(source, frame)
+        table = self.table_for(source, frame)
         if table is None:
             return
         meta = frame.meta
         function = meta["function"]
         if not isinstance(function, str):
             if source != MANAGER:
-                self._refuse(source, frame, "a function from a worker", "call it from the driver")
+                self.refuse(source, frame, "a function from a worker", "call it from the driver")
                 return
         else:
             function = function_named(function)
@@ -427,108 +387,6 @@ class Shard:
         try:
             part = table.part_of(function, mask, int(meta["low"]), int(meta["high"]), meta["arguments"])
         except Exception as error:  # a user's function, or arguments that do not fit one of ours
-            self._refuse(source, frame, *function.failed(error))
+            self.refuse(source, frame, *function.failed(error))
             return
         self.out.append((source, frame.answer(Kind.RESULT, meta={"part": part})))
-
-    def _detach(self, source: Peer, frame: Frame) -> None:
-        """What the client pushed and is not applied goes to the replicas as it is; then it may go."""
-        table = self._table(source, frame)
-        if table is None:
-            return
-        if frame.client >= 0 and frame.clock < 0:  # it detached before; the answer is a layout
-            if frame.client in table.gone:
-                self.out.append((source, frame.answer(Kind.DONE)))
-            else:
-                self.out.append((MANAGER, Frame(Kind.GONE, frame.table, frame.client, frame.incarnation)))
-            return
-        if (frame.mask or table.headed) & table.frozen:
-            self._waiting.append((source, frame))
-            return
-        for clock, pushes in table.held.items():
-            for push in pushes:
-                if push.client == frame.client and not push.safe:
-                    push.safe = True
-                    self.chain.send(
-                        Frame(
-                            Kind.FORWARD, frame.table, push.client, push.incarnation, push.seq, clock, mask=push.mask,
-                            keys=push.keys, values=push.values, operation=Operation.HOLD,
-                        ),
-                        [], self.now_s, self.out,
-                    )  # fmt: skip
-        close = Frame(
-            Kind.FORWARD, frame.table, frame.client, frame.incarnation, clock=frame.clock, mask=table.headed,
-            operation=Operation.CLOSE,
-        )  # fmt: skip
-        table.close_client(frame)
-        self.chain.send(close, [(source, frame.answer(Kind.DONE))], self.now_s, self.out)
-
-    # --- as a replica -----------------------------------------------------------------------------
-
-    def _forwarded_here(self, source: Peer, frame: Frame) -> None:
-        predecessor = int(source)  # type: ignore[call-overload]
-        for each in self.chain.in_order(predecessor, frame):
-            confirm = Frame(Kind.FORWARDED, each.table, epoch=each.epoch, link=each.link)
-            table = self.tables.get(each.table)
-            operation = self._replicate(table, each) if table is not None else None
-            if operation is not None:
-                self.chain.send(operation, [(predecessor, confirm)], self.now_s, self.out)
-            else:
-                self.chain.answer_after(each, each.mask, (predecessor, confirm), self.out)
-
-    def _replicate(self, table: ShardTable, frame: Frame) -> Frame | None:
-        """`frame` is done here; None where it was before."""
-        mask = frame.mask
-        if frame.operation in (Operation.PUSH, Operation.HOLD):
-            table.admit(frame.client, frame.incarnation)
-            mask = table.ledger.missing(frame.client, frame.incarnation, frame.seq, mask, frame.settled)
-            if mask <= 0 or frame.values is None:
-                return None
-            if mask != frame.mask:
-                frame = self._restrict(frame, mask)
-            assert frame.values is not None
-            fresh = table.ledger.fresh(frame.client, frame.seq, frame.keys)
-            if fresh is not None:
-                frame = frame.copy(keys=frame.keys[fresh], values=frame.values[fresh])
-            assert frame.values is not None
-            table.ledger.take(frame.client, frame.seq, mask)
-            if frame.operation == Operation.PUSH:
-                table.apply(frame.keys, frame.values, frame.version)
-            else:
-                if table.clocks.applied(mask) <= frame.clock:
-                    push = HeldPush(
-                        frame.client, frame.incarnation, frame.seq, mask, frame.keys, frame.values, safe=True
-                    )
-                    table.hold(frame.clock, push)
-        elif frame.operation == Operation.TICK:
-            if not table.clocks.tick(frame.client, frame.clock, mask):
-                return None
-            table.bounds[frame.client] = table.tau
-        elif frame.operation == Operation.AGGREGATE:
-            return self._replicate_aggregate(table, frame)
-        else:
-            table.close_client(frame)
-        return frame
-
-    def _replicate_aggregate(self, table: ShardTable, frame: Frame) -> Frame | None:
-        fresh = 0
-        for group in table.clocks.part(frame.mask):
-            if group.applied <= frame.clock:
-                fresh |= group.mask
-                group.applied = frame.clock + 1
-                group.clocks = {w: max(clock, frame.clock + 1) for w, clock in group.clocks.items()}
-                group.settle()
-        table.clocks.join()
-        if not fresh:
-            return None
-        part = frame if fresh == frame.mask else self._restrict(frame, fresh)
-        assert part.values is not None
-        table.apply(part.keys, part.values, part.version)
-        table.drop_held(frame.clock, fresh)  # the sum of the head has them
-        return part
-
-    def _restrict(self, frame: Frame, mask: int) -> Frame:
-        if frame.values is None or not len(frame.keys):
-            return frame.copy(mask=mask)
-        chosen = self.tables[frame.table].layout.chosen(frame.keys, mask)
-        return frame.copy(mask=mask, keys=frame.keys[chosen], values=frame.values[chosen])
