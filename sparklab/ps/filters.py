@@ -9,6 +9,7 @@ Source: Li et al. 2014, sections 3.6 and 5.1; key caching and compression in sec
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
 from typing import Any, ClassVar, Final
 
@@ -19,6 +20,8 @@ from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.keys import NO_KEYS, Array, Keys, digest
 from sparklab.ps.store import SparseStore
 
+_WORTH_REMEMBERING: Final = 1 << 12  # keys: hashing fewer takes microseconds
+_REMEMBERED: Final = 64  # arrays of keys a peer
 _FLOATS: Final = ("float32", "float64")
 
 
@@ -35,6 +38,8 @@ class Filter:
         ``decode(encode(x))`` is x, and `select` holds nothing back.
     name : str
         What it is called in facts.
+    passed_by : bool
+        It has no need to see every pull: blocking ones may read weights in place.
 
     Examples
     --------
@@ -49,6 +54,7 @@ class Filter:
 
     lossless: ClassVar[bool] = True
     name: ClassVar[str] = "filter"
+    passed_by: ClassVar[bool] = False
 
     def fresh(self) -> Filter:
         """A filter of the same kind for one more worker, with a state of its own."""
@@ -86,6 +92,7 @@ class KeyCaching(Filter):
     """
 
     name = "key_caching"
+    passed_by = True
 
     def __init__(self, lists: int = 64) -> None:
         self._lists = lists
@@ -95,7 +102,7 @@ class KeyCaching(Filter):
         if len(frame.keys) < 4 or frame.kind == Kind.VALUES:
             return None
         known: OrderedDict[str, bool] = peer.setdefault("keys", OrderedDict())
-        stands_for = digest(frame.keys).hex()
+        stands_for = _digest_of(frame.keys, peer)
         if known.get(stands_for):
             known.move_to_end(stands_for)
             frame.keys = NO_KEYS
@@ -128,6 +135,24 @@ class KeyCaching(Filter):
             raise KeyMissError
         known.move_to_end(config)
         frame.keys = known[config]
+
+
+def _digest_of(keys: Keys, peer: dict[str, Any]) -> str:
+    """The digest of `keys`, in words; of a large array that comes again it is remembered.
+
+    A client's keys do not change: a :class:`~sparklab.ps.KeySet` has its own, and others were copied.
+    """
+    if len(keys) < _WORTH_REMEMBERING:
+        return digest(keys).hex()
+    remembered: OrderedDict[int, tuple[weakref.ref[Keys], str]] = peer.setdefault("digests", OrderedDict())
+    found = remembered.get(id(keys))
+    if found is not None and found[0]() is keys:
+        return found[1]
+    made = digest(keys).hex()
+    remembered[id(keys)] = weakref.ref(keys), made
+    while len(remembered) > _REMEMBERED:
+        remembered.popitem(last=False)
+    return made
 
 
 class SignificantlyModified(Filter):
@@ -307,6 +332,7 @@ class Compression(Filter):
     """
 
     name = "compression"
+    passed_by = True
 
     def __init__(self, codec: str = "lz4", at_least_bytes: int = 256) -> None:
         if codec not in ("lz4", "snappy"):

@@ -46,14 +46,7 @@ def copied(values: Any, out: Any) -> bool:
 
 
 @compiled
-def gather(values: Any, rows: Any, out: Any) -> None:
-    """``out[i] = values[rows[i]]``, 0 where the row is negative (a key that is not there)."""
-    width = values.shape[1]
-    if width == 1:
-        for i in range(len(rows)):
-            row = rows[i]
-            out[i, 0] = values[row, 0] if row >= 0 else 0
-        return
+def _gather(values: Any, rows: Any, out: Any, width: int) -> None:
     for i in range(len(rows)):
         row = rows[i]
         if row < 0:
@@ -62,6 +55,18 @@ def gather(values: Any, rows: Any, out: Any) -> None:
         else:
             for j in range(width):
                 out[i, j] = values[row, j]
+
+
+@compiled
+def gather(values: Any, rows: Any, out: Any) -> None:
+    """``out[i] = values[rows[i]]``, 0 where the row is negative (a key that is not there)."""
+    width = values.shape[1]
+    if width == 1:  # compiled apart, as 2 is: a loop over few values costs more than its body
+        _gather(values, rows, out, 1)
+    elif width == 2:
+        _gather(values, rows, out, 2)
+    else:
+        _gather(values, rows, out, width)
 
 
 @compiled
@@ -98,16 +103,29 @@ def read_shared(header: Any, weights: Any, keys: Any, places: Any, out: Any, epo
 
 
 @compiled
+def _copy_rows(weights: Any, keys: Any, out: Any, width: int) -> None:
+    for i in range(len(keys)):
+        row = keys[i]
+        for j in range(width):
+            out[i, j] = weights[row, j]
+
+
+@compiled
 def read_shared_all(header: Any, weights: Any, keys: Any, out: Any, epoch: int, floor: int) -> bool:
-    """``out[i] = weights[keys[i]]``: the same for one value a key, all of them at one server."""
+    """``out[i] = weights[keys[i]]``: the same where all of them are at one server."""
+    width = weights.shape[1]
     for _ in range(200):
         before = header[0]
         if before & 1:
             continue
         if header[1] != epoch or header[2] < floor:
             return False
-        for i in range(len(keys)):
-            out[i] = weights[keys[i]]
+        if width == 1:
+            _copy_rows(weights, keys, out, 1)
+        elif width == 2:
+            _copy_rows(weights, keys, out, 2)
+        else:
+            _copy_rows(weights, keys, out, width)
         if header[0] == before:
             return True
     return False

@@ -193,7 +193,7 @@ class KeySet:
     def __init__(self, keys: Any) -> None:
         self.keys = as_keys(keys, END_OF_KEYS, "making a KeySet").copy()
         self.last = int(self.keys[-1]) if len(self.keys) else -1
-        self.plans: dict[tuple[int, int], Any] = {}  # how a transport reads them, by table and epoch
+        self.plans: dict[tuple[int, int, int], Any] = {}  # how a transport reads them, by link, table and epoch
 
     def __len__(self) -> int:
         return len(self.keys)

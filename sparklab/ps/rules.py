@@ -1,6 +1,7 @@
 """The compiled loops of the update functions; formulas and sources stand in :mod:`sparklab.ps.updates`.
 
-Those that most tables use are compiled for a width of 1 apart: the loop over one value costs more than its body.
+Those that most tables use are compiled apart for a width of 1, and sums for 2 (a weight and its state): the loop over
+so few values costs more than its body.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ def _add(w: Any, rows: Any, g: Any, width: int) -> None:
 def add(w: Any, rows: Any, g: Any) -> None:
     if w.shape[1] == 1:
         _add(w, rows, g, 1)
+    elif w.shape[1] == 2:
+        _add(w, rows, g, 2)
     else:
         _add(w, rows, g, w.shape[1])
 

@@ -80,8 +80,8 @@ class Worker(ClosedOrAbandoned):
             ordered=link.ordered,
             filters=spec.filters if rank >= 0 else (),
         )
-        # Filters see every pull: with them, none passes them by.
-        can_read = spec.num_keys is not None and not self._client.filters.filters
+        # Filters see every pull, but those that only spare bytes on a way that is not taken.
+        can_read = spec.num_keys is not None and all(each.passed_by for each in self._client.filters.filters)
         self._read = getattr(link, "read", None) if can_read else None
         self._bound = self._client.layout.taus.get(spec.table, 0)
         self._write = getattr(link, "write", None) if spec.hogwild else None

@@ -182,6 +182,24 @@ def test_weights_read_in_place_are_never_torn_and_a_dead_servers_memory_is_left_
         assert observer.facts()["read_in_place"] > 10
 
 
+def test_a_set_of_keys_is_read_in_place_by_every_session_and_worker_that_has_it() -> None:
+    keys = ps.KeySet(np.arange(0, 20_000, 2))
+    for value in (1.0, 2.0):  # tables and epochs have the same numbers in both sessions
+        with ps.ParameterServer(num_servers=1) as server:
+            table = server.table("w", num_keys=20_000, width=2, update=ps.Add(), workers=2, filters=[ps.KeyCaching()])
+            with table.worker(0) as first, table.worker(1) as second:
+                for w in (first, second):
+                    w.push(keys, np.full((10_000, 2), value, np.float32))
+                    w.clock()
+                first.flush()
+                second.flush()
+                for w in (first, second):
+                    assert (w.get(keys) == 2 * value).all()
+                    assert w.facts()["read_in_place"] == 1
+                    (channel,) = w._link._channels.values()  # type: ignore[attr-defined]
+                    assert channel.through_ring == 1
+
+
 def test_a_pull_in_place_waits_for_the_floor_as_any_other(server: ps.ParameterServer) -> None:
     table = server.table("held", num_keys=100, workers=2, consistency=ps.SSP(1), update=ps.Add())
     keys = ps.KeySet(np.arange(100))

@@ -16,6 +16,7 @@ from sparklab.errors import ParameterServerError
 from sparklab.ps.filterchain import FilterChain
 from sparklab.ps.filters import KeyMissError
 from sparklab.ps.frames import Frame, Kind
+from sparklab.ps.keys import digest
 
 KEYS = st.lists(st.integers(0, 2**64 - 1), unique=True, max_size=200).map(
     lambda keys: np.array(sorted(keys), np.uint64)
@@ -68,6 +69,19 @@ def test_known_keys_travel_as_their_digest_and_a_miss_is_said() -> None:
     here.encode(frame, 0, {})
     with pytest.raises(KeyMissError):
         there.decode(frame, "somebody else")
+
+
+def test_keys_that_come_again_are_hashed_once_and_other_keys_are_not_taken_for_them() -> None:
+    caching, peer = ps.KeyCaching(), {}
+    names = []
+    for _ in range(100):  # arrays come and go, some where another was
+        keys = np.arange(len(names), 10_000, dtype=np.uint64)
+        for _ in range(2):
+            names.append(caching.encode(Frame(Kind.PULL, keys=keys), peer, {}))
+            assert names[-1] == digest(keys).hex()
+        del keys
+    assert len(set(names)) == 100
+    assert len(peer["digests"]) <= 64
 
 
 def test_what_is_not_significantly_modified_comes_later_and_nothing_is_lost() -> None:

@@ -21,9 +21,14 @@ from sparklab.ps.frames import Frame, Kind
 _CONNECT_S: Final = 5.0
 _READ_BYTES: Final = 1 << 16
 _PUSH: Final = int(Kind.PUSH)
-RING_FROM_BYTES: Final = 1 << 15  # of keys: smaller pushes are as fast by socket
+RING_FROM_BYTES: Final = 1 << 15  # of keys or values: smaller pushes are as fast by socket
 SOON_S: Final = 1.0
 _SECOND: Final = struct.pack("ll", int(SOON_S), 0)  # a struct timeval
+
+
+def goes_by_ring(frame: Frame) -> bool:
+    """Whether the body of a push is worth a place in shared memory. Keys that the server knows do not travel."""
+    return frame.keys.nbytes >= RING_FROM_BYTES or (frame.values is not None and frame.values.nbytes >= RING_FROM_BYTES)
 
 
 class Channel:
@@ -88,7 +93,7 @@ class Channel:
     def send(self, frame: Frame) -> None:
         """`frame` is in the socket's hands. Blocks while the server takes nothing; OSError where it is gone."""
         buffers = wire.encode(frame, trusted=self._trusted)
-        if self.ring is not None and frame.kind == _PUSH and frame.keys.nbytes >= RING_FROM_BYTES:
+        if self.ring is not None and frame.kind == _PUSH and goes_by_ring(frame):
             header = self.ring.put(buffers)
             if header is not None:
                 self._socket.sendall(header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import select
 import ssl
 import time
@@ -15,7 +16,7 @@ import numpy as np
 
 from sparklab.cluster.ps import handshake
 from sparklab.cluster.ps.address import Address, this_host
-from sparklab.cluster.ps.channel import RING_FROM_BYTES, SOON_S, Channel
+from sparklab.cluster.ps.channel import SOON_S, Channel, goes_by_ring
 from sparklab.cluster.ps.pushring import PushRing
 from sparklab.cluster.ps.sharing import SharedView
 from sparklab.errors import ParameterServerError, ServerLost
@@ -30,6 +31,8 @@ from sparklab.ps.plain import layout_from_plain
 from sparklab.ps.spec import TableSpec
 
 _DTYPES: Final = {name: np.dtype(name) for name in ("float32", "float64")}  # looked up: parsing a name takes longer
+_PLANS: Final = 16  # kept with a set of keys
+_serials = itertools.count()
 GONE_S: Final = 10.0  # with no server in reach for so long, there is none
 REFUSED_S: Final = 1.0  # the same where each host says that nobody listens there
 
@@ -76,6 +79,7 @@ class SocketLink:
         self._ask_addresses = addresses  # the driver knows them; elsewhere the servers say
         self._check_owner = check_open  # raises where the servers were closed; elsewhere nobody knows
         self._number = number
+        self._serial = next(_serials)
         self._addresses = dict(handle.addresses)
         self._channels: dict[int, Channel] = {}
         self._by_number: dict[int, int] = {}  # servers by descriptor
@@ -130,7 +134,7 @@ class SocketLink:
         channel = self._open(server)
         if channel is None:
             return
-        if frame.keys.nbytes >= RING_FROM_BYTES and channel.ring is None and frame.kind == Kind.PUSH:
+        if frame.kind == Kind.PUSH and channel.ring is None and goes_by_ring(frame):
             self._share_ring(server, channel)
         try:
             channel.send(frame)
@@ -147,15 +151,15 @@ class SocketLink:
         self._check_open()  # the memory outlives its server
         if not self._handle.shared:
             return None
-        plan = keys.plans.get((spec.table, layout.epoch))
+        plan = keys.plans.get((self._serial, spec.table, layout.epoch))
         if plan is None:
             plan = self._plan(spec, layout, keys)
-        if len(plan) == 1 and spec.width == 1:
+        if len(plan) == 1:
             view = self._views.get((plan[0][0], spec.table))
             if view is None:
                 return None
-            one = np.empty(len(keys.keys), view.flat.dtype)
-            return one if read_shared_all(view.header, view.flat, keys.keys, one, layout.epoch, floor) else None
+            one = np.empty((len(keys.keys), spec.width), view.rows.dtype)
+            return one if read_shared_all(view.header, view.rows, keys.keys, one, layout.epoch, floor) else None
         out = np.empty((len(keys.keys), spec.width), _DTYPES[spec.dtype])
         for server, own, places in plan:
             view = self._views.get((server, spec.table))
@@ -171,7 +175,7 @@ class SocketLink:
         self._check_open()
         if not self._handle.shared:
             return False
-        plan = keys.plans.get((spec.table, layout.epoch))
+        plan = keys.plans.get((self._serial, spec.table, layout.epoch))
         if plan is None:
             plan = self._plan(spec, layout, keys)
         views = [self._views.get((server, spec.table)) for server, _, _ in plan]
@@ -193,8 +197,10 @@ class SocketLink:
             if len(chosen):
                 self._map(server, spec)
                 plan.append((server, np.ascontiguousarray(keys.keys[chosen]), chosen))
-        keys.plans.clear()  # of one layout at a time
-        keys.plans[spec.table, layout.epoch] = plan
+        if len(keys.plans) >= _PLANS:
+            keys.plans.clear()
+        # Of this link alone: another session has the same numbers for other servers, whose memory is not mapped here.
+        keys.plans[self._serial, spec.table, layout.epoch] = plan
         return plan
 
     def _map(self, server: int, spec: TableSpec) -> None:
