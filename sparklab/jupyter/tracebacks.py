@@ -19,6 +19,7 @@ _PACKAGE: Final = str(Path(__file__).resolve().parents[1])
 _RENDERED: Final[tuple[type[BaseException], ...]] = (SparklabError, JobInterrupted)
 _FRAME: Final = re.compile(r'  File "(?P<file>[^"]*)", line (?P<line>\d+)(?P<rest>.*)')
 _MAGIC_CALL: Final = re.compile(r"get_ipython\(\)\.run_line_magic\((['\"])(?P<name>\w+)\1, (['\"])(?P<line>.*)\3\)$")
+_SENDERS: Final = frozenset({"cloudpickle", "dask", "distributed"})  # what stands between a call and what it sends
 _HOOK: Final = "_render_traceback_"
 
 
@@ -120,7 +121,9 @@ def _as_written(source: str) -> str:
 
 def _is_machinery(path: str) -> bool:
     parts = Path(path).parts
-    return path.startswith(_PACKAGE) or "IPython" in parts or "ipykernel" in parts or path.startswith("<frozen")
+    if path.startswith((_PACKAGE, "<frozen")) or "IPython" in parts or "ipykernel" in parts:
+        return True
+    return "site-packages" in parts and not _SENDERS.isdisjoint(parts)
 
 
 def _source_line(path: str, number: int, module: dict[str, Any]) -> str:

@@ -76,6 +76,8 @@ class TrainingHandle:
         self._tau = tau
         self._must_be_bounded = bounded
         self._publisher = publisher
+        self._early: list[Fact] | None = []  # what a hand changed before the run was known; None from then on
+        self._telling = threading.Lock()
         self._changed = threading.Condition()
         self._paused = False
         self._stopping = False
@@ -278,8 +280,15 @@ class TrainingHandle:
             listener()
 
     def _publish(self, *facts: Fact) -> None:
-        if self._publisher is not None:
-            self._publisher.publish(*facts)
+        if self._publisher is None:
+            return
+        with self._telling:
+            if self._early is not None:
+                if not isinstance(facts[0], f.TrainingStarted | f.TrainingEnded):
+                    self._early.extend(facts)
+                    return
+                facts, self._early = (facts[0], *self._early, *facts[1:]), None
+        self._publisher.publish(*facts)
 
     def _end(self, status: str, model: Any, error: BaseException | None = None) -> None:
         self._status, self._model, self._error = status, model, error

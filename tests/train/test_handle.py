@@ -166,6 +166,27 @@ def test_what_happens_in_a_run_is_published_as_facts(sc_threads: SparkContext) -
     assert facts[-1].status == "stopped"
 
 
+def test_what_a_hand_changes_before_a_run_is_known_is_told_after_its_beginning() -> None:
+    told: list[Any] = []
+
+    class Told:
+        def publish(self, *facts: Any) -> None:
+            told.extend(facts)
+
+    run = TrainingHandle("early", 0.2, 4, Told())
+    run.tau, run.lr = 8, 0.3
+    assert not told
+    begun = f.TrainingStarted(run.number, "early", "ps", 2, True, 4, 0.2, 10, 4)
+    run._publish(begun)
+    run.lr = 0.4
+    assert told == [
+        begun,
+        f.TauChanged(run.number, 4, 8),
+        f.LearningRateChanged(run.number, 0.2, 0.3),
+        f.LearningRateChanged(run.number, 0.3, 0.4),
+    ]
+
+
 def test_a_run_that_has_ended_is_not_steered_any_more() -> None:
     run = SparseLogisticRegression("ps", workers=1, epochs=1, consistency=SSP(4)).start(X, Y)
     run.result(60)
