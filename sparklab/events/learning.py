@@ -186,7 +186,7 @@ def trained(view: TrainingView) -> Trained:
         label=view.plan.label,
         status=view.status,
         workers=view.plan.workers,
-        clock=max(view.clock, min(view.clocks, default=0)),
+        clock=view.clock,
         updates=view.updates,
         loss=view.loss,
         tau=view.tau,
@@ -231,6 +231,7 @@ class Learning:
                 run.point(Point(time_s, fact.updates, fact.clock, fact.loss))
             case f.WorkerClocks():
                 run.clocks = fact.clocks[:WORKERS_MAX]
+                run.clock = max(run.clock, min(run.clocks, default=0))
                 run.most_lag = max(run.most_lag, max(run.clocks, default=0) - min(run.clocks, default=0))
                 run.waiting = fact.waiting[:WORKERS_MAX]
                 run.waited_permille = fact.waited_permille[:WORKERS_MAX]

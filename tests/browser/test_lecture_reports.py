@@ -12,6 +12,7 @@ from tests.browser.lab import ROOT
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 RECORDED = ROOT / "notebooks" / "recorded"
+ENDINGS = ("Done", "Cancelled", "Failed", "Training", "Stopped", "Diverged", "No job", "0 jobs")
 LECTURES = sorted(path.stem for path in (ROOT / "notebooks").glob("0[1-9]-*.ipynb"))
 
 
@@ -34,7 +35,7 @@ def test_the_recorded_run_of_a_lecture_plays_to_its_end_offline(chromium: Any, l
         if len(chapters) > 1:
             page.get_by_label("Cell").select_option(index=chapter)
         last, end = slider.get_attribute("max"), page.locator(".sl-head-text").inner_text()
-        assert end.startswith(("Done", "Cancelled", "Failed", "Training", "Stopped", "No job", "0 jobs")), end
+        assert end.startswith(ENDINGS), end
         page.locator(".sl-replay").focus()
         page.keyboard.press("Home")
         page.get_by_label("Speed").select_option(label="10x")
