@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import html
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -16,6 +15,7 @@ from xml.sax.saxutils import escape
 from sparklab.jupyter import shapes
 from sparklab.jupyter.metrics import Face, fit, text_width
 from sparklab.jupyter.twin_timeline import draw_timeline, states_in_time
+from sparklab.jupyter.twin_training import draw_training
 
 BYTES_MAX: Final = 60_000
 WIDTH: Final = 600
@@ -24,7 +24,6 @@ _CELL: Final = 13
 _SANS: Final = "-apple-system,BlinkMacSystemFont,'Segoe UI',Helvetica,Arial,sans-serif"
 _MONO: Final = "Menlo,Consolas,'Liberation Mono',monospace"
 _EXECUTORS: Final = 4
-_DASHES: Final = ("1 0", "6 3", "2 3", "8 3 2 3", "1 3", "12 4")
 
 # In a trusted notebook whose kernel is gone, the view above the twin could only say that its model is missing.
 _STYLE: Final = (
@@ -157,7 +156,7 @@ def card_svg(model: Mapping[str, Any], date: str = "", detail: int = 2, view: st
         canvas.text(PAD, y + 14, str(model.get("empty") or "No job has run."), room, 12, colour=shapes.QUIET)
         y += 30
     if model.get("training"):
-        y = _training(canvas, model["training"], y, room)
+        y = draw_training(canvas, model["training"], PAD, y, room)
     if model.get("error"):
         canvas.cell("f", _CELL, PAD, y)
         canvas.text(PAD + 20, y + 11, str(model["error"]), room - 20, 12, 600)
@@ -169,47 +168,6 @@ def card_svg(model: Mapping[str, Any], date: str = "", detail: int = 2, view: st
     label = " ".join(part for part in (str(model.get("label", "")), str(model.get("name", ""))) if part)
     canvas.text(width - PAD, y + 21, label, room / 2 - 8, 12, colour=shapes.QUIET, anchor="end")
     return canvas.page(width, y + 34)
-
-
-def _training(canvas: _Canvas, training: Mapping[str, Any], y: float, room: float) -> float:
-    """The loss of each run against its time, the newest one's drawn heavily; each is named where it ends."""
-    curves = [curve for curve in training["curves"] if curve["points"]]
-    if not curves:
-        return y
-    height, left = 120.0, PAD + 44.0
-    high = max(curve["points"][0][2] for curve in curves) * 1.08
-    low = min(min(point[2] for curve in curves for point in curve["points"]), high * 0.98)
-    far = max(point[0] for curve in curves for point in curve["points"]) or 1.0
-    width = room - 44 - 140
-
-    def at(point: Sequence[float]) -> tuple[float, float]:
-        return left + width * point[0] / far, y + 8 + (height - 16) * (1 - (min(point[2], high) - low) / (high - low))
-
-    for value in (low, high):
-        level = at((0.0, 0, value))[1]
-        canvas.path(f"M{_n(left)} {_n(level)}h{_n(width)}", shapes.LINE, 1)
-        canvas.text(left - 6, level + 4, f"{value:.3g}", 40, 11, colour=shapes.QUIET, anchor="end")
-    labels: list[tuple[float, float, str, bool]] = []
-    for number, curve in enumerate(curves):
-        front = curve["run"] == training["front"]["run"]
-        # One that runs away ends where it leaves the chart, with a word.
-        out = next((i for i, point in enumerate(curve["points"]) if point[2] > high), len(curve["points"]) - 1)
-        shown = curve["points"][: out + 1]
-        route = "L".join(f"{_n(x)} {_n(py)}" for x, py in map(at, shown))
-        dash = "" if front else f' stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
-        canvas.path(f"M{route}", shapes.TEXT if front else shapes.THICK, 2 if front else 1.2, dash)
-        x, end = at(shown[-1])
-        word = ": diverged" if curve["diverged"] else f" {shown[-1][2]:.3g}" if front else ""
-        if curve["diverged"]:
-            canvas.path(f"M{_n(x - 3)} {_n(end - 3)}l6 6M{_n(x + 3)} {_n(end - 3)}l-6 6", shapes.TEXT, 1.6)
-        labels.append((x, end + 10 * curve["diverged"], f"{curve['short']}{word}", front))
-    below = -math.inf
-    for x, end, label, front in sorted(labels, key=lambda each: each[1]):
-        below = max(end + 4, below + 13)
-        canvas.text(x + 7, below, label, max(60.0, room + PAD - x - 7), 11, 600 if front else 400)
-    canvas.text(left + width, y + height + 8, f"loss in nats, {far:.3g} s", 200, 11, colour=shapes.QUIET, anchor="end")
-    canvas.text(PAD, y + height + 28, training["foot"], room, 12, colour=shapes.QUIET)
-    return y + height + 44
 
 
 def _dag(canvas: _Canvas, dag: Mapping[str, Any], detail: int) -> None:

@@ -29,6 +29,7 @@ CELLS = (
     "stored = [fact for fact in facts[lost:] if type(fact).__name__ == 'BlockStored']\n"
     "print('journal', facts[lost].cached_partitions, sum(fact.recomputed for fact in stored), asked.value)",
     "%sparklab replay kept.jsonl",
+    "%sparklab replay kept.jsonl --speed 0.1",
 )
 RUNNING = re.compile(r"stage 1 of 1, [1-9]")
 
@@ -159,6 +160,23 @@ def test_a_replayed_file_ends_in_the_picture_that_was_live(page: Page) -> None:
     player.focus()
     page.keyboard.press("Home")
     assert player.locator(".sl-replay-text").inner_text() == "before the first fact"
+
+
+def test_a_replay_with_a_speed_plays_at_once_and_as_fast_as_asked(page: Page) -> None:
+    live = panels(page).first
+    select_cell(page, "%sparklab replay kept.jsonl --speed")
+    before = page.locator(".sl-replay").count()
+    run_next_cell(page)
+    player = page.locator(".sl-replay").nth(before)
+    play = player.locator("[aria-label^=Play]")
+    play.filter(has_text="Pause").wait_for()
+    assert player.get_by_label("Speed").locator("option:checked").inner_text() == "0.1x"
+    slider = player.get_by_role("slider")
+    assert int(slider.input_value()) < int(slider.get_attribute("max") or 0)
+    player.get_by_label("Speed").select_option(label="10x")
+    play.filter(has_text="Play").wait_for()
+    assert slider.input_value() == slider.get_attribute("max")
+    assert player.locator(".sl-head-text").inner_text() == live.locator(".sl-head-text").inner_text()
 
 
 def test_the_widgets_button_cancels_a_busy_kernel(page: Page) -> None:

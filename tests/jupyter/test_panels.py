@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from sparklab.jupyter.panels import Panels
+from tests.waiting import wait_until
 
 
 class FakePanel:
@@ -72,3 +75,25 @@ def test_every_panel_freezes_when_the_kernel_ends() -> None:
     kept = [FakePanel(pinned=True), FakePanel(running=True)]
     filled(*kept).freeze_all()
     assert all(panel.frozen for panel in kept)
+
+
+def test_a_panel_is_flushed_at_most_ten_times_in_any_second() -> None:
+    class Timed(FakePanel):
+        def __init__(self) -> None:
+            super().__init__(running=True)
+            self.at_s: list[float] = []
+
+        def flush(self, force: bool = False) -> bool:
+            self.at_s.append(time.monotonic())
+            return super().flush(force)
+
+    first, second = Timed(), Timed()
+    registry = Panels()
+    registry.add(first)
+    registry.add(second)
+    wait_until(lambda: len(second.at_s) > 14)
+    for panel in (first, second):
+        registry.discard(panel)
+    for panel in (first, second):
+        eleventh = zip(panel.at_s, panel.at_s[10:], strict=False)
+        assert min(end - start for start, end in eleventh) >= 0.999

@@ -63,6 +63,20 @@ def test_the_twin_shows_the_curve_of_the_newest_run() -> None:
     assert "No job has run" not in svg
 
 
+def test_the_twin_shows_the_ring_and_what_the_filters_left() -> None:
+    records = training()
+    svg = card_svg(model_of(records, narrow=True))
+    ring = model_of(records)["training"]["front"]["ring"]
+    assert svg.count('<path transform="translate(') == len(ring["heads"]) + len(ring["backs"])
+    assert all(f'<pattern id="server{server}"' in svg for server in (0, 1, 2))
+    assert all(word in svg for word in ("server 1: 22 ranges", "210 pushes/s, 416 pulls/s", "67.9 MiB to 3.9 MiB"))
+    for fact in served(2, killed=True):
+        records.append(Record(len(records) + 1, records[-1].time_s + 0.5, fact))
+    svg = card_svg(model_of(records, narrow=True))
+    assert all(word in svg for word in ("server 1 gone", "22 ranges taken over"))
+    assert len(twin_bundle(model_of(records, narrow=True))["text/html"]) < 60_000
+
+
 class Slow:
     """A run of training that goes on until it is told to stop, with its commands."""
 
