@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, Literal
 
 Face = Literal["regular", "bold", "mono"]
@@ -36,8 +37,12 @@ ELLIPSIS: Final = "…"
 
 def text_width(text: str, size_px: float, face: Face = "regular") -> float:
     """Width of `text` in px at `size_px`, an upper estimate for the usual sans-serif or monospaced fonts."""
-    thousandths = sum(_advance(character, face) for character in text)
-    return thousandths * size_px / 1000 * SLACK
+    return _thousandths(text, face) * size_px / 1000 * SLACK
+
+
+@lru_cache(maxsize=8192)  # a live picture has mostly the same texts again
+def _thousandths(text: str, face: Face) -> int:
+    return sum(_advance(character, face) for character in text)
 
 
 def _advance(character: str, face: Face) -> int:

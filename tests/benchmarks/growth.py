@@ -186,7 +186,7 @@ def _silent(line: str) -> None:
 
 def _parts(rounds: int) -> tuple[_Part, ...]:
     def of_data() -> list[str]:
-        return [*profiles.apart("word_count", "full"), "", *profiles.apart("join", "full")]
+        return [*profiles.apart("word_count", "medium"), "", *profiles.apart("join", "medium")]
 
     return (
         _Part("data", 2 * (len(TIMES) - 1), lambda say: data(say, rounds), of_data),
