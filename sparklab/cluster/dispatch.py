@@ -67,6 +67,8 @@ class Dispatcher:
         speculation = scheduler.state.limits.speculation
         self._tick_s = TICK_S if speculation is None else min(TICK_S, speculation.interval_s)
         self._broken: BaseException | None = None  # why no job can run any more
+        self._closing = threading.Lock()  # no job enters the inbox once its last reader has gone
+        self._closed = False
         self._started_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="sparklab-scheduler", daemon=True)
         self._thread.start()
@@ -80,7 +82,12 @@ class Dispatcher:
         self._inbox.put(stimuli)
 
     def submit(self, stimulus: m.JobSubmitted, handle: JobHandle) -> None:
-        self._inbox.put((handle, stimulus))
+        """The job runs; where the dispatcher was closed meanwhile, its handle says so."""
+        with self._closing:
+            if not self._closed:
+                self._inbox.put((handle, stimulus))
+                return
+        handle.finish(_stopped())
 
     def call(self, function: Callable[[Scheduler], Any], timeout_s: float = 10.0) -> Any:
         """``function(scheduler)`` run in the scheduler's thread, between two stimuli. Blocks for its value.
@@ -118,8 +125,10 @@ class Dispatcher:
         self._inbox.put(error)
 
     def close(self) -> None:
-        """The thread ends; jobs still running are told so."""
-        self._inbox.put(None)
+        """The thread ends; jobs still running, or submitted later, are told so."""
+        with self._closing:
+            self._closed = True
+            self._inbox.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join(5)
 
@@ -132,7 +141,7 @@ class Dispatcher:
             except queue.Empty:
                 item = ()
             if item is None:
-                self._end_all(SparklabError("running a job", "the SparkContext was stopped", "make a new one"))
+                self._end_all(_stopped())
                 return
             try:
                 self._process(item)
@@ -233,3 +242,7 @@ class Dispatcher:
         """A warning enters the facts and the log."""
         self._bus.publish(Warned(bounded(subject), bounded(message)))
         logger.warning("%s: %s", subject, message)
+
+
+def _stopped() -> SparklabError:
+    return SparklabError("running a job", "the SparkContext was stopped", "make a new one")

@@ -17,10 +17,13 @@ import pytest
 
 from sparklab import SparkConf, SparkContext
 from sparklab.cluster import compat, handlers, jobs
+from sparklab.cluster.dispatch import Dispatcher, JobHandle
 from sparklab.cluster.executor import ANSWER_AFTER_S
 from sparklab.cluster.local import LocalCluster
 from sparklab.errors import ClosureError, ClusterError, JobCancelled, SparklabError
+from sparklab.events.bus import Bus
 from sparklab.events.facts import ExecutorLost
+from sparklab.scheduler.machine import Scheduler
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -135,6 +138,41 @@ def test_using_a_stopped_context_says_so() -> None:
     sc.stop()
     with pytest.raises(SparklabError, match="stopped"):
         rdd.collect()
+
+
+def test_a_job_submitted_while_the_context_stops_is_told_so_and_waits_for_nobody() -> None:
+    dispatcher = Dispatcher(Scheduler(), Bus())
+    dispatcher.close()
+    handle = JobHandle(0, 1)
+    dispatcher.submit(None, handle)  # type: ignore[arg-type]  # by a thread that had looked before: it was not stopped
+    assert handle.ended.wait(30)
+    assert "stopped" in str(handle.error)
+
+
+@pytest.mark.parametrize("master", ["threads[2]", "local[2]"])
+def test_threads_whose_jobs_follow_each_other_end_with_the_context(master: str) -> None:
+    conf = SparkConf().set("sparklab.allowMultipleContexts", "true")
+    ended: list[BaseException] = []
+    with SparkContext(master, "loops", conf=conf) as sc:
+        begun = threading.Barrier(4)
+
+        def loop() -> None:
+            sc.parallelize([1], 1).count()
+            begun.wait(30)
+            try:
+                while True:
+                    sc.parallelize([1], 1).count()
+            except SparklabError as error:
+                ended.append(error)
+
+        threads = [threading.Thread(target=loop) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        begun.wait(30)
+    for thread in threads:
+        thread.join(30)
+    assert len(ended) == 3
+    assert all("stopped" in str(error) for error in ended)
 
 
 def test_jobs_of_several_threads_run_at_the_same_time(sc_local: SparkContext, tmp_path: Path) -> None:
