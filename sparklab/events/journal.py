@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -55,6 +56,7 @@ class Journal:
         self._last = 0
         self._removed = 0
         self._live = LiveRecords()
+        self._closing = threading.Lock()  # a reader takes its descriptors while none is closed
         try:
             path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
             self._fd = os.open(path, _FLAGS, 0o600)
@@ -97,8 +99,9 @@ class Journal:
         self._fd, self._bytes = fd, 0
         self._segments += 1
         while len(self._older) >= self._kept:
-            oldest, self._removed = self._older.pop(0)
-            os.close(oldest)
+            with self._closing:
+                oldest, self._removed = self._older.pop(0)
+                os.close(oldest)
             if named:
                 self._numbered(self._segments - len(self._older) - 1).unlink(missing_ok=True)
         live = self._live.records()
@@ -110,16 +113,26 @@ class Journal:
         return self.path.with_name(f"{self.path.name}.{segment}")
 
     def read(self) -> Iterator[Record]:
-        """The records so far, in order; works while the journal is open, also when its file has no name any more."""
+        """The records so far, in order; works while the journal is open, also when its file has no name any more.
+
+        What was begun is read to its end, also where a segment goes or the journal is closed meanwhile.
+        """
         yield from _once(self._read_segments())
 
     def _read_segments(self) -> Iterator[Record]:
-        for fd in [*(fd for fd, _ in self._older), self._fd]:
-            offset, rest = 0, b""
-            while fd >= 0 and (block := os.pread(fd, READ_BYTES, offset)):
-                offset += len(block)
-                *lines, rest = (rest + block).split(b"\n")
-                yield from _records(lines, self.path)
+        with self._closing:
+            # Of our own: the number of a descriptor that another thread closes soon belongs to another file.
+            own = [os.dup(fd) for fd in (*(fd for fd, _ in self._older), self._fd) if fd >= 0]
+        try:
+            for fd in own:
+                offset, rest = 0, b""
+                while block := os.pread(fd, READ_BYTES, offset):
+                    offset += len(block)
+                    *lines, rest = (rest + block).split(b"\n")
+                    yield from _records(lines, self.path)
+        finally:
+            for fd in own:
+                os.close(fd)
 
     def _end(self, problem: str) -> None:
         self.problem = f"the journal ends here: {problem}; jobs go on without it"
@@ -128,11 +141,12 @@ class Journal:
 
     def close(self) -> None:
         """The files are closed. Idempotent."""
-        for fd in [*(fd for fd, _ in self._older), self._fd]:
-            if fd >= 0:
-                os.close(fd)
-        self._older.clear()
-        self._fd = -1
+        with self._closing:
+            for fd in [*(fd for fd, _ in self._older), self._fd]:
+                if fd >= 0:
+                    os.close(fd)
+            self._older.clear()
+            self._fd = -1
 
 
 def _once(records: Iterable[Record]) -> Iterator[Record]:

@@ -220,3 +220,17 @@ def test_a_closed_journal_takes_nothing_and_says_nothing(tmp_path: Path) -> None
     journal.append([record(2)])
     assert [r.seq for r in read_journal(journal.path)] == [1]
     assert journal.problem is None
+
+
+def test_what_a_reader_has_begun_is_read_to_its_end_though_the_journal_is_closed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    written = [record(number, "x" * 1000) for number in range(1, 3001)]  # several blocks
+    journal.append(written)
+    found = journal.read()
+    begun = [next(found)]
+    journal.close()
+    with open(tmp_path / "other", "wb") as other:  # has the number of the closed descriptor
+        other.write(b"what is no journal\n" * 100_000)
+        other.flush()
+        assert [*begun, *found] == written
+    assert list(journal.read()) == []
