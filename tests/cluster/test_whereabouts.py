@@ -16,13 +16,13 @@ from sparklab.rdd.whereabouts import KEPT_JOBS, Line, LineSampler, LineSamples, 
 
 
 def spin(seconds: float) -> float:
-    ends_s = time.perf_counter() + seconds
-    while time.perf_counter() < ends_s:
+    ends_s = time.thread_time() + seconds  # of the processor, however many share it
+    while time.thread_time() < ends_s:
         pass  # here
     return seconds
 
 
-HERE = ("while time.perf_counter() < ends_s:", "pass  # here")
+HERE = ("while time.thread_time() < ends_s:", "pass  # here")
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +32,16 @@ def sc() -> Iterator[SparkContext]:
 
 
 def test_a_jobs_time_stands_at_the_lines_of_the_users_functions(sc: SparkContext) -> None:
+    began_s = time.monotonic()
     sc.parallelize([0.5, 0.5], 2).map(spin).count()
+    took_s = time.monotonic() - began_s
     job = max(sc.bus.views.jobs)
     rows = line_rows(sc.line_samples.of(job))
     assert rows[0]["source"] in HERE
     assert rows[0]["function"] == "spin"
     assert rows[0]["line"].startswith("test_whereabouts.py:")
     found = sum(row["seconds"] for row in rows if row["source"] in HERE)
-    assert 0.3 <= found <= 1.3, "about a second in two tasks"
+    assert 0.3 <= found <= 2 * took_s + 0.3, "about a second in two tasks; more where others have the processor"
     counted = sc.line_samples.of(job)
     sc.parallelize([0.3], 1).map(spin).count()
     assert sc.line_samples.of(job) == counted
