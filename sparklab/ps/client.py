@@ -10,21 +10,24 @@ from typing import Any, Final
 
 import numpy as np
 
-from sparklab.errors import ParameterServerError, ServerLost
+from sparklab.errors import ParameterServerError
+from sparklab.ps.answers import answer_of, collect
 from sparklab.ps.filterchain import FilterChain
 from sparklab.ps.filters import Filter
 from sparklab.ps.frames import Frame, Kind
-from sparklab.ps.keys import NO_KEYS, Array, Keys
+from sparklab.ps.keys import Array, Keys
 from sparklab.ps.layout import Layout, TableLayout
+from sparklab.ps.outstanding import Outstanding
 from sparklab.ps.plain import layout_from_plain
 from sparklab.ps.request import UNCUT, Request
+from sparklab.ps.routing import all_dead, carry, part_for, ranges_of
 
 WINDOW: Final = 1024  # requests that a client may have unsettled
 _PUSH, _PULL = int(Kind.PUSH), int(Kind.PULL)
 _PLAIN: Final = frozenset({int(Kind.VALUES), int(Kind.DONE)})
 
 
-class Client:
+class Client(Outstanding):
     """One incarnation of one worker (or of an observer, whose number is negative) at one table.
 
     Parameters
@@ -34,7 +37,7 @@ class Client:
     dense : bool
         Whether every key of the table exists.
     ordered : bool
-        Whether frames to one server arrive in the order they were sent. If not, a tick waits for the pushes before it.
+        See :class:`sparklab.ps.outstanding.Outstanding`.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Client:
         resend_s: float | None = None,
         filters: Sequence[Filter] = (),
     ) -> None:
+        super().__init__(ordered)
         self.filters = FilterChain(filters, own=True)
         self.table = table
         self.width = width
@@ -63,12 +67,7 @@ class Client:
         self.out: list[tuple[int, Frame]] = []
         self.resent = 0
         self.now_s = 0.0
-        self._ordered = ordered
         self._resend_s = resend_s
-        self._seq = 0
-        self._requests: dict[int, Request] = {}
-        self._unsafe: dict[int, Request] = {}  # answered pushes and ticks that a server may still lose
-        self._held_back: list[Request] = []  # until what they need is answered
 
     @property
     def ranges(self) -> TableLayout:
@@ -157,7 +156,7 @@ class Client:
         if needs:
             request.needs = tuple(ts for ts in needs if ts in self._requests)
         if kind in (Kind.TICK, Kind.DETACH):
-            request.needs = self._before(request)
+            request.needs = self.before(request)
         self._requests[request.seq] = request
         if request.needs:
             self._held_back.append(request)
@@ -165,79 +164,35 @@ class Client:
             self._begin(request)
         return request.seq
 
-    def _before(self, request: Request) -> tuple[int, ...]:
-        """Pushes and ticks that could arrive after this tick if it were sent now: those that are held back themselves,
-        and, where frames may overtake each other, all that are not answered."""
-        earlier = self._held_back if self._ordered else self._requests.values()
-        return tuple(r.seq for r in earlier if r.seq < request.seq and r.kind in (Kind.PUSH, Kind.TICK))
-
     def _begin(self, request: Request) -> None:
         if request.waiting == UNCUT:
-            request.waiting = request.spread = self._ranges_for(request)
+            request.waiting = request.spread = ranges_of(request, self.ranges)
         if request.waiting:
             self._send(request, request.waiting)
         else:
             self._answered(request)
-
-    def _ranges_for(self, request: Request) -> int:
-        ranges = self.ranges
-        if request.kind in (Kind.PULL_RANGE, Kind.CALL):
-            return ranges.touching(request.low, request.high)
-        if request.keys is None:
-            return ranges.everything
-        if not len(request.keys):
-            return 0
-        if ranges.whole:
-            return ranges.everything
-        mask = 0
-        cuts = np.searchsorted(request.keys, ranges.bounds)
-        for at, number in enumerate(ranges.ids):
-            stop = cuts[at + 1] if at + 1 < len(cuts) else len(request.keys)
-            if stop > cuts[at]:
-                mask |= 1 << number
-        return mask
 
     def _send(self, request: Request, mask: int) -> None:
         ranges = self.ranges
         request.sent_s = self.now_s
         filters = self.filters.filters
         if mask & ranges.lost:
-            request.error = ServerLost(
-                f"asking table {self.table}",
-                "every server of some of its key ranges is dead",
-                "restore the last snapshot into a new ParameterServer; with replicas=1 one death loses nothing",
-            )
+            request.error = all_dead(self.table)
             return
         for server, headed in ranges.heads.items():
             part = mask & headed
             if part:
-                frame = self._frame(request, part)
+                frame = self._frame(request, part, ranges)
                 if filters:
                     self.filters.encode(frame, server, request.notes or {})
                 self.out.append((server, frame))
 
-    def _frame(self, request: Request, mask: int) -> Frame:
-        keys, values = request.keys, request.values
-        if keys is not None and mask & request.spread != request.spread:
-            chosen = self.ranges.chosen(keys, mask)
-            keys = keys[chosen]
-            values = values[chosen] if values is not None else None
-        meta = request.meta
-        if request.kind == Kind.PULL_RANGE:
-            meta = {"low": request.low, "high": request.high}
+    def _frame(self, request: Request, mask: int, ranges: TableLayout) -> Frame:
+        keys, values, meta = part_for(request, mask, ranges)
         return Frame(
             request.kind, self.table, self.client, self.incarnation, request.seq, request.clock, self.layout.epoch,
-            self.settled, mask, keys if keys is not None else NO_KEYS, values, meta,
+            self.settled, mask, keys, values, meta,
         )  # fmt: skip
-
-    @property
-    def settled(self) -> int:
-        """All requests up to this one are answered and safe: none of them is ever sent again."""
-        if len(self._requests) == 1 and not self._unsafe and self._seq in self._requests:
-            return self._seq - 1  # the usual case, without a walk
-        first = min((seq for seq, r in self._requests.items() if r.kind == Kind.PUSH), default=self._seq + 1)
-        unsafe = min((seq for seq, r in self._unsafe.items() if r.kind == Kind.PUSH), default=self._seq + 1)
-        return min(first, unsafe) - 1
 
     # --- hearing ----------------------------------------------------------------------------------
 
@@ -272,11 +227,7 @@ class Client:
             return
         got = frame.mask & request.waiting if request.waiting != UNCUT else 0
         if frame.kind == Kind.REFUSED:
-            request.error = ParameterServerError(
-                f"{Kind(request.kind).name.lower()} at table {self.table}, clock {request.clock}",
-                f"server {server} refused: {frame.meta['found']}",
-                frame.meta["do"],
-            )
+            request.error = self._error(request, f"server {server} refused: {frame.meta['found']}", frame.meta["do"])
             return
         if not got:
             return
@@ -284,13 +235,11 @@ class Client:
             request.kept |= got
         elif frame.kind == Kind.ATTACHED:
             request.parts.append((frame.clock, frame.meta["joined"]))
+        elif frame.kind in (Kind.VALUES, Kind.RESULT) and got != frame.mask:
+            return
         elif frame.kind == Kind.VALUES:
-            if got != frame.mask:
-                return
-            self._take_values(request, frame)
+            collect(request, frame, self.ranges, self.dense, self.width, self.dtype)
         elif frame.kind == Kind.RESULT:
-            if got != frame.mask:
-                return
             request.parts.append(frame.meta["part"])
         request.waiting &= ~got
         if not request.waiting:
@@ -314,32 +263,6 @@ class Client:
             self._let_go()
         return True
 
-    def _take_values(self, request: Request, frame: Frame) -> None:
-        values = frame.values
-        assert values is not None
-        if request.kind == Kind.PULL_RANGE and not self.dense:
-            request.parts.append((frame.keys, values))
-            return
-        everything = frame.mask & request.spread == request.spread
-        if request.kind == Kind.PULL:
-            assert request.keys is not None
-            if everything:
-                request.result = values
-                return
-            if request.result is None:
-                request.result = np.empty((len(request.keys), self.width), self.dtype)
-            request.result[self.ranges.chosen(request.keys, frame.mask)] = values
-            return
-        if everything:
-            request.result = values
-            return
-        if request.result is None:
-            request.result = np.empty((request.high - request.low, self.width), self.dtype)
-        at = 0
-        for low, high in self.ranges.segments(frame.mask, request.low, request.high):
-            request.result[low - request.low : high - request.low] = values[at : at + high - low]
-            at += high - low
-
     def _answered(self, request: Request) -> None:
         if request.kept:
             self._unsafe[request.seq] = request
@@ -354,9 +277,9 @@ class Client:
         ready = []
         for request in self._held_back:
             if request.kind in (Kind.TICK, Kind.DETACH):
-                request.needs = self._before(request)  # a push may have to be sent again meanwhile
+                request.needs = self.before(request)  # a push may have to be sent again meanwhile
             else:
-                request.needs = tuple(ts for ts in request.needs if not self._finished(ts))
+                request.needs = tuple(ts for ts in request.needs if not self.done(ts))
             if not request.needs:
                 ready.append(request)
         for request in ready:
@@ -364,10 +287,6 @@ class Client:
             self._begin(request)
         if ready and self._held_back:
             self._let_go()  # a tick may have waited for what was just sent
-
-    def _finished(self, ts: int) -> bool:
-        request = self._requests.get(ts)
-        return request is None or request.answered
 
     def _again_to(self, server: Any) -> None:
         headed = self.ranges.heads.get(server, 0)
@@ -413,11 +332,11 @@ class Client:
         self._unsafe.clear()
         self._held_back.clear()
         for request in self._requests.values():
-            request.error = ParameterServerError(
-                f"{Kind(request.kind).name.lower()} at table {self.table}, clock {request.clock}",
-                "the table was dropped",
-                "make it again",
-            )
+            request.error = self._error(request, "the table was dropped", "make it again")
+
+    def _error(self, request: Request, found: str, do: str) -> ParameterServerError:
+        attempted = f"{Kind(request.kind).name.lower()} at table {self.table}, clock {request.clock}"
+        return ParameterServerError(attempted, found, do)
 
     def _send_again(self, request: Request, old: TableLayout, new: TableLayout) -> None:
         if request.error is not None:
@@ -425,19 +344,7 @@ class Client:
         if request.kind == Kind.DETACH and request.clock < 0 and (self.table, self.client) in self.layout.gone:
             request.waiting = 0
             return
-        moved = 0
-        for number, chain in zip(old.ids, old.chains, strict=True):
-            if request.kept >> number & 1:
-                low, _ = old.interval(number)
-                after = new.chains[new.position(new.range_of(low))]
-                if chain[:1] != after[:1]:
-                    moved |= 1 << number
-        request.spread = new.carried(request.spread, old)
-        request.waiting = new.carried(request.waiting | moved, old)
-        request.kept = new.carried(request.kept & ~moved, old)
-        if request.waiting and new.shape != old.shape and request.parts and request.kind != Kind.ATTACH:
-            request.parts.clear()  # of ranges that are others now: all are asked again
-            request.waiting = request.spread
+        moved = carry(request, old, new)
         if moved:
             self._unsafe.pop(request.seq, None)
             self._requests[request.seq] = request
@@ -445,7 +352,7 @@ class Client:
             return
         self.resent += 1
         if request.kind in (Kind.TICK, Kind.DETACH):
-            request.needs = self._before(request)
+            request.needs = self.before(request)
             if request.needs:  # pushes that go again must not be overtaken
                 self._held_back.append(request)
                 return
@@ -469,35 +376,6 @@ class Client:
         out, self.out = self.out, []
         return out
 
-    @property
-    def unsettled(self) -> int:
-        """Requests that are not answered or not safe."""
-        return len(self._requests) + len(self._unsafe)
-
-    def issued(self, ts: Any) -> bool:
-        """Whether `ts` is a timestamp of this client's; 0 stands for what needed no request."""
-        return hasattr(ts, "__index__") and 0 <= ts <= self._seq
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is under way: what is read now has this client's own pushes in it."""
-        return not self._requests
-
-    @property
-    def pushing(self) -> bool:
-        """Whether a push was not answered yet."""
-        return any(r.kind == Kind.PUSH and not r.answered for r in self._requests.values())
-
-    @property
-    def unanswered_pushes(self) -> bool:
-        """Whether a push or a tick was not answered yet."""
-        return any(r.kind in (Kind.PUSH, Kind.TICK) and not r.answered for r in self._requests.values())
-
-    def done(self, ts: int) -> bool:
-        """Whether the request with this timestamp is answered. True for one that was taken before."""
-        request = self._requests.get(ts)
-        return request is None or request.answered
-
     def take(self, ts: int) -> Any:
         """The answer of a request that is done, once: values of a pull, parts of a call, else None.
 
@@ -512,24 +390,8 @@ class Client:
         if request.error is not None:
             self._requests.pop(ts, None)
             raise request.error
-        if request.kind == Kind.CALL:
-            self._requests.pop(ts, None)
-            return request.parts
-        if request.kind == Kind.ATTACH:
-            self._requests.pop(ts, None)
-            # Who joins begins where no range is ahead of it; who succeeds another, with what a range may lack.
-            begin = max if all(joined for _, joined in request.parts) else min
-            return begin(clock for clock, _ in request.parts)
-        if request.kind == Kind.PULL_RANGE and not self.dense:
-            self._requests.pop(ts, None)
-            if not request.parts:
-                return NO_KEYS, np.empty((0, self.width), self.dtype)
-            keys = np.concatenate([part[0] for part in request.parts])
-            order = np.argsort(keys)
-            return keys[order], np.concatenate([part[1] for part in request.parts])[order]
         self._requests.pop(ts, None)
-        if request.result is None and request.kind == Kind.PULL:
-            return np.empty((0, self.width), self.dtype)
-        if request.kind == Kind.PULL and self.filters.filters and request.keys is not None:
-            self.filters.heard(request.keys, request.result)
-        return request.result
+        answer = answer_of(request, self.dense, self.width, self.dtype)
+        if request.kind == Kind.PULL and self.filters.filters and request.keys is not None and len(answer):
+            self.filters.heard(request.keys, answer)
+        return answer
