@@ -1,7 +1,7 @@
 """Fusion of long chains of operators that take one record to at most one.
 
-A chain of generators is as deep a recursion as it is long. Short chains are faster that way; in an iterative program
-that maps the same RDD again and again, the chain becomes one generator with a loop.
+A chain of generators is as deep a recursion as it is long, and passes each record through as many frames. Short chains
+become compiled loops; in an iterative program that maps the same RDD again and again, a loop over the operators.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, TypeAlias
 
+from sparklab.rdd import loops
 from sparklab.rdd.operators import Filter, KeyBy, Keys, Map, MapValues, Operator, PairWith, Records, Values
 
 Function: TypeAlias = Callable[[int, Iterator[Any]], Iterator[Any]]
 
-FUSED_ABOVE = 50
+FUSED_ABOVE = 50  # a loop that is compiled for each length would be compiled again in each round
 
 _STEPS: dict[type[Operator], Callable[[Any], Callable[[Any], Any]]] = {
     Map: lambda f: f,
@@ -32,8 +33,12 @@ def fused(steps: Sequence[tuple[Function, int]]) -> list[tuple[Function, int]]:
     result: list[tuple[Function, int]] = []
     for record_wise, run in groupby(steps, lambda step: type(step[0]) in _STEPS):
         alike = tuple(run)
+        if not record_wise or (len(alike) < loops.LOOPED_FROM and len(steps) <= FUSED_ABOVE):
+            result.extend(alike)
+            continue
+        operators = tuple(function for function, _ in alike)
         # What takes one record at a time does not look at the index.
-        result.extend([(Fused(tuple(function for function, _ in alike)), -1)] if record_wise else alike)
+        result.append((loops.Loop(operators) if len(steps) <= FUSED_ABOVE else Fused(operators), -1))
     return result
 
 

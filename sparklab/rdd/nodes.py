@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sparklab.rdd.callsite import call_site
 from sparklab.rdd.core import Driver, Partition, RDDCore, SourcePartition
 from sparklab.rdd.dependency import Dependency, Grouped, OneToOne, Range, Shuffle
-from sparklab.rdd.fusion import FUSED_ABOVE, Function, fused
+from sparklab.rdd.fusion import Function, fused
 from sparklab.rdd.operators import Map, Operator, Origin
 from sparklab.rdd.partitioner import Partitioner, placement
 from sparklab.rdd.rdd import RDD
@@ -95,7 +95,7 @@ def _computed(rdd: RDDCore, index: int, task: TaskContext) -> Iterator[Any]:
             break
     records = rdd.iterator(index, task)
     steps.reverse()
-    for function, index in steps if len(steps) <= FUSED_ABOVE else fused(steps):
+    for function, index in fused(steps):
         records = function(index, records)
     return records
 

@@ -10,6 +10,7 @@ from types import CodeType, FrameType, GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparklab.rdd.core import RDDCore
+from sparklab.rdd.loops import Loop
 from sparklab.rdd.operators import Flattened, Operator
 from sparklab.shuffle.spec import ShuffleSpec
 
@@ -80,13 +81,15 @@ class _Place(NamedTuple):
 def _seen_from(frame: FrameType, offset: int) -> _Place | None:
     """The place that `frame` belongs to where it is one of ours: an operator's, an RDD's, a shuffle's."""
     found = frame.f_locals.get("self")
-    place = None
+    place, name = None, "x"
+    if isinstance(found, Loop):
+        found, name = found.step_at(_line(frame.f_code, offset))
     if isinstance(found, Operator) and found.origin is None:
         return None  # it is the function of another one, which is named
     if isinstance(found, Operator):
         # Where an operator was waiting for its next record, x is one that it was done with.
         waiting = offset == _outer_loop(frame.f_code)
-        place = _Place(_label(found), _UNKNOWN if waiting else frame.f_locals.get("x", _UNKNOWN))
+        place = _Place(_label(found), _UNKNOWN if waiting else frame.f_locals.get(name, _UNKNOWN))
     elif isinstance(found, RDDCore):
         label = f"{found.operator} at {found.call_site} (RDD {found._id})"
         place = _Place(label, counted=frame.f_locals.get("failing_record"))
@@ -136,3 +139,8 @@ def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
 def _outer_loop(code: CodeType) -> int | None:
     """Offset of the instruction that fetches the next record of ``for x in records``."""
     return next((i.offset for i in dis.get_instructions(code) if i.opname == "FOR_ITER"), None)
+
+
+def _line(code: CodeType, offset: int) -> int:
+    """The line of the instruction at `offset`."""
+    return next((line for start, end, line in code.co_lines() if line and start <= offset < end), 0)

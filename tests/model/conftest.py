@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy.random  # noqa: F401 - or Hypothesis imports it while an executor's
 import pytest
 
 from sparklab import SparkContext
+from sparklab.rdd import loops
 from sparklab.shuffle import buckets, order, reader, tally
 from tests.support.naive_driver import NaiveDriver
 
@@ -22,6 +24,7 @@ FAST_PATHS = (
     (reader, "_WORTH_DIVIDING_BYTES"),
     (reader, "_WORTH_DIVIDING_HERE"),
     (tally, "_WORTH_TALLY"),
+    (loops, "LOOPED_FROM"),
 )
 
 
@@ -30,7 +33,9 @@ def make_context(request: pytest.FixtureRequest) -> Iterator[MakeContext]:
     """Gives a context to define RDDs on, once per program: the naive driver anew, a real context the same each time."""
     master, _, fast = request.param.partition(", ")
     if master == "naive":
-        yield NaiveDriver
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loops, "LOOPED_FROM", sys.maxsize)
+            yield NaiveDriver
         return
     with pytest.MonkeyPatch.context() as patch:
         for module, name in FAST_PATHS if fast else ():

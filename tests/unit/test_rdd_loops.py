@@ -1,0 +1,89 @@
+"""Chains of record-wise operators as compiled loops: the records, the laziness and the errors of the chain."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sparklab.rdd import loops
+from sparklab.rdd.operators import Filter, KeyBy, Keys, Map, MapValues, Operator, PairWith, Values
+from sparklab.rdd.usererror import describe_failure
+from tests.support.naive_driver import NaiveDriver
+
+PAIRED = [Map(lambda p: (p[1], p[0])), Filter(lambda p: p[0] != 3), KeyBy(repr), MapValues(str), PairWith("a")]
+
+
+def chained(operators: tuple[Operator, ...], records: Iterator[Any]) -> list[Any]:
+    for operator in operators:
+        records = operator(0, records)
+    return list(records)
+
+
+@pytest.mark.parametrize("last", [*PAIRED, Keys(), Values()], ids=lambda operator: type(operator).__name__)
+def test_a_loop_gives_what_the_chain_of_its_operators_gives(last: Operator) -> None:
+    for before in itertools.chain(itertools.product(PAIRED), itertools.product(PAIRED, PAIRED)):
+        operators = (*before, last)
+        pairs = [(i, i % 4) for i in range(9)]
+        assert list(loops.Loop(operators)(0, iter(pairs))) == chained(operators, iter(pairs))
+
+
+def test_a_loop_takes_no_record_before_it_is_asked_for() -> None:
+    seen: list[int] = []
+    records = loops.Loop((Map(lambda x: seen.append(x) or x), Map(str)))(0, iter(range(9)))
+    assert seen == []
+    assert next(records) == "0"
+    assert seen == [0]
+
+
+@pytest.mark.parametrize("loop_from", [1, 2, 100])
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_the_operator_that_failed_in_a_loop_is_named_with_what_it_was_given(
+    monkeypatch: pytest.MonkeyPatch, failing: int, loop_from: int
+) -> None:
+    monkeypatch.setattr(loops, "LOOPED_FROM", loop_from)
+    sc = NaiveDriver(1)
+
+    def step(number: int, x: int) -> int:
+        if number == failing and x == 30 + number:
+            x = -1  # what the function makes of its own variable is not what it was given
+            raise ValueError(x)
+        return x + 1
+
+    rdd = sc.parallelize(range(28, 40), 1)
+    rdd = rdd.map(lambda x: step(0, x)).keyBy(lambda x: step(1, x)).filter(lambda pair: step(2, pair[0]))
+
+    with pytest.raises(ValueError, match="-1") as failed:
+        rdd.collect()
+
+    assert sc.last_task is not None
+    where, index, record = describe_failure(failed.value, sc.last_task)
+    assert where.startswith(("map", "keyBy", "filter")[failing] + " at test_rdd_loops.py")
+    assert record == ("30", "31", "(32, 31)")[failing]
+    assert index == (2, 2, 2)[failing]
+
+
+def test_a_record_that_a_loop_had_done_with_is_not_blamed_for_its_source() -> None:
+    sc = NaiveDriver(1)
+
+    def source(records: Iterator[int]) -> Iterator[int]:
+        yield from itertools.islice(records, 3)
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more") as failed:
+        sc.parallelize(range(9), 1).mapPartitions(source).map(str).filter(len).collect()
+
+    assert sc.last_task is not None
+    assert describe_failure(failed.value, sc.last_task).record is None
+
+
+def test_a_stop_iteration_in_a_loop_is_an_error_and_not_the_end() -> None:
+    def stop(x: int) -> int:
+        if x == 3:
+            raise StopIteration
+        return x
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        NaiveDriver(1).parallelize(range(9), 1).map(stop).map(str).collect()
