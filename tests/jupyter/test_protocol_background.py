@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,23 @@ def test_what_a_background_cell_writes_goes_to_its_panels_log_and_under_no_cell(
     assert k.ok("loud.log").value == str(["said beside", "to stderr", "logged beside", "said by a thread", "100 %"])
     k.ok(PICTURE)
     assert k.ok("picture['log'][:5] == loud.log, picture['label']").value.startswith("(True, 'In [")
+
+
+def test_what_a_background_cell_displays_stands_under_itself_whatever_runs_in_front(k: Kernel) -> None:
+    k.ok("from IPython.display import HTML, clear_output, display")
+    begun = k.ok("%%sparklab --background -o shown -q\ngate.wait(30)\nclear_output(); display(HTML('<b>bold</b>'))")
+    own = begun.messages[0]["parent_header"]["msg_id"]
+    of: list[tuple[str, str]] = []
+
+    def seen(message: dict[str, Any]) -> None:
+        if message["msg_type"] in ("display_data", "clear_output"):
+            of.append((message["msg_type"], message["parent_header"]["msg_id"]))
+
+    front = k.start_cell("display('in front'); gate.set(); shown.result(30); display('still in front')")
+    assert k.finish_cell(front, seen).status == "ok"
+    assert [kind for kind, cell in of if cell == own] == ["clear_output", "display_data"]
+    assert [kind for kind, cell in of if cell == front] == ["display_data", "display_data"]
+    assert len(of) == 4
 
 
 def test_what_tasks_of_a_background_cell_print_is_in_its_log() -> None:
