@@ -35,8 +35,8 @@ class Part:
 
 PARTS: Final = (
     Part("full", ("tests.benchmarks", "full"), 3600.0),
-    Part("growth", ("tests.benchmarks.growth",), 900.0),
-    Part("watching", ("tests.benchmarks.watching",), 1200.0),
+    Part("growth", ("tests.benchmarks.growth",), 1800.0),
+    Part("watching", ("tests.benchmarks.watching",), 2400.0),
 )
 
 
