@@ -6,7 +6,7 @@ Before and after each step the harness reads the CPU time of the whole process t
 compared between the systems; a wrong one fails the run. Inputs come from seeded generators and are kept in a folder of
 the system's directory for temporary files (`inputs`).
 
-``make bench`` runs `whole`: the full comparison, `growth` and `watching`, each in a process of its own, and one last line
+``make bench`` runs `whole`: the full comparison, `growth` and `watching`, each in a process of its own, and a last line
 for all. Reports are written as rows end. A row that misses its goal has a profile (`profiles`) and, where somebody has
 looked into it, the reason and what was tried (`attempts`).
 
