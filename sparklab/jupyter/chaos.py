@@ -39,7 +39,7 @@ def death(text: str) -> Death:
     percent = None if found is None or found["percent"] == "any" else int(found["percent"])
     if found is None or (percent is not None and percent > 99):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not of the form kill=EXECUTOR@PERCENT%: kill=1@50%, kill=any@any"
+            f"{text!r} is not of the form kill=EXECUTOR@PERCENT%, with 0 to 99 percent: kill=1@50%, kill=any@any"
         )
     return Death(None if found["executor"] == "any" else int(found["executor"]), percent)
 

@@ -23,7 +23,7 @@ def debug(magics: Magics, options: Namespace) -> Any:
         if options.pdb:
             _stop_there(magics)
         else:
-            print("`%debug` or `%sparklab debug --pdb` stops at this line, with its variables.")
+            print("`%debug` or `%sparklab debug --pdb` stops where it was raised, with the variables there.")
     return again
 
 

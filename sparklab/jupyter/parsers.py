@@ -307,7 +307,7 @@ SUBCOMMANDS: Final[dict[str, tuple[str, _Options]]] = {
     "show": ("Shows a Run.", _show),
     "timeline": ("Shows a job in time: a lane for each executor, stragglers by name.", _past_job),
     "skew": ("Prints how evenly the work of a job was spread, and what to do about it.", _skew),
-    "profile": ("Prints at which lines of your functions the tasks of a job were found.", _skew),
+    "profile": ("Prints at which lines of your functions the tasks of a job were found, 20 times a second.", _skew),
     "debug": (
         "Computes the partition that failed last again in the driver: the record, your frames first, a debugger.",
         _debug,
@@ -319,7 +319,7 @@ SUBCOMMANDS: Final[dict[str, tuple[str, _Options]]] = {
     "drop-partition": ("One cached partition is gone; it is computed again when needed.", _drop),
     "cancel": ("A job, or every job, is cancelled.", _cancel),
     "kill-executor": ("An executor's process is killed, and replaced unless it is to stay dead.", _kill),
-    "config": ("Prints the context's settings, secrets hidden.", _out),
+    "config": ("Prints the settings that were made for the context, secrets hidden; others have their defaults.", _out),
     "compare": ("Prints two Runs side by side.", _compare),
     "reset": (
         "Levels, bounds, rates, stragglers and executors that hands have changed are as the program set them.",
