@@ -5,82 +5,38 @@ Source: Li et al. 2014, sections 4.3 to 4.6.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from sparklab.errors import ParameterServerError
-from sparklab.ps import balance, ring
+from sparklab.ps import ring
 from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox, Peer
-from sparklab.ps.layout import MOST_RANGES, Layout, TableLayout, even_starts
+from sparklab.ps.layout import MOST_RANGES, TableLayout, even_starts
+from sparklab.ps.moves import Move
+from sparklab.ps.reshaping import Reshaping
 from sparklab.ps.spec import TableSpec
 
 SILENCE_S: Final = 5.0  # without a heartbeat a server is dead after this; a killed process is seen at once
-BATCH_BYTES: Final = 16 << 20  # about what is frozen at once while ranges move
 RESEND_S: Final = 0.5
 MERGE_S: Final = 5.0  # after which a merge is called off
 
 
-@dataclass(slots=True)
-class Move:
-    """A range on its way to server `to`.
-
-    Attributes
-    ----------
-    how : str
-        ``"head"``: `to` serves it, whoever did is its replica; ``"tail"``: `to` is its last replica; ``"heir"``: `to`,
-        a replica, serves it in the place of a server that leaves, and gets what a replica lacks.
-    leaving : int
-        A server that the chain is to lose by it, or -1.
-    other : int
-        Where `how` is ``"merge"``: the range behind it that it is to be one with.
-    """
-
-    table: int
-    range: int
-    to: int
-    how: str
-    leaving: int = -1
-    number: int = -1
-    source: int = -1
-    done: bool = False
-    other: int = -1
-
-
-class Manager:
+class Manager(Reshaping):
     """Decides; servers and clients learn of it by layouts, each with a higher epoch.
 
     Invariant: in each table the ranges cover all keys; a server not in `layout.servers` is in no chain.
     """
 
     def __init__(self, replicas: int = 0, silence_s: float = SILENCE_S, resend_s: float | None = RESEND_S) -> None:
-        self.replicas = replicas
-        self.layout = Layout()
-        self.specs: dict[int, TableSpec] = {}
-        self.out: Outbox = []
-        self.now_s = 0.0
+        super().__init__(replicas)
         self.promotions = 0
         self.lost_ranges = 0
-        self.moved_ranges = 0
-        self.moved_bytes = 0
-        self.facts_of: dict[int, dict[str, Any]] = {}
         self._silence_s = silence_s
         self._resend_s = resend_s
-        self._heard: dict[int, float] = {}
-        self._leaving: set[int] = set()
-        self._planned: deque[Move] = deque()
-        self._moving: dict[tuple[int, int], Move] = {}
-        self._moves = 0
-        self._asked_s = 0.0
-        self.splits = 0
-        self.merges = 0
         self.balancing_s: float | None = None  # how often loads are made even; None: when :meth:`balance` is called
-        self.shapes_held = 0
         self._balanced_s = 0.0
-        self._fewest: dict[int, int] = {}  # table -> ranges it was made with
-        self._merging: Move | None = None
-        self._merging_s = 0.0
 
     # --- what is asked of it ----------------------------------------------------------------------
 
@@ -179,14 +135,6 @@ class Manager:
         self._publish(tables=tables, servers=tuple(each for each in self.layout.servers if each != server))
         self._start_moves()
 
-    def _call_off(self, move: Move) -> None:
-        del self._moving[move.table, move.range]
-        meta = {"range": move.range, "move": move.number}
-        for server in {move.to, move.source} & set(self.layout.servers):
-            self.out.append((server, Frame(Kind.RELEASE, move.table, meta=meta)))
-        if move.to in self.layout.servers:
-            self._planned.append(replace(move, number=-1, source=-1, done=False))
-
     # --- what it hears ----------------------------------------------------------------------------
 
     def receive(self, source: Peer, frame: Frame, now_s: float = 0.0) -> None:
@@ -242,217 +190,6 @@ class Manager:
         """The frames to send since the last call."""
         out, self.out = self.out, []
         return out
-
-    @property
-    def settled(self) -> bool:
-        """Whether nothing moves or is planned to."""
-        return not self._moving and not self._planned and self._merging is None
-
-    # --- moves ------------------------------------------------------------------------------------
-
-    def _staying(self) -> tuple[int, ...]:
-        return tuple(server for server in self.layout.servers if server not in self._leaving)
-
-    @staticmethod
-    def _load(table: TableLayout) -> Counter[int]:
-        return Counter(server for chain in table.chains for server in chain)
-
-    def _repair(self) -> None:
-        """Chains that are too short, or hold a server that leaves, get a fresh replica."""
-        staying = self._staying()
-        wanted = min(self.replicas + 1, len(staying))
-        planned = {(move.table, move.range) for move in (*self._planned, *self._moving.values())}
-        for number, table in self.layout.tables.items():
-            load = self._load(table)
-            for each, chain in zip(table.ids, table.chains, strict=True):
-                leaving = next((server for server in chain if server in self._leaving), -1)
-                if not chain or (number, each) in planned or (leaving < 0 and len(chain) >= wanted):
-                    continue
-                to = ring.replica_for(number, each, chain, staying, load)
-                heir = next((server for server in chain if server in staying), None)
-                if leaving == chain[0] and heir is not None and len(chain) > wanted:
-                    self._planned.append(Move(number, each, heir, "heir", leaving=leaving))
-                elif to is not None:
-                    load[to] += 1
-                    self._planned.append(Move(number, each, to, "tail", leaving=leaving))
-
-    def _start_moves(self) -> None:
-        """The next moves begin, unless some are under way. What stands in the way of a leaving server is looked for."""
-        if self._moving:
-            self._commit()
-            return
-        if self._merging is not None:
-            return  # they begin when it is over
-        self._repair()
-        self._finish_leaving()
-        size = 0
-        while self._planned and size < BATCH_BYTES:
-            move = self._planned.popleft()
-            table = self.layout.tables[move.table]
-            if move.range not in table.ids:
-                continue
-            chain = table.chains[table.position(move.range)]
-            if not chain or move.to not in self._staying() or (move.to in chain) != (move.how == "heir"):
-                continue
-            if move.how == "heir" and chain[0] != move.leaving:
-                continue
-            if (move.table, move.range) in self._moving:
-                self._planned.appendleft(move)
-                break
-            self._moves += 1
-            move.number, move.source = self._moves, chain[0]
-            self._moving[move.table, move.range] = move
-            self._ask(move)
-            size += self._bytes(move)
-        self._asked_s = self.now_s
-
-    def _bytes(self, move: Move) -> int:
-        if move.how == "heir":
-            return 0
-        facts = self.facts_of.get(move.source, {}).get("tables", {}).get(str(move.table))
-        spec = self.specs[move.table]
-        if spec.num_keys is not None:
-            low, high = self.layout.tables[move.table].interval(move.range)
-            return (high - low) * spec.width * 4 * (1 + spec.updates[-1].state_count)
-        return int(facts["used_bytes"]) // max(1, int(facts["ranges"])) if facts else 1 << 20
-
-    def _ask(self, move: Move) -> None:
-        meta = {"range": move.range, "move": move.number, "to": move.to, "other": move.other}
-        meta["heir"] = move.how == "heir"
-        self.out.append((move.source, Frame(Kind.MOVE, move.table, epoch=self.layout.epoch, meta=meta)))
-
-    def _commit(self) -> None:
-        """The batch is copied: one layout hands all of it over."""
-        if not self._moving or not all(move.done for move in self._moving.values()):
-            return
-        tables = dict(self.layout.tables)
-        wanted = min(self.replicas + 1, len(self._staying()))
-        for move in self._moving.values():
-            table = tables[move.table]
-            at = table.position(move.range)
-            chain = table.chains[at]
-            if move.how == "head":
-                chain = (move.to, *chain)[: self.replicas + 1]
-            elif move.how == "heir":
-                chain = (move.to, *(server for server in chain if server not in (move.to, move.leaving)))
-            elif move.leaving in chain and len(chain) >= wanted:
-                chain = tuple(move.to if server == move.leaving else server for server in chain)
-            else:  # who leaves keeps its copy until there are enough
-                chain = (*chain, move.to)
-            chains = (*table.chains[:at], chain, *table.chains[at + 1 :])
-            tables[move.table] = replace(table, chains=chains)
-            self.moved_ranges += move.how != "heir"
-            self.moved_bytes += self._bytes(move)
-        self._moving.clear()
-        self._publish(tables=tables)
-        self._start_moves()
-
-    def _finish_leaving(self) -> None:
-        """Servers that were told to leave, and without which there are copies enough, are no servers any more."""
-        wanted = max(1, min(self.replicas + 1, len(self._staying())))
-        for server in list(self._leaving):
-            if any(server in (move.to, move.source) for move in self._moving.values()):
-                continue
-            chains = (chain for table in self.layout.tables.values() for chain in table.chains)
-            if any(server in chain and (len(chain) <= wanted or chain[0] == server) for chain in chains):
-                continue  # it has what no replica has: pushes that wait for their clock
-            self._leaving.discard(server)
-            self._heard.pop(server, None)
-            self.facts_of.pop(server, None)
-            tables = {
-                number: replace(t, chains=tuple(tuple(s for s in chain if s != server) for chain in t.chains))
-                for number, t in self.layout.tables.items()
-            }
-            self._publish(tables=tables, servers=tuple(each for each in self.layout.servers if each != server))
-            self._send_layout(server)
-
-    # --- splits and merges ------------------------------------------------------------------------
-
-    @property
-    def can_reshape(self) -> bool:
-        """Whether nothing moves and all servers know the layout in force: no server ever skips a split or a merge."""
-        epoch = self.layout.epoch
-        heard = all(self.facts_of.get(server, {}).get("epoch", -1) >= epoch for server in self.layout.servers)
-        return self.settled and heard and not self.shapes_held
-
-    def hold_shapes(self, more: int) -> None:
-        """No range is split or merged while somebody reads range by range: 1 `more`, or one less where -1."""
-        self.shapes_held += more
-        if self._merging is not None and self.shapes_held:
-            self._publish()  # calls it off
-
-    def split(self, table: int, range_id: int, at: int) -> bool:
-        """The range is two, the second of which begins with key `at`. False where that cannot be now."""
-        layout = self.layout.tables[table]
-        if not self.can_reshape or range_id not in layout.ids or len(layout.ids) >= MOST_RANGES // 2:
-            return False
-        low, high = layout.interval(range_id)
-        if not low < at < high:
-            return False
-        first = self._unused(layout, max(layout.ids))
-        self.splits += 1
-        new = first, self._unused(layout, first)
-        self._publish(tables={**self.layout.tables, table: layout.split(range_id, at, new)})
-        return True
-
-    def merge(self, table: int, left: int) -> bool:
-        """The range and the one behind it are about to be one. False where that cannot be now.
-
-        Their server freezes both and says when nothing is on its way and their clocks are one.
-        """
-        layout = self.layout.tables[table]
-        if not self.can_reshape or left not in layout.ids[:-1]:
-            return False
-        where = layout.position(left)
-        chain = layout.chains[where]
-        if not chain or chain != layout.chains[where + 1]:
-            return False
-        self._moves += 1
-        move = Move(table, left, -1, "merge", number=self._moves, source=chain[0], other=layout.ids[where + 1])
-        self._merging, self._merging_s = move, self.now_s
-        self._ask(move)
-        return True
-
-    def _merge_ends(self, refused: bool) -> None:
-        move, self._merging = self._merging, None
-        assert move is not None
-        layout = self.layout.tables.get(move.table)
-        if not refused and layout is not None:
-            self.merges += 1
-            merged = layout.merged(move.range, self._unused(layout, max(layout.ids)))
-            self._publish(tables={**self.layout.tables, move.table: merged})
-        self._start_moves()
-
-    @staticmethod
-    def _unused(layout: TableLayout, after: int) -> int:
-        """A number that no range has: the next one, so that one is used again as late as can be."""
-        candidates = ((after + step) % MOST_RANGES for step in range(1, MOST_RANGES))
-        return next(number for number in candidates if number not in layout.ids)
-
-    def balance(self) -> balance.Step | None:
-        """One range is split, moved or merged, so that servers are asked for as many keys each; None: none needs to be.
-
-        What is hot is known from the servers' heartbeats.
-        """
-        if not self.can_reshape:
-            return None
-        for number, table in self.layout.tables.items():
-            heats = {
-                range_id: balance.Heat(count, cut)
-                for facts in self.facts_of.values()
-                for range_id, count, cut in facts.get("tables", {}).get(str(number), {}).get("heat", ())
-            }
-            step = balance.next_step(table, heats, self._staying(), self._fewest[number])
-            match step:
-                case balance.Split(range_id, at) if self.split(number, range_id, at):
-                    return step
-                case balance.Shift(range_id, to):
-                    self._planned.append(Move(number, range_id, to, "head"))
-                    self._start_moves()
-                    return step
-                case balance.Merge(left, _) if self.merge(number, left):
-                    return step
-        return None
 
     # --- layouts ----------------------------------------------------------------------------------
 
