@@ -10,8 +10,8 @@ import hashlib
 import io
 import json
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -51,16 +51,15 @@ def write(path: str, tables: list[tuple[dict[str, Any], Iterator[Part]]]) -> str
         fs, root = _filesystem(path)
         own = f"{root}/{secrets.token_hex(8)}"
         fs.makedirs(own, exist_ok=True)
-    described = []
-    for number, (description, parts) in enumerate(tables):
-        files = []
-        for index, part in enumerate(parts):
-            data = _encoded(part)
-            name = f"{number:03d}-{index:05d}.parquet"
-            with _said(f"saving a snapshot at {path}"), fs.open(f"{own}/{name}", "wb") as file:
-                file.write(data)
-            files.append({"name": name, "sha256": hashlib.sha256(data).hexdigest(), "keys": len(part.keys)})
-        described.append({**description, "files": files})
+    try:
+        described = [
+            {**description, "files": _written(fs, own, path, number, parts)}
+            for number, (description, parts) in enumerate(tables)
+        ]
+    except BaseException:
+        with suppress(Exception):  # a half is of no use; the snapshot before it stays
+            fs.rm(own, recursive=True)
+        raise
     body = json.dumps({"format": FORMAT, "folder": own.rsplit("/", 1)[1], "tables": described})
     with _said(f"saving a snapshot at {path}"):
         before = _manifest(fs, root)
@@ -73,6 +72,18 @@ def write(path: str, tables: list[tuple[dict[str, Any], Iterator[Part]]]) -> str
         if before is not None:
             fs.rm(f"{root}/{before['folder']}", recursive=True)
     return own
+
+
+def _written(fs: Any, own: str, path: str, number: int, parts: Iterable[Part]) -> list[dict[str, Any]]:
+    """The files of one table are in the folder `own`; what the manifest says of them."""
+    files = []
+    for index, part in enumerate(parts):
+        data = _encoded(part)
+        name = f"{number:03d}-{index:05d}.parquet"
+        with _said(f"saving a snapshot at {path}"), fs.open(f"{own}/{name}", "wb") as file:
+            file.write(data)
+        files.append({"name": name, "sha256": hashlib.sha256(data).hexdigest(), "keys": len(part.keys)})
+    return files
 
 
 def read(path: str) -> list[tuple[dict[str, Any], Iterator[Part]]]:

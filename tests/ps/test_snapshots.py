@@ -11,6 +11,7 @@ import pytest
 
 from sparklab import ps
 from sparklab.errors import ParameterServerError
+from sparklab.ps import snapshot
 
 
 def filled(group: ps.LocalGroup) -> tuple[ps.Table, ps.Table]:
@@ -40,6 +41,31 @@ def test_a_snapshot_restored_to_more_servers_goes_on_as_the_one_that_was_saved(s
         assert (tables["dense"].weights() == dense.weights()).all(), "AdaGrad's sums of squares came along"
     if scheme == "file":
         assert len(list((tmp_path / "snap").iterdir())) == 2, "the manifest and one folder"
+
+
+def test_a_save_that_is_interrupted_leaves_the_snapshot_before_it_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "snap"
+    with ps.LocalGroup(num_servers=2) as group, ps.LocalGroup(num_servers=1) as other:
+        dense, _ = filled(group)
+        group.save(str(path))
+        saved, files = dense.weights(), sorted(path.rglob("*"))
+        dense.put(np.arange(500), np.ones((500, 2)))
+        encoded, made = snapshot._encoded, []
+
+        def full(part: snapshot.Part) -> bytes:
+            made.append(part)
+            if len(made) == 30:
+                raise KeyboardInterrupt
+            return encoded(part)
+
+        monkeypatch.setattr(snapshot, "_encoded", full)
+        with pytest.raises(KeyboardInterrupt):
+            group.save(str(path))
+        assert len(made) == 30, "in the midst of it"
+        assert sorted(path.rglob("*")) == files
+        assert (other.restore(str(path))["dense"].weights() == saved).all()
 
 
 def test_a_damaged_file_and_a_missing_manifest_are_said(tmp_path: Path) -> None:
