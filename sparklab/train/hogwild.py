@@ -116,7 +116,8 @@ class Team:
             self.settle()
         if errors:
             raise errors[0]
-        self._report(session, epoch + 1, problem, last=True)
+        # A pass may take milliseconds: all but the last are told as often as anything else.
+        self._report(session, epoch + 1, problem, last=epoch + 1 == problem.epochs or not all(go_on))
         return all(go_on)
 
     def _work(self, session: Session, words: np.ndarray, thread: int, halt: threading.Event) -> bool:
