@@ -119,7 +119,9 @@ export class TimelineMethods {
     if (state === "l" && wide >= 6) { const r = Math.min(5, wide / 2 - 1, box.high / 2 - 2), cy = box.y + box.high / 2; g.append(sv("path", { d: `M${middle - r} ${cy - r}l${2 * r} ${2 * r}M${middle + r} ${cy - r}l${-2 * r} ${2 * r}`, "stroke-width": 2, style: { stroke: ink("lost"), fill: "none" } })); }
     const few = `stage ${stage}, task ${part}, ${secs(length)}`, label = [few, `${stage}: task ${part}`, String(stage)].find((one) => wide >= (one.length > 3 ? reach(one) + 4 : one.length * 6.5 + 2));
     const low = box.high >= 26 ? box.y + box.high - 7 : box.y + box.high / 2 + 4;
-    if (label && box.high >= 12 && state !== "l") g.append(sv("text", { class: state === "r" ? "sl-in sl-halo" : "sl-in", x: middle, y: low, "text-anchor": "middle", text: label, style: { fill: ON[state] || ink("fg") } }));
+    const room = Math.min(wide - 2, (label?.length || 0) * 5.2 + 6);
+    if (label && state === "r" && box.high >= 12) g.append(sv("g", {}, rect(middle - room / 2, low - 11, room, 15, { fill: ink("bg") }))); // stripes would stand in the text
+    if (label && box.high >= 12 && state !== "l") g.append(sv("text", { class: "sl-in", x: middle, y: low, "text-anchor": "middle", text: label, style: { fill: ON[state] || ink("fg") } }));
     if (turned) g.append(sv("g", { transform: `translate(${middle - Math.min(6, wide / 2)} ${box.y + 4})` }, arrow(Math.min(12, wide), "#000")));
   }
 
