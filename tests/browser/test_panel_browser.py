@@ -273,6 +273,15 @@ def test_a_recomputed_partition_is_ringed_and_the_ring_goes(show: Any) -> None:
     page.wait_for_function("document.querySelectorAll('.sl-ring').length === 0")
 
 
+@pytest.mark.parametrize("tab", ["dag", "timeline", "cache"])
+def test_nothing_is_animated_while_nothing_changes(show: Any, tab: str) -> None:
+    page = show(model_of(facts.killed_executor(answered=False)), tab=tab)
+    page.wait_for_function("() => document.getAnimations().length === 0")
+    page.evaluate("() => { window.moved = 0; document.addEventListener('animationstart', () => { window.moved++; }); }")
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.evaluate("window.moved") == 0
+
+
 def test_nothing_moves_for_readers_who_ask_for_stillness(show: Any) -> None:
     page = show(model_of(facts.killed_executor(answered=False)), reduced_motion="reduce")
     put(page, model_of(facts.killed_executor()))

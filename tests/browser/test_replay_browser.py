@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sparklab.jupyter.assets import asset, packed_module
 from sparklab.jupyter.recording import recording
 from sparklab.jupyter.report import write_report
+from tests.browser import panel_page
 from tests.browser.panel_page import shapes
 from tests.jupyter import sample_facts
 
@@ -75,3 +78,33 @@ def test_space_plays_from_the_beginning_to_the_same_last_picture(page: Any) -> N
     assert at(page) == int(page.get_by_role("slider").get_attribute("max"))
     page.wait_for_function("() => !document.querySelector('.sl-view .sl-ring')")
     assert shapes(page) == last
+
+
+_PLAYER = """
+([source, css, recording, pace_s]) => {
+  document.getElementById("css").textContent = css;
+  const state = { pace_s, speed: 0 }, heard = [];
+  const model = {
+    get: (key) => state[key], on: (name, act) => heard.push(act), off() {},
+    send() { for (const act of heard) act({ type: "recording" }, [new TextEncoder().encode(recording)]); },
+  };
+  return import(URL.createObjectURL(new Blob([source], { type: "text/javascript" }))).then((module) => {
+    window.began = performance.now();
+    module.default.render({ model, el: document.getElementById("at") });
+    window.first = document.querySelector("[aria-label^=Play]").textContent;
+  });
+}
+"""
+
+
+def test_a_paced_replay_of_a_short_run_plays_at_once_and_takes_the_seconds_asked_for(chromium: Any) -> None:
+    recorded = recording(sample_facts.killed_executor())
+    page = panel_page.blank(chromium)
+    source, css = packed_module("replay.js"), asset("panel.css") + asset("replay.css")
+    page.evaluate(_PLAYER, [source, css, json.dumps(recorded), 2.0])
+    assert page.evaluate("window.first") == "Pause"
+    page.wait_for_function("() => document.querySelector('[aria-label^=Play]').textContent === 'Play'")
+    assert at(page) == int(page.get_by_role("slider").get_attribute("max"))
+    assert page.evaluate("performance.now() - window.began") > 1_900
+    assert page.locator(".sl-head-text").inner_text().startswith("Done 0.7 s")
+    page.context.close()
