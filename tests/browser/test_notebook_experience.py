@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 CELLS = (
-    "%load_ext sparklab\n%sparklab start local[2]\nimport time",
+    "%load_ext sparklab\n%sparklab start local[2]\nimport os, time",
     "slow = sc.range(24, numSlices=24).map(lambda x: (time.sleep(0.1), x)[1]).setName('slow').persist()",
     "%%sparklab -o asked\nslow.sum()",
     "%%sparklab\nsc.range(600, numSlices=600).map(lambda x: time.sleep(0.1)).count()  # long",
-    "%%sparklab\nsc.range(240, numSlices=240).map(lambda x: time.sleep(0.1)).count()  # a while",
+    "def held(x):\n    while time.sleep(0.1) or (x >= 20 and not os.path.exists(let_go)):\n        pass",
+    "%%sparklab\nlet_go = os.path.abspath('let-go')\nsc.range(40, numSlices=40).map(held).count()  # until let go",
     "from sparklab.jupyter import playback\n"
     "playback.keep(sc.records(), 'kept.jsonl')\n"
     "facts = [record.fact for record in sc.records()]\n"
@@ -214,10 +215,13 @@ def test_stop_cancels_a_busy_kernel_and_the_cache_is_still_there(page: Page) -> 
     panels(page).first.locator(".sl-head-text", has_text="24 from cache, recomputed 0 of 24").wait_for()
 
 
-def test_a_page_that_is_loaded_again_in_mid_job_finds_the_picture_of_the_job(page: Page) -> None:
-    select_cell(page, "# a while")
+def test_a_page_that_is_loaded_again_in_mid_job_finds_the_picture_of_the_job(page: Page, jupyter: Server) -> None:
+    let_go = jupyter.folder / "let-go"
+    let_go.unlink(missing_ok=True)
+    select_cell(page, "def held")
+    run_next_cell(page)
     start_next_cell(page)
-    cell = page.locator(".jp-Notebook .jp-Cell", has_text="# a while")
+    cell = page.locator(".jp-Notebook .jp-Cell", has_text="# until let go")
     twin = cell.locator("img.sparklab-twin")
     cell.locator("img.sparklab-twin[alt*='stage 1 of 1, ']").wait_for(state="attached")
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
@@ -225,6 +229,7 @@ def test_a_page_that_is_loaded_again_in_mid_job_finds_the_picture_of_the_job(pag
     # The kernel is busy: until it has time for the widgets, the picture as it was saved stands in the panel's place.
     twin.wait_for()
     assert RUNNING.search(twin.get_attribute("alt") or "")
+    let_go.touch()
     until_ready(page)
     cell.locator(".sl-head-text", has_text="Done").wait_for()
     assert not twin.is_visible()
