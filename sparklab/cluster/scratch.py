@@ -18,7 +18,8 @@ from typing import Final
 from sparklab.errors import ClusterError
 
 PREFIX: Final = "sparklab-cluster-"
-_SWEPT: Final = (PREFIX, "sparklab-threads-", "sparklab-driver-")
+_OWN: Final = "sparklab-own-"
+_SWEPT: Final = (PREFIX, _OWN)
 _LOGS: Final = "logs"
 _YOUNG_S: Final = 5.0  # between making a directory and locking it
 _LOG_TAIL_BYTES: Final = 4_000
@@ -60,7 +61,7 @@ class OwnScratch:
         parent = Path(root or tempfile.gettempdir())
         sweep(parent)
         with _told(parent):
-            self.path, lock_fd = _make(parent, f"sparklab-{kind}-")
+            self.path, lock_fd = _make(parent, f"{_OWN}{kind}-")
         self._end = weakref.finalize(self, _end_own, self.path, lock_fd, os.getpid())
 
     def cleanup(self) -> None:
@@ -78,7 +79,12 @@ def _make(root: Path, prefix: str) -> tuple[Path, int]:
     scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
     # On the directory itself: systemd's cleaning of old temporary files then leaves it alone, too.
     lock_fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
-    fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # a file system without locks
+        os.close(lock_fd)
+        scratch.rmdir()
+        raise
     return scratch, lock_fd
 
 

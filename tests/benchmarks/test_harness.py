@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import time
 from pathlib import Path
 from xml.etree import ElementTree
@@ -124,6 +125,19 @@ def test_parts_are_summed_up_also_where_one_came_to_nothing(tmp_path: Path) -> N
     ]
     assert last.startswith("bench: FAILED: 2 of 3 goals reached, 1 failures or wrong answers; full: 2 of 3")
     assert (short.code, lost.code, Verdict("full", 3).code) == (1, 1, 0)
+
+
+def test_a_part_that_fails_after_its_verdict_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "part.py").write_text(
+        "import os, pathlib, sys\n"
+        "from tests.benchmarks.verdicts import Verdict\n"
+        "Verdict('growth', 2).write(pathlib.Path(sys.argv[2]))\n"
+        "os._exit(139)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    found = whole.run(whole.Part("growth", ("part",), 60.0), tmp_path)
+    assert found == Verdict("growth", 2, (), ("growth ended with 139, after its verdict",))
+    assert "- FAILED: (no text)" in whole.summed_up([Verdict("full", 1, (), ("",))], 1.0)
 
 
 def test_why_a_row_falls_short_is_printed_only_where_it_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,10 @@ class Verdict:
     def write(self, folder: Path) -> None:
         """It stands in `folder`, beside the part's report."""
         folder.mkdir(parents=True, exist_ok=True)
-        _path(folder, self.part).write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        place = _path(folder, self.part)
+        begun = place.with_suffix(".begun")
+        begun.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        begun.replace(place)  # whole or not there: whoever writes may be ended at any moment
 
 
 def _path(folder: Path, part: str) -> Path:

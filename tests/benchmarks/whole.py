@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -46,13 +46,18 @@ def run(part: Part, folder: Path, arguments: Sequence[str] = ()) -> Verdict:
     environment = {key: value for key, value in os.environ.items() if key not in NOT_FOR_NUMERIC}
     command = [sys.executable, "-m", *part.module, "--out", str(folder), *arguments]
     process = subprocess.Popen(command, cwd=_ROOT, env=environment)
+    code: int | None = None
     try:
-        ended = f"ended with {process.wait(part.at_most_s)}"
+        code = process.wait(part.at_most_s)
+        ended = f"{part.name} ended with {code}"
     except subprocess.TimeoutExpired:
-        ended = f"was given up after {part.at_most_s:.0f} s"
+        ended = f"{part.name} was given up after {part.at_most_s:.0f} s"
     finally:
         _end(process)
-    return verdicts.read(folder, part.name) or Verdict(part.name, 0, (), (f"{part.name} {ended}, without a verdict",))
+    found = verdicts.read(folder, part.name)
+    if found is None:
+        return Verdict(part.name, 0, (), (f"{ended}, without a verdict",))
+    return found if code == found.code else replace(found, failures=(*found.failures, f"{ended}, after its verdict"))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -69,7 +74,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def summed_up(found: Sequence[Verdict], took_s: float) -> list[str]:
     """What was missed and what failed, a line each; the last line sums up."""
     lines = [f"- goal missed: {each}" for verdict in found for each in verdict.missed]
-    lines += [f"- FAILED: {each.splitlines()[0]}" for verdict in found for each in verdict.failures]
+    lines += [f"- FAILED: {(each.splitlines() or ['(no text)'])[0]}" for verdict in found for each in verdict.failures]
     goals = sum(verdict.goals for verdict in found)
     missed = sum(len(verdict.missed) for verdict in found)
     failures = sum(len(verdict.failures) for verdict in found)
