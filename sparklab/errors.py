@@ -47,6 +47,13 @@ class UserCodeError(JobFailed):
     remote_traceback: str = ""
 
 
+class UserTypeError(UserCodeError, TypeError):
+    """The driver cannot merge what the partitions gave, as records of types that have no order among each other.
+
+    A TypeError as well, which is what PySpark raises where its driver merges.
+    """
+
+
 class JobCancelled(SparklabError):
     """A job was cancelled by a command before it ended."""
 

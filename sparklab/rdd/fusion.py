@@ -48,7 +48,8 @@ class Fused(Operator):
     __slots__ = ()
 
     def __call__(self, index: int, records: Records) -> Records:
-        steps = [(operator, type(operator) is Filter, _STEPS[type(operator)](operator.f)) for operator in self.f]
+        # No comprehension here: `usererror` takes the first loop of this code for the one over the records.
+        steps = tuple(map(_step, self.f))
         for x in records:
             # `self` is the operator at work, for whoever reads this frame in a traceback.
             for self, filters, f in steps:  # noqa: B007
@@ -58,3 +59,8 @@ class Fused(Operator):
                     break
             else:
                 yield x
+
+
+def _step(operator: Operator) -> tuple[Any, bool, Callable[[Any], Any]]:
+    """`operator`, whether it filters, and what it makes of a record."""
+    return operator, type(operator) is Filter, _STEPS[type(operator)](operator.f)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
+from operator import attrgetter
 from typing import Any, Final
 
 from sparklab.rdd.operators import Filter, KeyBy, Keys, Map, MapValues, Operator, PairWith, Records, Values
@@ -36,6 +37,11 @@ class Loop(Operator):
         loop, _ = _compiled(tuple(map(type, self.f)))
         return loop(self, records)
 
+    @staticmethod
+    def waits_at(line: int) -> bool:
+        """Whether no operator is at work at `line` of the loop: it begins, or waits for its next record."""
+        return line < _FIRST_LINE
+
     def step_at(self, line: int) -> tuple[Operator, str]:
         """The operator at work at `line` of the loop, and the name of the variable with what it was given."""
         _, given = _compiled(tuple(map(type, self.f)))
@@ -49,7 +55,7 @@ def _compiled(kinds: tuple[type[Operator], ...]) -> tuple[Callable[[Loop, Record
     functions = ", ".join(f"f{step}" for step in range(len(kinds)))
     lines = [
         "def loop(self, records):",
-        f"    {functions}, = [operator.f for operator in self.f]",
+        f"    {functions}, = map(function_of, self.f)",
         "    for x in records:",
     ]
     given, value = [], "x"
@@ -65,6 +71,6 @@ def _compiled(kinds: tuple[type[Operator], ...]) -> tuple[Callable[[Loop, Record
         if not last:
             value = f"x{step}"
         lines.append(f"        yield {result}" if last else f"        {value} = {result}")
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"function_of": attrgetter("f")}
     exec(compile("\n".join(lines), _FILE, "exec"), names)
     return names["loop"], given

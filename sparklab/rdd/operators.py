@@ -1,9 +1,10 @@
 """Operators: small picklable objects that turn the records of one partition into others.
 
-Each holds the user's function as ``f`` and reads its input by ``for x in records``. When something raises,
-``usererror.describe_failure`` finds the operator's frame in the traceback and reads ``self`` and ``x`` from it, so that
-naming the failing record costs nothing per record. They are generators because a generator turns a StopIteration that
-escapes from user code into an error (PEP 479) where ``map`` would end the partition early.
+Each holds the user's function as ``f`` and reads its input by ``for x in records``, its first loop. When something
+raises, ``usererror.describe_failure`` finds the operator's frame in the traceback and reads ``self`` and ``x`` from it;
+in a compiled loop of several (``loops.Loop``) the line tells which of them was at work, and ``x``, ``x0``, ``x1``...
+hold what each was given. So naming the failing record costs nothing per record. They are generators because a generator
+turns a StopIteration that escapes from user code into an error (PEP 479) where ``map`` would end the partition early.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
+from functools import reduce
 from itertools import pairwise
 from math import isinf, isnan
 from typing import Any
@@ -24,7 +25,8 @@ class Statistics(Actions):
         >>> sc.parallelize([1.0, 2.0, 3.0]).sum()
         6.0
         """
-        return sum(self._run(_Sum(), "sum"))
+        parts = self._run(_Sum(), "sum")
+        return self._in_driver("sum", lambda: _Sum()(0, iter(parts)))
 
     def stats(self) -> StatCounter:
         """Count, mean, variance, extremes in one pass, as a StatCounter. Blocks.
@@ -40,9 +42,7 @@ class Statistics(Actions):
         parts = self._run(_Stats(), action)
         if not parts:
             raise ValueError("Can not reduce() empty RDD")
-        total: StatCounter = parts[0]
-        for part in parts[1:]:
-            total.mergeStats(part)
+        total: StatCounter = self._in_driver(action, lambda: reduce(StatCounter.mergeStats, parts))
         return total
 
     def mean(self) -> Any:

@@ -7,10 +7,11 @@ that nothing is checked per record.
 from __future__ import annotations
 
 import os
+import re
 from types import FrameType
 from typing import Any, Final, NamedTuple
 
-from sparklab.errors import UserCodeError
+from sparklab.errors import UserTypeError
 
 
 class Unfit(NamedTuple):
@@ -23,6 +24,7 @@ class Unfit(NamedTuple):
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _SHUFFLE: Final = _PACKAGE + "shuffle" + os.sep
 _LENT: Final = ("collections/__init__.py", "heapq.py")  # what our operators call of the standard library
+_TEXT: Final = re.compile(r"'(str|bytes)'")  # as an operand
 _OF_RECORDS: Final = frozenset({"distinct", "countByValue", "subtract", "intersection"})
 _HASHABLE: Final = {
     "list": "a tuple of it: tuple({})",
@@ -52,20 +54,16 @@ def unfit(error: BaseException, where: str) -> Unfit | None:
     if "not supported between instances of" in text:
         return _without_order(own, text)
     if "unsupported operand type" in text and getattr(own.f_locals.get("self"), "of_numbers", False):
-        action = where.split(" at ")[0]
-        return Unfit(
-            f"records that are no numbers (TypeError: {text})",
-            f"make them numbers first: map(float).{action}(); what + alone can join is for reduce(lambda a, b: a + b)",
-        )
+        return _no_sum(text, where.split(" at ")[0])
     return None
 
 
-def refusal(error: BaseException, where: str) -> UserCodeError | None:
+def refusal(error: BaseException, where: str) -> UserTypeError | None:
     """What to raise from `error` where it was raised in the driver; None where it says all that is known."""
     found = unfit(error, where)
     if found is None:
         return None
-    refused = UserCodeError(f"running {where}", *found)
+    refused = UserTypeError(f"running {where}", *found)
     refused.__cause__, error.__traceback__ = error, None
     return refused
 
@@ -95,6 +93,19 @@ def _about_key(text: str, kind: str | None, where: str) -> Unfit:
     return Unfit(
         f"a {noun} of type {kind}, which cannot be hashed (TypeError: {text})",
         f"make of each {noun} {make.format(noun)}, with {pairs} before this line",
+    )
+
+
+def _no_sum(text: str, action: str) -> Unfit:
+    joined = "what + alone can join is for reduce(lambda a, b: a + b)"
+    if _TEXT.search(text):
+        return Unfit(
+            f"records that are no numbers (TypeError: {text})",
+            f"make them numbers first: map(float).{action}(); {joined}",
+        )
+    return Unfit(
+        f"records of types that {action} cannot calculate with (TypeError: {text})",
+        f"make them numbers of one type first: map(lambda x: ...).{action}(); {joined}",
     )
 
 

@@ -81,14 +81,17 @@ class _Place(NamedTuple):
 def _seen_from(frame: FrameType, offset: int) -> _Place | None:
     """The place that `frame` belongs to where it is one of ours: an operator's, an RDD's, a shuffle's."""
     found = frame.f_locals.get("self")
-    place, name = None, "x"
+    place, name, waiting = None, "x", False
     if isinstance(found, Loop):
-        found, name = found.step_at(_line(frame.f_code, offset))
+        line = _line(frame.f_code, offset)
+        waiting = found.waits_at(line)
+        found, name = found.step_at(line)
+    elif isinstance(found, Operator):
+        waiting = _instruction(frame.f_code, offset) == _outer_loop(frame.f_code)
     if isinstance(found, Operator) and found.origin is None:
         return None  # it is the function of another one, which is named
     if isinstance(found, Operator):
         # Where an operator was waiting for its next record, x is one that it was done with.
-        waiting = offset == _outer_loop(frame.f_code)
         place = _Place(_label(found), _UNKNOWN if waiting else frame.f_locals.get(name, _UNKNOWN))
     elif isinstance(found, RDDCore):
         label = f"{found.operator} at {found.call_site} (RDD {found._id})"
@@ -113,7 +116,7 @@ def _pair_in(frame: FrameType, offset: int, place: _Place) -> _Place | None:
     names = frame.f_locals
     if not place.shuffling or "k" not in names or "v" not in names:
         return None
-    if frame.f_code.co_code[offset] == dis.opmap["FOR_ITER"]:
+    if frame.f_code.co_code[_instruction(frame.f_code, offset)] == dis.opmap["FOR_ITER"]:
         return None
     return place._replace(record=(names["k"], names["v"]))
 
@@ -139,6 +142,11 @@ def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
 def _outer_loop(code: CodeType) -> int | None:
     """Offset of the instruction that fetches the next record of ``for x in records``."""
     return next((i.offset for i in dis.get_instructions(code) if i.opname == "FOR_ITER"), None)
+
+
+def _instruction(code: CodeType, offset: int) -> int:
+    """Offset of the instruction that `offset` lies in: that of an error may be of the cache that follows it."""
+    return max((i.offset for i in dis.get_instructions(code) if i.offset <= offset), default=offset)
 
 
 def _line(code: CodeType, offset: int) -> int:

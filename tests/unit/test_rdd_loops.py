@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dis
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any
 
 import pytest
 
 from sparklab.rdd import loops
-from sparklab.rdd.operators import Filter, KeyBy, Keys, Map, MapValues, Operator, PairWith, Values
+from sparklab.rdd.fusion import Fused
+from sparklab.rdd.operators import Filter, KeyBy, Keys, Map, MapValues, Operator, Origin, PairWith, Values
 from sparklab.rdd.usererror import describe_failure
 from tests.support.naive_driver import NaiveDriver
 
@@ -77,6 +80,56 @@ def test_a_record_that_a_loop_had_done_with_is_not_blamed_for_its_source() -> No
 
     assert sc.last_task is not None
     assert describe_failure(failed.value, sc.last_task).record is None
+
+
+def ended(count: int) -> Iterator[int]:
+    yield from range(count)
+    raise ValueError("no more")
+
+
+class Ended:
+    """As ``ended``, and no generator, which an interpreter may resume by an instruction of its own."""
+
+    def __init__(self, count: int) -> None:
+        self.records = ended(count)
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        return next(self.records)
+
+
+@pytest.mark.parametrize("count", [1, 3, 100])  # the interpreter specialises what it has run a few times
+@pytest.mark.parametrize("source", [ended, Ended])
+@pytest.mark.parametrize("filtered", [0, 1, 2])
+@pytest.mark.parametrize("kind", [loops.Loop, Fused, "alone"])
+def test_no_record_is_blamed_where_a_loops_own_input_fails(
+    kind: Any, filtered: int, source: Callable[[int], Iterator[int]], count: int
+) -> None:
+    steps = tuple(Filter(lambda x: True) if step == filtered else Map(str) for step in range(2))
+    for step in steps:
+        step.origin = Origin(0, type(step).__name__, "here:1")
+    operator = steps[0] if kind == "alone" else kind(steps)
+    sc = NaiveDriver(1)
+
+    with pytest.raises(ValueError, match="no more") as failed:
+        list(operator(0, source(count)))
+
+    failure = describe_failure(failed.value, sc._task(sc.parallelize([1], 1), 0))
+    assert failure.where
+    assert failure.record is None
+
+
+@pytest.mark.parametrize("name", ["loop", "fused"])
+def test_the_first_loop_in_a_loops_code_is_the_one_over_its_records(name: str) -> None:
+    # A comprehension before it would be that one, inlined, since Python 3.12.
+    code = loops._compiled((Map, Filter, Map))[0].__code__ if name == "loop" else Fused.__call__.__code__
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    loops_over = [each for each in dis.get_instructions(code) if each.opname == "FOR_ITER"]
+
+    assert inner == []
+    assert len(loops_over) == (1 if name == "loop" else 2)
 
 
 def test_a_stop_iteration_in_a_loop_is_an_error_and_not_the_end() -> None:
