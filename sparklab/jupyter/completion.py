@@ -111,6 +111,8 @@ class Matcher:
                 return self._partitions(before[0]) if before else []
             case "training":
                 return [str(run.plan.run) for run in self._at_work()]
+            case "group":
+                return _groups()
             case "worker":
                 return [str(n) for run in self._at_work()[-1:] for n in range(min(run.plan.workers, 64))]
             case "server":
@@ -175,6 +177,18 @@ class Matcher:
         rdd: Any = self._shell.user_ns.get(name)
         count = len(rdd.partitions) if rdd is not None and rdd._memoised_partitions is not None else 0
         return [str(index) for index in range(count)]
+
+
+def _groups() -> list[str]:
+    """Numbers of the open parameter servers, where any could have been made."""
+    import sys
+
+    if "sparklab.ps" not in sys.modules:
+        return []
+    from sparklab import ps
+    from sparklab.ps.directory import number_of
+
+    return [str(number_of(one)) for one in ps.sessions()]
 
 
 def _files(fragment: str) -> list[str]:

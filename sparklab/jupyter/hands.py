@@ -95,29 +95,33 @@ def _workers_of(magics: Magics, run: int) -> int:
 def servers(_magics: Magics, _options: Namespace) -> Rows:
     """The servers of every open parameter server are printed: their ranges on the ring, copies, bytes and pushes."""
     from sparklab import ps
+    from sparklab.ps.directory import number_of
 
-    rows = [{"group": number, **row} for number, one in enumerate(ps.sessions()) for row in ps.describe(one)]
+    rows = [{"group": number_of(one), **row} for one in ps.sessions() for row in ps.describe(one)]
     for row in rows:
         row["tau"] = "async" if row["tau"] < 0 else row["tau"]
+        row["server"] = "lost" if row["server"] < 0 else row["server"]  # what dead servers had, and nobody has now
     print(reports.rows_text(rows) if rows else "No parameter server is open: ps.ParameterServer(sc), or train one.")
     return rows
 
 
 def kill_server(_magics: Magics, options: Namespace) -> None:
-    """A server is killed and its replicas serve: of a run at work, else of the newest parameter server that is open."""
+    """A server of the group named, else of a run at work or the newest group, is killed and its replicas serve."""
     own = _own_server(options, f"killing server {options.server}")
     if own is None:
         print(steering.steer("kill-server", steering.steered(options.training), {"server": options.server}))
         return
+    from sparklab.ps.directory import number_of
     from sparklab.train.serving import Serving
 
-    Serving(own, next(iter(own.tables.values()))).kill(options.server)
+    whose = f"group {number_of(own)}"
+    Serving(own, next(iter(own.tables.values()))).kill(options.server, whose)
     steering.note_death(own, options.server)
-    print(f"killed server {options.server}: its replicas serve")
+    print(f"killed server {options.server} of {whose}: its replicas serve")
 
 
 def add_server(_magics: Magics, options: Namespace) -> None:
-    """A run at work, else the newest parameter server that is open, has a further server; waits until ranges moved."""
+    """The group named, else a run at work or the newest group, has a further server; waits until ranges moved."""
     own = _own_server(options, "adding a server")
     if own is None:
         print(steering.steer("add-server", steering.steered(options.training), {}))
@@ -126,19 +130,29 @@ def add_server(_magics: Magics, options: Namespace) -> None:
 
 
 def _own_server(options: Namespace, attempted: str) -> Session | None:
-    """The newest parameter server that is open, where no run is named and none is at work; else None.
+    """The parameter server named, else the newest where no run is named and none is at work; None for a run's.
 
     Raises
     ------
     SparklabError
-        There is neither a run at work nor a server.
+        There is none of that number, or neither a run at work nor a server.
     """
     from sparklab import ps
+    from sparklab.ps.directory import number_of
     from sparklab.train.handle import newest_running
 
-    if options.training is not None or newest_running() is not None:
-        return None
     open_ = ps.sessions()
+    if options.group is not None and open_:
+        groups = {number_of(one): one for one in open_}
+        if options.group not in groups:
+            raise SparklabError(
+                f"{attempted}, group {options.group}",
+                f"no such group is open: {', '.join(map(str, groups))}",
+                "name one that %sparklab ps lists",
+            )
+        return groups[options.group]
+    if options.group is None and (options.training is not None or newest_running() is not None):
+        return None
     if not open_:
         raise SparklabError(
             attempted,

@@ -220,7 +220,7 @@ def _compare(parser: Parser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs=2, help="a Run's variable: -o NAME binds one")
 
 
-def _training(parser: Parser) -> None:
+def _training(parser: Parser | argparse._MutuallyExclusiveGroup) -> None:
     parser.add_argument(
         "--run", dest="training", type=int, metavar="RUN", help="the run's number (default: the newest at work)"
     )
@@ -237,11 +237,17 @@ def _straggler(parser: Parser) -> None:
 
 def _kill_server(parser: Parser) -> None:
     parser.add_argument("server", metavar="N", type=int, help="the server's number, as `%%sparklab ps` has it")
-    _training(parser)
+    _whose_servers(parser)
 
 
 def _add_server(parser: Parser) -> None:
-    _training(parser)
+    _whose_servers(parser)
+
+
+def _whose_servers(parser: Parser) -> None:
+    either = parser.add_mutually_exclusive_group()
+    _training(either)
+    either.add_argument("--group", type=int, metavar="G", help="a parameter server's number, as `%%sparklab ps` has it")
 
 
 def _train(parser: Parser) -> None:

@@ -45,6 +45,11 @@ def sessions() -> list[Session]:
     return found
 
 
+def number_of(session: Session) -> int:
+    """The number by which `session`, one of :func:`sessions`, is listed: its own for life, none is given twice."""
+    return next(number for number, each in sorted(_sessions.items()) if each is session)
+
+
 def describe(session: Session) -> list[dict[str, Any]]:
     """A row for each table and server: what it serves of the ring, what it keeps copies of, bytes, pushes. Blocks.
 
@@ -60,8 +65,8 @@ def describe(session: Session) -> list[dict[str, Any]]:
     >>> [(row["server"], row["ranges"], row["replicas"]) for row in ps.describe(group)]
     [(0, 32, 32), (1, 32, 32)]
     """
+    answers = session.server_facts()  # first: it waits for each server to answer, or to be known to be dead
     layout = session.manage(lambda manager: manager.layout)
-    answers = session.server_facts()
     rows = []
     for name, table in session.tables.items():
         number = table.spec.table

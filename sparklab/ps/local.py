@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from sparklab.errors import ParameterServerError, ServerLost
@@ -99,8 +99,17 @@ class LocalGroup(Session):
             del self._shards[server]
 
     def kill_server(self, server: int) -> None:
-        """`server` is dead, with all it held: its replicas serve. For tests and lectures."""
+        """`server` is dead, with all it held: its replicas serve. For tests and lectures.
+
+        Nobody is asked: ranges without a replica are lost, and their tables with them.
+
+        Raises
+        ------
+        ParameterServerError
+            None of that number is alive.
+        """
         with self._lock:
+            check_alive(server, self._manager.layout.servers, f"killing server {server}")
             del self._shards[server]
             self.manage(lambda manager: manager.server_lost(server))
 
@@ -241,6 +250,14 @@ def check_counts(num_servers: int, replicas: int) -> None:
         raise ParameterServerError(
             attempted, f"{replicas} further copies on {num_servers} servers", "ask for fewer replicas than servers"
         )
+
+
+def check_alive(server: int, alive: Sequence[int], attempted: str) -> None:
+    """Raises ParameterServerError where no server of that number is `alive`."""
+    if not alive:
+        raise ParameterServerError(attempted, "no server is alive", "make a new one, and restore the last snapshot")
+    if server not in alive:
+        raise ParameterServerError(attempted, f"there is none: {', '.join(map(str, alive))}", "name one that is alive")
 
 
 def lost(spec: TableSpec) -> ServerLost:

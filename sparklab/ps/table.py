@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from sparklab.ps.session import Session
 
 
+class TableNameError(ParameterServerError, AttributeError):
+    """What was to be set of a table cannot be set, or is not there; tools that ask by ``hasattr`` go on."""
+
+
 class Table:
     """A table of a parameter server; made by ``server.table(...)``. Thread-safe; all methods block.
 
@@ -37,6 +41,16 @@ class Table:
         self._lock = threading.Lock()
         self._observer: Worker | None = None
         self._bound_with: dict[str, Table] = {}  # what shares its bound, itself among them
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # What a slip of the hand has named must not be taken for a change that acts.
+        if not (name.startswith("_") or name == "tau" or (name == "spec" and "spec" not in self.__dict__)):
+            raise TableNameError(
+                f"setting {name} of table {self.name!r} to {value!r}",
+                f"{name} cannot be set" if hasattr(type(self), name) or name == "spec" else f"a table has no {name}",
+                "set tau, or parameters of the update: table.tau = 4, table.set(lr=0.05)",
+            )
+        object.__setattr__(self, name, value)
 
     @property
     def name(self) -> str:
@@ -127,9 +141,9 @@ class Table:
     def set_bounds(self, bound: int, others: Sequence[Table]) -> None:
         """The bound of this table and of `others` of the same servers has been set, by one layout."""
         if isinstance(bound, bool) or not hasattr(bound, "__index__"):
-            raise ParameterServerError(
-                f"setting tau of table {self.name!r}", f"a bound of {bound!r}", "give a whole number; -1 for none"
-            )
+            needed = any(table.spec.aggregate for table in (self, *others))
+            do = "give 0 or more: it aggregates, which needs a bound" if needed else "give a whole number; -1 for none"
+            raise ParameterServerError(f"setting tau of table {self.name!r}", f"a bound of {bound!r}", do)
         taus = {}
         for table in (self, *others):
             if bound < 0 and table.spec.aggregate:

@@ -212,7 +212,7 @@ class TrainingHandle:
         SparklabError
             The run has no servers, none of that number, or none that could take over.
         """
-        self._servers(f"killing server {server}").kill(server)
+        self._servers(f"killing server {server}").kill(server, f"run {self.number}")
 
     def add_server(self) -> int:
         """A further server serves its share of the ranges; its number. Blocks while ranges move, training goes on."""

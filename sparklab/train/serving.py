@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from sparklab.errors import SparklabError
+from sparklab.errors import ParameterServerError, SparklabError
 from sparklab.events.training import ServersSampled
 from sparklab.ps import LocalGroup, Table
+from sparklab.ps.local import check_alive
 from sparklab.ps.manager import Manager
 
 SAMPLE_S: Final = 0.5
+KNOWN_S: Final = 5.0  # a death is known by then
 RANGES_MAX: Final = 256  # in a fact: of more, every so manyth
 
 
@@ -35,24 +38,28 @@ class Serving:
         self._due_s = -1.0
         self._said: ServersSampled | None = None
 
-    def kill(self, server: int) -> None:
-        """`server` is dead and its replicas serve.
+    def kill(self, server: int, whose: str = "") -> None:
+        """`server` is dead and its replicas serve, which the manager knows. Blocks, some tenths of a second.
+
+        `whose` servers they are is said by the errors.
 
         Raises
         ------
         SparklabError
             There is none of that number, it has no replica, or it is no process of ours.
         """
-        attempted = f"killing server {server}"
+        attempted = f"killing server {server}{whose and ' of '}{whose}"
         alive, replicas = self._group.manage(lambda manager: (manager.layout.servers, manager.replicas))
-        if server not in alive:
-            raise SparklabError(attempted, f"there is none: {', '.join(map(str, alive))}", "name one that is alive")
+        check_alive(server, alive, attempted)
         if not replicas or len(alive) < 2:
             found = "nobody else has its ranges, and the weights in them would be gone"
             raise SparklabError(attempted, found, "train with servers=2 and replicas=1, or more")
         if not self._ours(server):
             raise SparklabError(attempted, "it runs on somebody else's cluster", "kill only what sparklab has started")
         self._group.kill_server(server)
+        with contextlib.suppress(ParameterServerError):  # it is dead in any case: the run may have ended with it
+            # Else a second kill right after it could take the last copy.
+            self._group.until(lambda manager: server not in manager.layout.servers, KNOWN_S, attempted)
         self._due_s = -1.0
 
     def add(self) -> int:
@@ -62,7 +69,9 @@ class Serving:
         return added
 
     def _ours(self, server: int) -> bool:
-        return isinstance(self._group, LocalGroup) or self._group.pid(server) > 0
+        with contextlib.suppress(ParameterServerError):  # it has died this very moment
+            return isinstance(self._group, LocalGroup) or self._group.pid(server) > 0
+        return True
 
     def sampled(self, run: int) -> list[ServersSampled]:
         """What is new to say of the servers: one fact, or none where it was looked at just now or nothing changed."""

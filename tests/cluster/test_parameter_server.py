@@ -397,6 +397,19 @@ def test_closed_server_processes_are_said_to_be_closed_at_once() -> None:
     assert time.monotonic() - began_s < 5
 
 
+def test_a_server_process_just_killed_is_neither_listed_nor_killed_again() -> None:
+    with ps.ParameterServer(num_servers=2, replicas=1) as server:
+        server.table("w", num_keys=9)
+        with pytest.raises(ParameterServerError, match="killing server 99\\nFound: there is none: 0, 1\\nTo do:"):
+            server.kill_server(99)
+        server.kill_server(0)
+        assert [row["server"] for row in ps.describe(server)] == [1]
+        with pytest.raises(ParameterServerError, match="there is none: 1"):
+            server.kill_server(0)
+        with pytest.raises(ParameterServerError, match="looking for server 99"):
+            server.pid(99)
+
+
 def killed_alone(server: ps.ParameterServer) -> None:
     server.kill_server(0)
 

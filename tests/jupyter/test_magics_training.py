@@ -142,6 +142,44 @@ def test_a_parameter_server_of_ones_own_is_listed_steered_and_killed_by_the_same
         assert group.servers == (1, 2)
 
 
+def test_a_group_named_is_reached_while_a_run_trains(shell: Any, loaded: Any, training: Any) -> None:
+    with ps.LocalGroup(num_servers=2, replicas=1) as group:
+        group.table("beside", num_keys=100)
+        loaded("%sparklab ps -o rows")
+        mine = next(row["group"] for row in shell.user_ns["rows"] if row["table"] == "beside")
+        assert f"killed server 1 of group {mine}" in loaded(f"%sparklab kill-server 1 --group {mine}").out
+        assert group.servers == (0,)
+        told = loaded(f"%sparklab kill-server 1 --group {mine}").out
+        assert f"killing server 1 of group {mine}\nFound: there is none: 0" in told
+        assert f"killing server 9 of run {training.number}" in loaded("%sparklab kill-server 9").out
+        loaded(f"%sparklab add-server --group {mine}")
+        assert group.servers == (0, 2)
+        for line in ("kill-server 0", "add-server"):
+            assert "no such group is open: " in loaded(f"%sparklab {line} --group 987654").out
+
+
+def test_a_group_keeps_its_number_when_an_older_one_is_closed(shell: Any, loaded: Any) -> None:
+    with ps.LocalGroup() as old, ps.LocalGroup() as kept:
+        old.table("old", num_keys=9)
+        kept.table("kept", num_keys=9)
+        numbers = []
+        for _ in range(2):
+            loaded("%sparklab ps -o rows")
+            numbers.append(next(row["group"] for row in shell.user_ns["rows"] if row["table"] == "kept"))
+            old.close()
+        assert numbers[0] == numbers[1]
+
+
+def test_what_all_servers_dead_had_is_listed_as_lost(shell: Any, loaded: Any) -> None:
+    with ps.LocalGroup(num_servers=1) as group:
+        group.table("gone", num_keys=9)
+        group.kill_server(0)
+        loaded("%sparklab ps -o rows")
+        row = next(row for row in shell.user_ns["rows"] if row["table"] == "gone")
+        assert (row["server"], row["ring"]) == ("lost", "0-100 %")
+        assert "Found: no server is alive" in loaded(f"%sparklab kill-server 0 --group {row['group']}").out
+
+
 @pytest.mark.parametrize("line", ["kill-server 0", "add-server"])
 def test_where_no_server_is_open_that_is_what_is_said(loaded: Any, monkeypatch: Any, line: str) -> None:
     monkeypatch.setattr(ps, "sessions", list)

@@ -26,7 +26,7 @@ from sparklab.events.servers import RangesMoved, ServerEnded, ServerStarted
 from sparklab.ps.absence import AbsenceWatch
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.link import Link
-from sparklab.ps.local import check_counts, closed
+from sparklab.ps.local import check_alive, check_counts, closed
 from sparklab.ps.manager import Manager
 from sparklab.ps.table import Table
 from sparklab.ps.tablefacts import table_facts
@@ -157,16 +157,28 @@ class ParameterServer(Questions):
         self._publish(ServerEnded(self._group, server, "removed", 0, 0))
 
     def kill_server(self, server: int) -> None:
-        """The process of `server` was ended by SIGKILL: its replicas serve. For lectures and tests."""
+        """The process of `server` was ended by SIGKILL: its replicas serve. For lectures and tests.
+
+        Nobody is asked: ranges without a replica are lost, and their tables with them. Returns before the others know.
+
+        Raises
+        ------
+        ParameterServerError
+            None of that number is alive, or it runs on another host.
+        """
         import os
         import signal
 
-        process = self._starter.pid(server)
-        if process <= 0:
-            raise ParameterServerError(
-                f"killing server {server}", "it runs on another host", "end it where it runs, or remove_server(server)"
-            )
-        os.kill(process, signal.SIGKILL)
+        attempted = f"killing server {server}"
+        with self._lock:  # one that dies now keeps its process number until this has ended
+            self.check_open()
+            check_alive(server, self._manager.layout.servers, attempted)
+            process = self._starter.pid(server)
+            if process <= 0:
+                raise ParameterServerError(
+                    attempted, "it runs on another host", "end it where it runs, or remove_server(server)"
+                )
+            os.kill(process, signal.SIGKILL)
 
     def _forget(self, server: int, closed: bool = False) -> None:
         with self._lock:

@@ -99,8 +99,11 @@ class Processes:
             return str(log.read().decode(errors="replace")[-2000:])
 
     def pid(self, server: int) -> int:
-        """Its process."""
+        """Its process; raises ParameterServerError where there is none."""
         with self._lock:
+            if server not in self._processes:
+                alive = ", ".join(map(str, sorted(self._processes))) or "none is alive"
+                raise ParameterServerError(f"looking for server {server}", f"no process: {alive}", "name one of these")
             return self._processes[server].pid
 
     def end_all(self) -> None:

@@ -1,0 +1,47 @@
+"""Servers that are not there and names that a table lacks: each is said, and nothing is changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sparklab import ps
+from sparklab.errors import ParameterServerError
+from sparklab.ps import LocalGroup
+
+
+def test_a_server_that_is_not_there_is_not_killed() -> None:
+    with LocalGroup(num_servers=2, replicas=1) as group:
+        group.kill_server(0)
+        for server in (0, 99):
+            with pytest.raises(ParameterServerError, match=f"killing server {server}\nFound: there is none: 1\nTo do:"):
+                group.kill_server(server)
+        group.kill_server(1)
+        with pytest.raises(ParameterServerError, match="no server is alive"):
+            group.kill_server(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("taau", "a table has no taau"), ("lr", "a table has no lr"), ("name", "name cannot be set")]
+)
+def test_what_a_table_lacks_is_not_set(name: str, found: str) -> None:
+    with LocalGroup() as group:
+        table = group.table("w", num_keys=9)
+        with pytest.raises(ParameterServerError, match=f"setting {name} of table 'w' to 3\nFound: {found}\nTo do: set"):
+            setattr(table, name, 3)
+        with pytest.raises(AttributeError):
+            setattr(table, name, 3)
+        table.tau = 4
+        assert table.tau == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "do"),
+    [({}, "give 0 or more"), ({"apply": "arrival", "consistency": ps.ASP()}, "give a whole number; -1 for none")],
+)
+def test_the_advice_on_a_bound_is_one_that_the_table_takes(arguments: dict[str, Any], do: str) -> None:
+    with LocalGroup() as group:
+        table = group.table("w", num_keys=9, **arguments)
+        with pytest.raises(ParameterServerError, match=f"To do: {do}"):
+            table.tau = "x"  # type: ignore[assignment]
