@@ -180,6 +180,7 @@ class Manager(Reshaping):
                     self._ask(move)
         if self._merging is not None and now_s - self._merging_s > MERGE_S:
             self._publish()  # its server said no, and that was lost
+        self._call_off_blocked()
         if self._planned or self._leaving:
             self._start_moves()
         if self.balancing_s is not None and now_s - self._balanced_s >= self.balancing_s:

@@ -5,6 +5,7 @@ Source: Li et al. 2014, section 4.5.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from dataclasses import dataclass, replace
@@ -16,6 +17,10 @@ from sparklab.ps.layout import Layout, TableLayout
 from sparklab.ps.spec import TableSpec
 
 BATCH_BYTES: Final = 16 << 20  # about what is frozen at once while ranges move
+WRITER_S: Final = 5.0  # after which a copy that waits for somebody who writes in place is called off
+PAUSE_S: Final = 10.0  # until ranges move again then: meanwhile all others can go on
+
+logger = logging.getLogger("sparklab.ps")
 
 
 @dataclass(slots=True)
@@ -42,6 +47,7 @@ class Move:
     source: int = -1
     done: bool = False
     other: int = -1
+    begun_s: float = 0.0
 
 
 class RangeMoves(ABC):
@@ -62,6 +68,7 @@ class RangeMoves(ABC):
         self._moving: dict[tuple[int, int], Move] = {}
         self._moves = 0
         self._asked_s = 0.0
+        self._paused_until_s = 0.0
         self._merging: Move | None = None
 
     @abstractmethod
@@ -112,6 +119,8 @@ class RangeMoves(ABC):
             return  # they begin when it is over
         self._repair()
         self._finish_leaving()
+        if self.now_s < self._paused_until_s:
+            return
         size = 0
         while self._planned and size < BATCH_BYTES:
             move = self._planned.popleft()
@@ -127,7 +136,7 @@ class RangeMoves(ABC):
                 self._planned.appendleft(move)
                 break
             self._moves += 1
-            move.number, move.source = self._moves, chain[0]
+            move.number, move.source, move.begun_s = self._moves, chain[0], self.now_s
             self._moving[move.table, move.range] = move
             self._ask(move)
             size += self._bytes(move)
@@ -192,6 +201,20 @@ class RangeMoves(ABC):
             }
             self._publish(tables=tables, servers=tuple(each for each in self.layout.servers if each != server))
             self._send_layout(server)
+
+    def _call_off_blocked(self) -> None:
+        """Moves that wait for long for a process that writes in place, a stopped one maybe, do not hold up the rest."""
+        for move in list(self._moving.values()):
+            pids = self.facts_of.get(move.source, {}).get("writers", {}).get(str(move.number))
+            if not pids or move.done or self.now_s - move.begun_s < WRITER_S:
+                continue
+            logger.warning(
+                "range %d of table %r stays on server %d for now: for %g s it has been written in place by process %s",
+                move.range, self.specs[move.table].name, move.source, WRITER_S, ", ".join(map(str, pids)),
+            )  # fmt: skip
+            self._call_off(move)
+            self._paused_until_s = self.now_s + PAUSE_S
+        self._commit()
 
     def _call_off(self, move: Move) -> None:
         del self._moving[move.table, move.range]

@@ -112,6 +112,7 @@ class Shard:
             "epoch": self.layout.epoch,
             "in_chain": self.chain.size,
             "moving": [[table, number, each.move] for (table, number), each in self.moving.items()],
+            "writers": transfer.waited_for(self),
             "tables": {str(number): table.facts() for number, table in self.tables.items()},
         }
 

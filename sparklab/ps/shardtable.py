@@ -76,6 +76,7 @@ class ShardTable:
         self.guard: Array | None = None  # counts writes to the weights, where others read them in place
         # Whether nobody writes the weights in place; from when it was asked until the next layout nobody begins to.
         self.quiet: Callable[[], bool] = lambda: True
+        self.writers: Callable[[], list[int]] = list  # the processes that write them in place now
         self.held: dict[int, list[HeldPush]] = {}  # by clock
         self.parked: list[ParkedPull] = []
         self.tau = NO_BOUND
@@ -289,12 +290,13 @@ class ShardTable:
 
     def rebind(self, tau: int) -> None:
         """The bound is `tau`: for workers whom it lets go on at once, for the others from their next clock on."""
+        for group in self.clocks.groups:
+            for client, clock in group.clocks.items():
+                if clock:  # nobody waits in its first clock, and a table that is new here has no bound before this one
+                    self.bounds.setdefault(client, self.tau)
         self.tau = tau
-        if tau == NO_BOUND:
-            self.bounds.clear()
         for client, bound in self.bounds.items():
-            if bound != NO_BOUND:
-                self.bounds[client] = max(bound, tau)
+            self.bounds[client] = NO_BOUND if NO_BOUND in (bound, tau) else max(bound, tau)
 
     def may_read(self, frame: Frame, mask: int) -> bool:
         """Whether the floor lets this worker read now."""

@@ -119,6 +119,13 @@ def _send(shard: Shard, number: int, range_id: int, outgoing: Outgoing) -> None:
     shard.out.append((outgoing.to, Frame(Kind.INSTALL, number, epoch=shard.layout.epoch, meta=meta)))
 
 
+def waited_for(shard: Shard) -> dict[str, list[int]]:
+    """By move: the processes that write in place what is to be copied, and have not ended yet."""
+    waiting = {n: each for n, each in shard.moving.items() if each.sent_s < 0 and each.other < 0}
+    found = {str(each.move): shard.tables[number].writers() for (number, _), each in waiting.items()}
+    return {move: pids for move, pids in found.items() if pids}
+
+
 def tick(shard: Shard) -> None:
     """Copies that were not confirmed for long go again."""
     continue_moves(shard)

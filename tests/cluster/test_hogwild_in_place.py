@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +13,10 @@ import numpy as np
 import pytest
 
 from sparklab import SparkContext, ps
-from sparklab.cluster.ps.sharing import EPOCH
+from sparklab.cluster.ps.sharing import EPOCH, OWNERS, SharedMemory, SharedView
 from sparklab.errors import ParameterServerError
+from sparklab.ps.shardtable import ShardTable
+from sparklab.ps.spec import TableSpec
 from tests.waiting import wait_until
 
 
@@ -173,13 +178,68 @@ def test_a_range_is_copied_when_nobody_is_writing_it_and_who_dies_in_the_midst_i
         assert server.facts()["moved_ranges"] == 0
         with view.writing(w._client.layout.epoch) as allowed:
             assert not allowed
-        view.header[view._place] = 1  # as if it were still in the midst
-        other.close()
+        view.header[view._place] = os.getpid()  # as if it were still in the midst
+        other.close()  # the connection is gone, its process is not
+        wait_until(lambda: not view.header[view._place + OWNERS])
+        server.server_facts()
+        assert view.header[view._place] == os.getpid()
+        assert server.facts()["moved_ranges"] == 0
+        with subprocess.Popen([sys.executable, "-c", ""]) as died:
+            pass
+        view.header[view._place] = died.pid
         adding.join(30)
         assert server.facts()["moved_ranges"] > 0
         w.wait(w.push(keys, np.ones(1000)))
         assert (w.wait(w.pull(keys)) == 3).all()
         w.close()
+
+
+def test_the_place_of_a_writer_whose_connection_broke_is_given_to_nobody_before_it_has_ended() -> None:
+    memory = SharedMemory()
+    table = ShardTable(TableSpec(0, "w", 1, "float32", 10, False, 2, (ps.Add(),), hogwild=True), memory.allocate)
+    memory.adopt(table)
+    memory.publish(table, 5)
+
+    def client(peer: object) -> SharedView:
+        where = memory.where(table, peer)
+        assert where is not None
+        return SharedView((where[0], where[1], where[2], where[3]), 10, 1, np.dtype("float32"))
+
+    peer = object()
+    first = client(peer)
+    with first.writing(5) as allowed:
+        assert allowed
+        assert table.writers() == [os.getpid()]
+        memory.forget(peer)
+        second = client(object())
+        assert second._place != first._place
+        assert not table.quiet()
+        memory.publish(table, 5)
+        with second.writing(5) as allowed:
+            assert allowed
+    assert table.quiet()
+    memory.publish(table, 5)
+    third = client(object())
+    assert third._place == first._place
+    with first.writing(5) as allowed:
+        assert not allowed
+    with third.writing(5) as allowed, first.writing(5) as other:
+        assert allowed
+        assert not other
+        assert not table.quiet()
+
+
+def test_known_keys_are_written_in_place_again_after_a_connection_broke(server: ps.ParameterServer) -> None:
+    table = made(server, "broken")
+    keys = ps.KeySet(np.arange(1000))
+    link = table._session.link()
+    layout, rows = link.layout(), np.ones((1000, 1), np.float32)
+    assert link.write(table.spec, layout, keys, rows)
+    for number in list(link._channels):
+        link._drop(number)
+    assert link.write(table.spec, layout, keys, rows)
+    assert (link.read(table.spec, layout, keys, 0) == 2).all()
+    link.close()
 
 
 def test_over_tcp_it_is_as_on_arrival() -> None:

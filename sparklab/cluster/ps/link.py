@@ -251,8 +251,9 @@ class SocketLink:
                 while channel.ready(0.0):
                     self._take(server, channel.receive())
             channel.close()
-            # Its place among those who write in place is another's now.
+            # Its place among those who write in place is another's now; who plans anew asks for one.
             self._views = {each: view for each, view in self._views.items() if each[0] != server}
+            self._serial = next(_serials)
             if self._open(server) is not None:  # the connection broke, the server did not
                 self._inbox.append((server, Frame(Kind.PEERS)))
 

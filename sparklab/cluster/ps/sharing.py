@@ -9,6 +9,7 @@ Source: Lameter 2005 (seqlocks); Li et al. 2014, section 4.2 for what the floor 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import mmap
 import os
 from collections.abc import Hashable, Iterator
@@ -27,7 +28,8 @@ from sparklab.ps.updates import Rule
 HEADER_BYTES: Final = 4096
 SEQUENCE, EPOCH, FLOOR, VERSION = 0, 1, 2, 3  # positions in the header
 PARAMETERS: Final = 8  # where the numbers of the update begin, for workers that apply it themselves
-WRITERS: Final = range(64, HEADER_BYTES // 8)  # of each such worker: whether it is writing now
+WRITERS: Final = range(64, 288)  # of each such worker: its process while it is writing, else 0
+OWNERS: Final = 224  # so far behind each of these: the number of whom the place was given to, 0 for nobody
 _CLOSED: Final = -1  # the epoch of weights that nobody may write in place
 
 
@@ -42,7 +44,9 @@ class SharedMemory:
 
     def __init__(self) -> None:
         self._made: dict[int, _Shared] = {}  # by address of the rows
-        self._writers: dict[tuple[int, int], Hashable] = {}  # who has a place in the header of these rows
+        # Who has a place in the header of these rows; None: one who is gone, maybe still in the midst of a write.
+        self._writers: dict[tuple[int, int], Hashable | None] = {}
+        self._numbers = itertools.count(1)
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Zeros that another process of this host can map; plain zeros where the system has no such memory."""
@@ -69,27 +73,40 @@ class SharedMemory:
         table.guard = shared.header
         if table.spec.hogwild:
             table.quiet = partial(_closed_and_idle, shared.header)
+            table.writers = partial(_writers, shared.header)
         table.store.look = partial(_copied, shared.fd, table.store.weights)
 
     def where(self, table: ShardTable, peer: Hashable) -> list[int] | None:
-        """Process and descriptor by which `peer` finds the memory of `table`, and its place among those who write; 0:
-        it may not."""
+        """Process and descriptor by which `peer` finds the memory of `table`, its place among those who write (0: it
+        may not), and its number there."""
         shared = self._of(table)
         if shared is None:
             return None
-        place = 0
+        place, number = 0, next(self._numbers)
         if table.spec.hogwild:
+            self._free_places()
             rows = table.store.weights.ctypes.data
             place = next((each for each in WRITERS if (rows, each) not in self._writers), 0)
             if place:
                 self._writers[rows, place] = peer
-        return [os.getpid(), shared.fd, place]
+                shared.header[place + OWNERS] = number
+        return [os.getpid(), shared.fd, place, number]
 
     def forget(self, peer: Hashable) -> None:
-        """`peer` is gone, also from the midst of a write."""
+        """The connection of `peer` is gone: it begins no other write. One that it is in the midst of is waited for, as
+        its process may well live."""
         for rows, place in [each for each, who in self._writers.items() if who is peer]:
-            del self._writers[rows, place]
-            self._made[rows].header[place] = 0
+            self._writers[rows, place] = None
+            self._made[rows].header[place + OWNERS] = 0
+        self._free_places()
+
+    def _free_places(self) -> None:
+        """Places of those who are gone, and not in the midst of a write, can be given away."""
+        for rows, place in [each for each, who in self._writers.items() if who is None]:
+            header = self._made[rows].header
+            if not header[place] or not _runs(int(header[place])):
+                header[place] = 0
+                del self._writers[rows, place]
 
     def publish(self, table: ShardTable, epoch: int) -> None:
         """Readers may go by this epoch and this floor."""
@@ -119,7 +136,29 @@ class SharedMemory:
 def _closed_and_idle(header: Array) -> bool:
     """Whether nobody is writing in place; nobody begins to until a new epoch is published."""
     header[EPOCH] = _CLOSED
-    return not header[WRITERS.start :].any()
+    return not _writers(header)
+
+
+def _writers(header: Array) -> list[int]:
+    """The processes that are writing in place. A flag that a dead one left up is taken down."""
+    flags = header[WRITERS.start : WRITERS.stop]
+    found = set()
+    for at in np.nonzero(flags)[0]:
+        pid = int(flags[at])
+        if pid and _runs(pid):
+            found.add(pid)
+        elif flags[at] == pid:
+            flags[at] = 0
+    return sorted(found)
+
+
+def _runs(pid: int) -> bool:
+    """Whether this process can still write: it is there, and no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
 
 
 def _copied(fd: int, weights: Array, low: int, high: int) -> Array:
@@ -143,8 +182,8 @@ class SharedView:
         The memory cannot be opened from here.
     """
 
-    def __init__(self, where: tuple[int, int, int], rows: int, width: int, dtype: np.dtype[Any]) -> None:
-        pid, fd, self._place = where
+    def __init__(self, where: tuple[int, int, int, int], rows: int, width: int, dtype: np.dtype[Any]) -> None:
+        pid, fd, self._place, self._number = where
         opened = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDWR)
         try:
             # Kernels are compiled for arrays that may be written; this one never is.
@@ -164,14 +203,18 @@ class SharedView:
         The flag is up before the epoch is looked at, and the server looks at the flags after it has closed the epoch:
         one of the two sees the other.
         """
-        if not self._place:
+        header, place = self.header, self._place
+        if not place or header[place + OWNERS] != self._number:  # the server knows no more who is here
             yield False
             return
-        self.header[self._place] = 1
+        pid = os.getpid()
         try:
-            yield bool(self.header[EPOCH] == epoch and self.header[VERSION])
+            header[place] = pid
+            mine = header[place + OWNERS] == self._number  # as for the epoch: the server looks at the flag after it
+            yield bool(mine and header[EPOCH] == epoch and header[VERSION])
         finally:
-            self.header[self._place] = 0
+            if header[place] == pid:
+                header[place] = 0
 
     def update(self, update: Any) -> Any:
         """`update` with the numbers that are in force at the server."""
