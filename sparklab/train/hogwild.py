@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import numpy as np
 from sparklab.train import locks
 from sparklab.train.blocks import Rows
 from sparklab.train.errors import TrainingInputError
-from sparklab.train.frequent import FEWEST_ROWS, Frequent, often_in
+from sparklab.train.frequent import FEWEST_A_ROW, FEWEST_ROWS, Frequent, often_in
 from sparklab.train.optimizers import AdaGrad, Optimizer, make_optimizer
 from sparklab.train.problem import Problem, Weights
 from sparklab.train.session import Session
@@ -84,6 +85,7 @@ class Team:
         self._lock = threading.Lock()
         self._loss = 0.0
         self._loss_rows = 0
+        self._mean_loss = math.nan  # as last reported
 
     def epoch(self, session: Session, epoch: int, problem: Problem) -> bool:
         """Every row has been learnt from once more. False where a hand has stopped it on the way."""
@@ -108,7 +110,7 @@ class Team:
         try:
             while any(thread.is_alive() for thread in team):
                 next(thread for thread in team if thread.is_alive()).join(REPORT_EVERY_S)
-                self._report(session, epoch, problem, last=False)
+                self._report(session)
         finally:
             halt.set()
             for thread in team:
@@ -116,9 +118,10 @@ class Team:
             self.settle()
         if errors:
             raise errors[0]
+        whole = all(go_on)
         # A pass may take milliseconds: all but the last are told as often as anything else.
-        self._report(session, epoch + 1, problem, last=epoch + 1 == problem.epochs or not all(go_on))
-        return all(go_on)
+        self._report(session, ended=True, last=epoch + 1 == problem.epochs or not whole)
+        return whole
 
     def _work(self, session: Session, words: np.ndarray, thread: int, halt: threading.Event) -> bool:
         learn = self.learner(words, thread)
@@ -152,13 +155,19 @@ class Team:
         share = None if self._frequent is None else self._frequent.share(thread)
         return lambda lr, first, last, seen: self._optimizer.learn(rows, lr, first, last, seen, self._threads, share)
 
-    def _report(self, session: Session, clock: int, problem: Problem, last: bool) -> None:
+    def _report(self, session: Session, ended: bool = False, last: bool = False) -> None:
         with self._lock:
+            clock, under_way = divmod(self.seen, self.bounds[-1])
+            if not (under_way or ended):
+                return  # the end of the pass has its last rows to tell of
             loss, count = self._loss, self._loss_rows
             self._loss, self._loss_rows = 0.0, 0
             seen = self.seen
         if count:
-            session.report(loss / count, seen, clock, lambda: self._weights(session.lr, seen), last)
+            self._mean_loss = loss / count
+        # Stopped before another row was learnt from, a run ends with the loss that is known; there may be none.
+        if count or (last and seen):
+            session.report(self._mean_loss, seen, clock, lambda: self._weights(session.lr, seen), last)
 
     def _weights(self, lr: float, seen: int) -> Weights:
         if self._frequent is not None:
@@ -172,4 +181,5 @@ def _frequent(rows: Rows, optimizer: Optimizer, threads: int) -> Frequent | None
         return None
     if not Frequent.fits(len(optimizer.state) - 1, threads):
         return None
-    return Frequent(optimizer.state, *often_in(rows), threads)
+    keys, shares = often_in(rows)
+    return Frequent(optimizer.state, keys, shares, threads) if shares.sum() >= FEWEST_A_ROW else None

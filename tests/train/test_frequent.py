@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
 from sparklab.datasets import AdClick
-from sparklab.train import SparseLogisticRegression, hogwild
+from sparklab.train import SparseLogisticRegression, frequent, hogwild
 from sparklab.train.blocks import Rows
 from sparklab.train.frequent import LONGEST_ROWS, MOST, Frequent, interval, often_in
 from sparklab.train.hogwild import Team
@@ -92,12 +94,59 @@ def test_what_both_threads_have_changed_adds_up(rows: Rows) -> None:
     assert sum(losses) == pytest.approx(ROWS * np.log(2), rel=1e-4)
 
 
+@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+def _change_and_merge(room: Any, places: Any, times: int) -> None:
+    for _ in range(times):
+        for row in range(places[2], places[2] + places[3]):
+            room[2 * row] += 1
+            room[2 * row + 1] += 2
+        frequent._merge(room, places, 0, places[3])
+
+
+def test_nothing_is_lost_where_many_threads_merge_at_the_same_moment() -> None:
+    threads, merges, coordinates = 8, 4000, 400
+    state = np.zeros((coordinates + 1, 2), np.float32)
+    copies = Frequent(state, np.arange(coordinates, dtype=np.uint32), np.full(coordinates, 0.5), threads)
+    together = threading.Barrier(threads)
+
+    def learn(thread: int) -> None:
+        share = copies.share(thread)
+        together.wait()
+        _change_and_merge(share.room, share.places, merges)
+
+    team = [threading.Thread(target=learn, args=(thread,)) for thread in range(threads)]
+    for thread in team:
+        thread.start()
+    for thread in team:
+        thread.join()
+    copies.settle()
+    merged = copies.state[copies.state[:, 0] != 0]
+    assert len(merged) > coordinates / 2, "nearly all have a copy"
+    assert np.all(merged == (threads * merges, 2 * threads * merges))  # exact in float32
+
+
 def test_the_delay_grows_with_the_root_of_the_rows_and_is_bounded() -> None:
     delays = [interval(seen, 0.1, 1.0, 2) for seen in (0, 10_000, 40_000, 160_000, 10**9)]
     assert delays == [1, 250, 500, 1000, LONGEST_ROWS // 2]
     assert interval(40_000, 0.4, 1.0, 2) == 125  # the faster the steps, the sooner
     assert interval(40_000, 0.1, 5.0, 2) == 100  # and the more frequent the coordinates
     assert interval(10_000, 0.0, 1.0, 2) == LONGEST_ROWS // 2
+    assert interval(0, 0.1, 0.0, 2) == LONGEST_ROWS // 2  # no such coordinate
+
+
+def test_rows_that_hardly_share_a_coordinate_are_learnt_without_copies(rows: Rows) -> None:
+    dimension, apart = 1 << 20, np.random.default_rng(0)
+    alone = apart.choice(dimension, (ROWS, 4)).astype(np.uint32)
+    indptr = np.arange(0, 4 * ROWS + 1, 4, dtype=np.int64)
+    for often in (0, 6):  # of them some once in 500 rows
+        alone[: often * ROWS // 500, 0] = np.arange(often * ROWS // 500) % max(often, 1)
+        apart.shuffle(alone)
+        spread = Rows(indptr, alone.ravel(), None, rows.labels)
+        assert len(often_in(spread)[0]) in range(often, often + 3)
+        assert Team(spread, AdaGrad(dimension, True, Penalty()), 2, True, "lock-free")._frequent is None
+    alone[:, 0] = 7  # one coordinate, but in every row
+    in_all = Rows(indptr, alone.ravel(), None, rows.labels)
+    assert Team(in_all, AdaGrad(dimension, True, Penalty()), 2, True, "lock-free")._frequent is not None
 
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "ftrl"])

@@ -140,6 +140,33 @@ def test_an_error_in_the_rows_is_raised_by_result_and_the_run_has_failed() -> No
     assert run.status == "failed"
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_the_last_report_of_a_run_says_that_all_passes_are_done(epochs: int) -> None:
+    run = SparseLogisticRegression(workers=2, epochs=epochs).start(X, Y)
+    run.result(60)
+    assert run.clock == epochs
+    assert [point.clock for point in run.history if point.updates == 20_000 * epochs] == [epochs]
+    assert 0 < run.loss < 1
+
+
+def test_the_last_report_of_a_run_is_published_however_soon_it_follows(sc_threads: SparkContext) -> None:
+    seen: list[Any] = []
+    watch = sc_threads.bus.observe("test", lambda records: seen.extend(record.fact for record in records))
+    run = SparseLogisticRegression(workers=2, epochs=3).start(X, Y)
+    run.result(60)
+    watch.close()
+    losses = [fact for fact in seen if isinstance(fact, f.LossReported) and fact.run == run.number]
+    assert (losses[-1].clock, losses[-1].updates) == (3, 60_000)
+
+
+def test_a_run_that_is_stopped_between_two_reports_says_how_far_it_came() -> None:
+    run = endless().start(X, Y)
+    until(lambda: run.clock >= 1)
+    run.stop()
+    run.result(60)
+    assert run.clock == run.history[-1].updates // 20_000
+
+
 def test_what_happens_in_a_run_is_published_as_facts(sc_threads: SparkContext) -> None:
     seen: list[Any] = []
     watch = sc_threads.bus.observe("test", lambda records: seen.extend(record.fact for record in records))
