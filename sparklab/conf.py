@@ -15,6 +15,7 @@ TaskLane = Literal["auto", "direct", "graph"]
 SchedulerMode = Literal["FIFO", "FAIR"]
 
 CHECK_DETERMINISM: Final = "sparklab.checkDeterminism"  # a setting, and a local property of a thread's jobs
+BACKGROUND: Final = "sparklab.job.background"  # a local property: with "true", jobs of others go first
 
 _ENVIRONMENT: Final = "spark.executorEnv."
 

@@ -16,6 +16,7 @@ from sparklab.cluster.orders import indices
 from sparklab.cluster.rerun import Rerun as Rerun
 from sparklab.cluster.rerun import Work, note_failure, rerun, work_of
 from sparklab.cluster.results import unpack
+from sparklab.conf import BACKGROUND
 from sparklab.errors import ClusterError, JobCancelled, SparklabError
 from sparklab.events.bus import Bus
 from sparklab.events.facts import JobStarted
@@ -131,6 +132,7 @@ class Jobs(Labels, Checkpoints):
             pool=self.getLocalProperty("spark.scheduler.pool") or "default",
             payload=func,
             properties=self.job_properties(),
+            background=self.getLocalProperty(BACKGROUND) == "true",
         )
         told = before_job.get()
         if told is not None:

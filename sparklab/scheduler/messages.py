@@ -94,6 +94,7 @@ class JobSubmitted:
     pool: str = "default"
     payload: Any = None  # the job's function; opaque here, handed back in StagePrepared
     properties: Mapping[str, str] = field(default_factory=dict)  # of the thread that submitted it
+    background: bool = False  # of its pool's jobs, all that are not go first, whenever they come
 
 
 @dataclass(frozen=True, slots=True)

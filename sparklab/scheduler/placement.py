@@ -76,15 +76,19 @@ class Placement:
         """Stage runs with waiting tasks, the one to be served first in front."""
         ready = [run for run in self._state.runs.values() if len(run.waiting)]
         if not self._state.limits.fair:
-            return sorted(ready, key=lambda run: (min(run.jobs), run.stage.id))
+            return sorted(ready, key=self._rank)
         running: dict[str, int] = {}
         for run in self._state.runs.values():
             pool = self._state.jobs[min(run.jobs)].submitted.pool
             running[pool] = running.get(pool, 0) + len(run.running)
         return sorted(
             ready,
-            key=lambda run: (running[self._state.jobs[min(run.jobs)].submitted.pool], min(run.jobs), run.stage.id),
+            key=lambda run: (running[self._state.jobs[min(run.jobs)].submitted.pool], *self._rank(run)),
         )
+
+    def _rank(self, run: StageRun) -> tuple[bool, int, int]:
+        """Lowest first: what somebody waits for, then the jobs' order of submission."""
+        return all(self._state.jobs[job].submitted.background for job in run.jobs), min(run.jobs), run.stage.id
 
     def place(self) -> None:
         launches: dict[tuple[int, int], list[m.TaskSpec]] = {}

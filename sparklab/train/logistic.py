@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
+from sparklab.conf import BACKGROUND
 from sparklab.errors import ParameterServerError, SparklabError
 from sparklab.events.facts import bounded
 from sparklab.events.training import TrainingEnded, TrainingStarted
@@ -222,7 +223,7 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
 
     def _run(self, X: Any, y: Any, strategy: Any, handle: TrainingHandle, properties: dict[str, str]) -> None:
         context = active_context()
-        with nullcontext() if context is None else context.labelled(properties):
+        with nullcontext() if context is None else context.labelled(properties | {BACKGROUND: "true"}):
             self._run_labelled(X, y, strategy, handle)
 
     def _run_labelled(self, X: Any, y: Any, strategy: Any, handle: TrainingHandle) -> None:

@@ -208,13 +208,13 @@ class _Team:
             self._take_turns(worker)
 
     def _take_turns(self, worker: int) -> None:
-        plan = self._plan
+        plan, shard = self._plan, ""
         while True:
             upto = self._allowed(worker)
             if upto is None:
                 return
             try:
-                (done,) = self._context.run_job(self._shards, _turn(plan, upto), [worker], "train")
+                (done,) = self._context.run_job(self._shards, _turn(plan, upto, shard), [worker], "train")
             except BaseException as error:
                 with self._changed:
                     self._error = self._error or error
@@ -222,6 +222,7 @@ class _Team:
                     self._busy.pop(worker, None)
                     self._changed.notify_all()
                 return
+            shard = done.shard
             self._account(worker, done)
             if delay_s := self._session.delays_s.get(worker, 0.0):
                 self._session.rest(delay_s)  # a straggler by hand; it has no slot meanwhile
@@ -315,5 +316,5 @@ def _rate_of(table: Any) -> str:
     return "alpha" if isinstance(table.spec.updates[-1], ps.FTRLProximal) else "lr"
 
 
-def _turn(plan: Plan, upto: int) -> Callable[[int, Any], Done]:
-    return lambda partition, blocks: plan.turn(partition, blocks, upto)
+def _turn(plan: Plan, upto: int, before: str) -> Callable[[int, Any], Done]:
+    return lambda partition, blocks: plan.turn(partition, blocks, upto, before)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
@@ -16,6 +18,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sparklab.errors import ParameterServerError
 from sparklab.ps import KeySet, Table, Worker
 from sparklab.ps.worker import WAIT_S
 from sparklab.rdd.running import current_task
@@ -23,7 +26,7 @@ from sparklab.train import batch
 from sparklab.train.blocks import Block, Rows, rows_of
 
 KEPT_SHARDS: Final = 64  # of all runs in this process
-PATIENCE_S: Final = 0.1  # so long a turn waits for an answer before it gives its slot to others
+PATIENCE_S: Final = 0.01  # so long a turn waits for an answer before it gives its slot to others
 
 
 Filtered = dict[str, tuple[int, int]]
@@ -44,6 +47,8 @@ class Done(NamedTuple):
         Which one had the turn.
     filtered : dict
         By filter, the bytes that this connection's messages had before it and after it so far.
+    shard : str
+        Which making of the worker's rows and connection it had: what the next turn must find.
     """
 
     clock: int
@@ -52,6 +57,7 @@ class Done(NamedTuple):
     made: bool
     executor: int
     filtered: Filtered
+    shard: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +93,17 @@ class Plan:
     share: float
     turn_s: float
 
-    def turn(self, partition: int, blocks: Iterable[Block], upto: int) -> Done:
-        """Worker `partition` takes batches while its clock is at most `upto` and the turn lasts. Blocks."""
-        shard, made = _shard_of(self, partition, blocks)
+    def turn(self, partition: int, blocks: Iterable[Block], upto: int, before: str = "") -> Done:
+        """Worker `partition` takes batches while its clock is at most `upto` and the turn lasts. Blocks.
+
+        `before` is the shard of its last turn: another one that is found here was left when the worker went elsewhere.
+        """
+        shard, made = _shard_of(self, partition, blocks, before)
         with shard.lock:
             loss, rows = shard.learn(self, upto)
             task = current_task()
             executor = -1 if task is None else task.executor
-            return Done(shard.worker.clock_now, loss, rows, made, executor, shard.filtered())
+            return Done(shard.worker.clock_now, loss, rows, made, executor, shard.filtered(), shard.name)
 
 
 class LocalTable:
@@ -120,6 +129,7 @@ class _Shard:
 
     def __init__(self, plan: Plan, partition: int, rows: Rows) -> None:
         self.lock = threading.Lock()
+        self.name = uuid.uuid4().hex
         localiser = batch.Localiser(plan.dimension)
         cuts = [i * len(rows) // plan.batches for i in range(plan.batches + 1)]
         self._batches = [_localised(rows.part(a, b), localiser, plan) for a, b in pairwise(cuts)]
@@ -183,6 +193,11 @@ class _Shard:
             self._closed = True
             self.worker.close(leave=leave)
 
+    def abandon(self) -> None:
+        """The worker goes on by another connection: the servers do not listen to this one."""
+        self._closed = True
+        self.worker.abandon()
+
 
 def _localised(rows: Rows, localiser: batch.Localiser, plan: Plan) -> tuple[KeySet, Rows]:
     """The keys of a batch, the intercept's behind them, and the rows with positions among these for indices."""
@@ -194,13 +209,16 @@ _shards: dict[tuple[str, int], _Shard] = {}
 _lock = threading.Lock()
 
 
-def _shard_of(plan: Plan, partition: int, blocks: Iterable[Block]) -> tuple[_Shard, bool]:
+def _shard_of(plan: Plan, partition: int, blocks: Iterable[Block], before: str) -> tuple[_Shard, bool]:
     """The worker's shard, and whether it had to be made."""
     key = (plan.run, partition)
     with _lock:
         found = _shards.get(key)
     if found is not None:
-        return found, False
+        if found.name == before:
+            return found, False
+        with found.lock:
+            found.abandon()
     made = _Shard(plan, partition, rows_of(blocks, plan.positive))
     with _lock:
         _shards[key] = made
@@ -230,6 +248,6 @@ def forget(run: str) -> int:
     with _lock:
         gone = [_shards.pop(key) for key in list(_shards) if key[0] == run]
     for shard in gone:
-        with shard.lock:
+        with shard.lock, suppress(ParameterServerError):  # one that was left is not listened to; the others leave
             shard.close(leave=True)
     return len(gone)

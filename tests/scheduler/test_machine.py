@@ -147,10 +147,16 @@ class World:
             del self.launched[task]
         self.send(m.ExecutorGone(number, self.epochs[number], "killed"))
 
-    def submit(self, rdd: RDDCore, partitions: list[int] | None = None, pool: str = "default") -> int:
+    def submit(
+        self,
+        rdd: RDDCore,
+        partitions: list[int] | None = None,
+        pool: str = "default",
+        background: bool = False,
+    ) -> int:
         job = next(self._jobs)
         chosen = list(range(len(rdd.partitions))) if partitions is None else partitions
-        self.send(m.JobSubmitted(job, rdd, chosen, "count", "here:1", pool=pool))
+        self.send(m.JobSubmitted(job, rdd, chosen, "count", "here:1", pool=pool, background=background))
         return job
 
     def succeed(self, task_id: int) -> None:
@@ -533,6 +539,33 @@ def test_fair_pools_take_turns() -> None:
     world.succeed(min(world.launched))
     jobs = {launch.job for launch, _ in world.launched.values()}
     assert jobs == {0, 1}
+
+
+@pytest.mark.parametrize("fair", [False, True])
+def test_what_somebody_waits_for_goes_before_older_jobs_in_the_background(fair: bool) -> None:
+    world = World(2, Limits(fair=fair))
+    behind = [world.submit(Source(Ids(), 1), background=True) for _ in range(6)]
+    assert {launch.job for launch, _ in world.launched.values()} == set(behind[:2])
+    count = world.submit(Source(Ids(), 6))
+    for _ in range(2):
+        world.succeed(min(world.launched))
+    assert {launch.job for launch, _ in world.launched.values()} == {count}
+    world.run()
+    assert world.finished == dict.fromkeys([*behind, count])
+
+
+def test_a_stage_that_somebody_waits_for_too_is_not_in_the_background() -> None:
+    world = World(1)
+    busy = world.submit(Source(Ids(), 1), background=True)
+    first = world.submit(Source(Ids(), 2), background=True)
+    _, _, reduced = lineage()
+    shared = world.submit(reduced, background=True)
+    waited_for = world.submit(Mapped(reduced))
+    world.succeed(min(world.launched))
+    assert world.finished == {busy: None}
+    assert {launch.stage for launch, _ in world.launched.values()}.isdisjoint(world.scheduler.jobs[first].stages)
+    world.run()
+    assert world.finished == dict.fromkeys([busy, first, shared, waited_for])
 
 
 def test_fifo_serves_the_first_job_first() -> None:

@@ -167,6 +167,27 @@ def test_rows_that_are_gone_are_read_again_and_the_worker_goes_on_from_its_clock
     assert {fact.worker for fact in taken} == {0, 1, 2}
 
 
+def test_a_worker_that_went_elsewhere_and_comes_back_does_not_go_on_with_what_it_left(sc: SparkContext) -> None:
+    """Its slot was long taken, so it had turns on another executor; the servers listen to that connection alone."""
+    from sparklab.train import turns
+
+    run = model(BSP(), epochs=40).start(X, Y)
+    until(lambda: run.clock > 5)
+    run.pause()
+    until(lambda: not any(shard.lock.locked() for shard in list(turns._shards.values())))
+    with turns._lock:
+        left = dict(turns._shards)
+        turns._shards.clear()
+    at = run.clock
+    run.resume()
+    until(lambda: run.clock > at + 2)
+    with turns._lock:
+        turns._shards.update(left)
+    fitted = run.result(60)
+    assert fitted.status_ == "finished"
+    assert np.array_equal(fitted.coef_, model(BSP(), epochs=40).fit(X, Y).coef_)
+
+
 def test_nothing_of_a_run_stays_behind(sc: SparkContext) -> None:
     from sparklab.train import turns
 
