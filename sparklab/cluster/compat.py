@@ -23,6 +23,7 @@ from sparklab.cluster.security import security_of, temporary_files_in
 _T = TypeVar("_T")
 
 LOOPBACK: Final = "127.0.0.1"
+LOOP_THREAD: Final = "IO loop"  # what a client of Dask's calls the thread that serves its messages
 
 # Dask keeps the last messages of every stream for debugging: 1,000 by default, each with its tasks' closures.
 _KEPT_MESSAGES: Final = 10

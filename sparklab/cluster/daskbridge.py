@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,6 +15,7 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.local import get_sync
 from distributed import Future
 
+from sparklab.cluster.compat import LOOP_THREAD
 from sparklab.errors import SparklabError
 
 
@@ -101,11 +102,10 @@ class RddPart:
         return self._token
 
     def __reduce__(self) -> tuple[Any, ...]:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        # An event loop alone says nothing: a kernel's main thread has one, which no job of ours needs.
+        if threading.current_thread().name != LOOP_THREAD:
             return _Records, (self._read(self._index),)
-        # Waiting here for a job of ours would be waiting for this very thread.
+        # Waiting here for a job would keep this thread from the messages of a cluster.
         raise SparklabError(
             f"sending partition {self._index} of {self._what} to a Dask cluster",
             "its records would have to be computed in the thread that sends them",
@@ -142,6 +142,14 @@ def bag_of(partitions: int, read: Callable[[int], list[Any]], what: str) -> Any:
         """A bag whose partitions are made in this process: in threads, unless somebody says otherwise."""
 
         __dask_scheduler__ = staticmethod(threaded.get)
+
+        def reduction(self, *args: Any, **kwargs: Any) -> Any:
+            """As a bag's, by threads too: a count() of Dask's own starts processes, which import the user's script."""
+            made: Any = super().reduction(*args, **kwargs)  # type: ignore[no-untyped-call]
+            if isinstance(made, Bag):
+                return ThreadedBag(made.dask, made.name, made.npartitions)
+            made.__dask_scheduler__ = threaded.get
+            return made
 
     name = f"sparklab-{secrets.token_hex(8)}"
     parts = [

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import dask
 import dask.array as da
 import dask.bag as db
 import dask.dataframe as dd
+import dask.threaded
 import numpy as np
 import pandas as pd
 import pytest
@@ -136,15 +138,46 @@ def test_dasks_processes_are_sent_the_records(sc: SparkContext) -> None:
         assert bag.map(str).compute(scheduler="processes", pool=pool) == ["0", "1", "2", "3"]
 
 
-def test_from_an_event_loop_records_are_not_waited_for(sc: SparkContext) -> None:
+def test_in_a_thread_with_an_event_loop_of_its_own_records_are_waited_for_as_in_a_kernel(sc: SparkContext) -> None:
+    part = sc.parallelize(range(4), 2).toDask().count()
+
+    async def counted() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return int(part.compute(scheduler="processes", pool=pool))
+
+    assert asyncio.run(counted()) == 4
+
+    async def sent() -> list[int]:
+        data = pickle.dumps(RddPart(lambda index: sc.parallelize([index], 1).collect(), 4, "RDD 7"))
+        return list(pickle.loads(data)())
+
+    assert asyncio.run(sent()) == [4]
+
+
+def test_reductions_of_a_bag_run_in_threads_of_this_process(sc: SparkContext) -> None:
+    bag = sc.parallelize(range(6), 3).toDask()
+    for made in (bag.count(), bag.sum(), bag.max(), bag.mean(), bag.map(abs).sum(), bag.fold(max), bag.frequencies()):
+        assert made.__dask_scheduler__ is dask.threaded.get
+
+    async def computed() -> tuple[Any, ...]:
+        return bag.count().compute(), bag.sum().compute(), dict(bag.map(bool).frequencies().compute())
+
+    assert asyncio.run(computed()) == (6, 15, {False: 1, True: 5})
+
+
+def test_in_the_thread_that_serves_a_dask_client_records_are_not_waited_for() -> None:
+    from distributed import Client
+
     part = RddPart(lambda index: [index], 4, "RDD 7")
-    assert pickle.loads(pickle.dumps(part))() == part() == [4]
 
     async def pickled() -> None:
         pickle.dumps(part)
 
-    with pytest.raises(SparklabError, match='scheduler="threads"'):
-        asyncio.run(pickled())
+    with (
+        Client(n_workers=1, processes=False, dashboard_address=None, set_as_default=False) as client,
+        pytest.raises(SparklabError, match='scheduler="threads"'),
+    ):
+        client.sync(pickled)
 
 
 # --- pandas and Arrow --------------------------------------------------------------------------------
