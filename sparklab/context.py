@@ -154,6 +154,7 @@ class SparkContext(About, Sources, Bridges, Scopes, Executors, Sharing, Profiles
         parsed = target if target is not None else parse_master(self.master)
         self.appName = own.get("spark.app.name") or ""
         self.call_site = call_site()
+        self._bound_to = ""  # the variable that `%sparklab start` gave it
         with SparkContext._lock:
             self._refuse_second()
             self._backend: Backend = make_backend(parsed, self.settings, self._cluster_lost)
@@ -198,11 +199,15 @@ class SparkContext(About, Sources, Bridges, Scopes, Executors, Sharing, Profiles
     def _refuse_second(self) -> None:
         active = SparkContext._active
         if active is not None and not self.settings.allow_multiple_contexts:
+            name = active._bound_to
+            where = f"started by `%sparklab start`, bound to `{name}`" if name else f"created at {active.call_site}"
+            go_on = f"go on with `{name}`, or " if name else ""
             raise SecondContextError(
                 "making a SparkContext",
                 f"Cannot run multiple SparkContexts at once; existing SparkContext(app={active.appName}, "
-                f"master={active.master}) created at {active.call_site}",
-                "stop it first (sc.stop()), use SparkContext.getOrCreate(), or set sparklab.allowMultipleContexts",
+                f"master={active.master}) {where}",
+                f"{go_on}stop it first ({name or 'sc'}.stop()), use SparkContext.getOrCreate(), or set "
+                "sparklab.allowMultipleContexts",
             )
 
     def _open_journal(self) -> Journal:

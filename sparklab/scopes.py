@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from sparklab.events.bus import Bus
 from sparklab.events.facts import Record, ScopeClosed, ScopeOpened, bounded
 from sparklab.events.journal import Journal
+from sparklab.events.learning import Trained, trained
 from sparklab.events.run import Run, run_of
 from sparklab.events.views import Views
 
@@ -80,6 +81,11 @@ class Scopes:
         """What happened in a scope."""
         with self.bus.lock:
             return run_of(self.bus.views, scope=scope_id)
+
+    def training_of(self, scope_id: str) -> tuple[Trained, ...]:
+        """What the runs of training that began in a scope have come to by now."""
+        with self.bus.lock:
+            return tuple(map(trained, self.bus.views.training.of_scope(scope_id)))
 
     def run_of_job(self, job_id: int) -> Run:
         """What happened in a job."""

@@ -48,7 +48,8 @@ class Run:
     error : str
         First line of the error of the job that failed last, "" where none did.
     training : tuple of Trained
-        The runs of training that began here, oldest first: bound, lag, idle time, loss.
+        The runs of training that began here, oldest first: bound, lag, idle time, loss. Of a cell's Run, which training
+        may outlast, as they stand when it is asked.
     """
 
     value: Any = None
@@ -73,6 +74,8 @@ class Run:
     def headline(self) -> str:
         """One sentence: "Done 1.8 s, 24 tasks, 12 from cache, recomputed 0 of 24"."""
         if self.status == "lazy":
+            if self.training:
+                return f"Training {self.training[-1]}"
             return "0 jobs: nothing has run (lazy)"
         word = {"succeeded": "Done", "failed": "Failed after", "cancelled": "Cancelled after"}.get(
             self.status, "Running for"

@@ -31,7 +31,7 @@ def trusted_records(path: Path) -> Iterator[Record]:
     Raises
     ------
     JournalError
-        Where there is no file, it is too large, or nothing in it is a fact.
+        Where there is no file, it is too large or a page, or nothing in it is a fact.
     """
     attempted = f"reading the journal {path}"
     try:
@@ -41,6 +41,9 @@ def trusted_records(path: Path) -> Iterator[Record]:
         raise JournalError(attempted, error.strerror or str(error), do) from None
     if size > FILE_MAX_BYTES:
         raise JournalError(attempted, f"{size / 2**20:.0f} MiB", f"at most {FILE_MAX_BYTES // 2**20} MiB can be read")
+    with path.open("rb") as file:
+        if file.read(200).lstrip().lower().startswith((b"<!doctype html", b"<html")):
+            raise JournalError(attempted, "it is a report page", "open it in a browser, or give the .jsonl")
     found = False
     for number, record in enumerate(checked(read_journal(path))):
         if number >= RECORDS_MAX:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import dataclasses
 import functools
 import logging
 import re
@@ -18,6 +17,7 @@ import IPython
 from sparklab.conf import CHECK_DETERMINISM
 from sparklab.context import SparkContext
 from sparklab.events.facts import ScopeClosed
+from sparklab.events.lasting import LastingRun
 from sparklab.jupyter import aside, background, stops, transform
 from sparklab.rdd import callsite
 from sparklab.scopes import current_scope
@@ -260,8 +260,9 @@ class Cells:
 
     def _bind(self, cell: Cell, run: Run, value: Any) -> None:
         name = getattr(cell.options, "out", None)
-        if name and cell.handle is None:
-            self.shell.user_ns[name] = dataclasses.replace(run, value=value)
+        if name and cell.handle is None and cell.sc is not None:
+            look = functools.partial(cell.sc.training_of, cell.scope)
+            self.shell.user_ns[name] = LastingRun.of(run, look, value)
 
     @quietly
     def _finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:

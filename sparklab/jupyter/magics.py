@@ -118,6 +118,7 @@ class Magics:
             conf.set(key, value)
         sc = SparkContext(master=options.master, appName=options.name or "notebook", conf=conf)
         self.shell.user_ns[options.out] = sc
+        sc._bound_to = options.out
         print(f"Starting {sc.appName} on {sc.master}, bound to `{options.out}`; the first action waits for it.")
 
     def _stop(self, options: Namespace) -> None:

@@ -190,11 +190,7 @@ class Panel:
             ended = not self.running and not self.model.get("open")
             rest = ended and now_s - self._flushed_s < BEAT_S
             # "Nothing has run" stays the picture of that moment: what a later cell caches is not shown in it.
-            lazy = (
-                self._builder.lineage is not None
-                and not self.running
-                and not (self.model.get("jobs") or self.model.get("training"))
-            )
+            lazy = self._builder.lineage is not None and not self.running and not self._has_begun()
             if force or beat or (seq != self._flushed_seq and not rest and not lazy):
                 self._flushed_seq = seq
                 self._flushed_s = now_s
@@ -246,6 +242,14 @@ class Panel:
         with bus.lock:
             picture = self._builder.build(bus.views, seq=int(bus.seq), now_s=bus.now_s(), **choice)
         return picture if self._retouch is None else self._retouch(picture)
+
+    def _has_begun(self) -> bool:
+        """Whether the cell has a job or a run of training, also one that began after the cell's end."""
+        bus = self.sc.bus
+        with bus.lock:
+            scope = bus.views.scopes.get(self.scope_id)
+            begun = (scope is not None and bool(scope.jobs)) or bool(bus.views.training.of_scope(self.scope_id))
+        return begun or bool(self.model.get("jobs") or self.model.get("training"))
 
     def _show(self, picture: PanelModel) -> bool:
         """`picture` is what views show; False where they show it already."""

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from sparklab.events.facts import JobEnded, JobStarted, Record, ScopeClosed, ScopeOpened, TaskEnded, TaskStarted
 from sparklab.events.sentences import mark, sentence
-from sparklab.events.training import TrainingStarted
+from sparklab.events.training import TrainingFact, TrainingStarted
 from sparklab.events.views import Views
 from sparklab.jupyter.model import ModelBuilder, PanelModel
 
@@ -57,7 +57,9 @@ def chapters(records: Iterable[Record], scopes: Sequence[str] | None = None) -> 
     wanted = [scope for scope in bounds if scopes is None or scope in scopes][-CHAPTERS_MAX:]
     views, made, at = Views(), [], 0
     for scope in wanted:
-        begin = max(at, _after_previous(bounds, scope))
+        begin = _after_previous(bounds, scope)
+        if begin < at:  # training of the cell before went on beside this one
+            views, at = Views(), 0
         for record in told[at:begin]:
             views.fold(record)
         chapter, at = _chapter(views, told, begin, bounds[scope][1], scope)
@@ -112,6 +114,8 @@ def _bounds(told: Sequence[Record]) -> dict[str, tuple[int, int]]:
     opened: dict[str, int] = {}
     closed: dict[str, int] = {}
     with_jobs: dict[str, int] = {}
+    trained_in: dict[int, str] = {}
+    trained_to: dict[str, int] = {}
     for place, record in enumerate(told):
         fact = record.fact
         if isinstance(fact, ScopeOpened):
@@ -120,10 +124,17 @@ def _bounds(told: Sequence[Record]) -> dict[str, tuple[int, int]]:
             closed[fact.scope] = place + 1
         elif isinstance(fact, JobStarted):
             with_jobs.setdefault(fact.scope, place)
-        elif isinstance(fact, TrainingStarted):  # it names no scope: that of the cell which was running
-            running = [scope for scope in opened if scope not in closed]
+        elif isinstance(fact, TrainingStarted):
+            # Where it names no scope: that of the cell which was running.
+            running = [fact.scope] if fact.scope else [scope for scope in opened if scope not in closed]
             if running:
                 with_jobs.setdefault(running[-1], place)
+                trained_in[fact.run] = running[-1]
+        if isinstance(fact, TrainingFact) and fact.run in trained_in:
+            trained_to[trained_in[fact.run]] = place + 1
+    for scope, end in trained_to.items():  # a cell's training may outlast it
+        if scope in closed:
+            closed[scope] = max(closed[scope], end)
     return {
         scope: (opened.get(scope, first), closed.get(scope, len(told)))
         for scope, first in sorted(with_jobs.items(), key=lambda item: item[1])

@@ -162,7 +162,7 @@ class LineSurface:
         self._line.end(self._last_words(cell, status, run, value) if cell.options is not None else "")
 
     def _last_words(self, cell: Cell, status: str, run: Run, value: Any) -> str:
-        if run.jobs:
+        if run.jobs or run.training:
             return run.headline
         if status != "ok":
             return NOTHING_RAN

@@ -60,6 +60,9 @@ def test_a_context_is_started_and_stopped_by_name(shell: Any, loaded: Any) -> No
 
     assert "Starting second on threads[1], bound to `ctx`" in ran.out
     assert shell.user_ns["ctx"].defaultParallelism == 3
+    second = str(loaded("from sparklab import SparkContext; SparkContext('threads[1]')").error)
+    assert "started by `%sparklab start`, bound to `ctx`" in second
+    assert "To do: go on with `ctx`, or stop it first (ctx.stop())" in second
     assert "Already running" in loaded("%sparklab start").out
     assert "one is running on threads[1]" in loaded("%sparklab start threads[4]").out
     assert "Stopped second" in loaded("%sparklab stop").out

@@ -219,3 +219,19 @@ def test_reset_puts_back_a_level_that_a_magic_has_changed(loaded: Any) -> None:
     loaded("%sparklab unpersist links")
     assert "links (RDD 0)" in loaded("%sparklab reset").out
     assert loaded("links.is_cached").value is True
+
+
+def test_a_training_that_outlasts_its_cell_belongs_to_the_cells_run_until_it_ends(shell: Any, loaded: Any) -> None:
+    shell.user_ns.update(X=X, y=Y, Estimator=SparseLogisticRegression)
+    ran = loaded("%%sparklab -o tr\nhandle = Estimator('bismarck', epochs=100_000).start(X, y)")
+    assert ran.error is None
+    handle, run = shell.user_ns["handle"], shell.user_ns["tr"]
+    try:
+        until(lambda: run.training and run.training[0].clock > 1)
+        assert run.training[0].status == "running"
+    finally:
+        handle.stop()
+        handle.result(60)
+    assert [each.status for each in run.training] == ["stopped"]
+    assert "stopped after" in loaded("%sparklab show tr").out
+    assert "nothing has run" not in repr(run)

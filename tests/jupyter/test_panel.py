@@ -12,6 +12,7 @@ import pytest
 
 from sparklab.events.bus import Bus
 from sparklab.events.facts import Record
+from sparklab.events.training import TrainingEnded, TrainingStarted
 from sparklab.jupyter import panel as panel_module
 from sparklab.jupyter.displays import ViewAndTwin
 from sparklab.jupyter.panel import Panel
@@ -283,6 +284,22 @@ def test_a_lineage_is_drawn_where_nothing_ran(watch: Any) -> None:
     panel.show_lineage(facts.word_count_plan())
     assert panel.model["dag"]["lazy"]
     assert len(panel.model["dag"]["nodes"]) == 6
+
+
+def test_a_panel_that_drew_a_lineage_follows_the_training_that_goes_on_after_its_cell(watch: Any) -> None:
+    panel = watch(facts.plain_cell())
+    panel.sc.publish([Record(900, 9.0, facts.ScopeClosed(facts.SCOPE, "ok"))])
+    panel.show_lineage(facts.word_count_plan())
+    assert panel.model["head"].startswith("0 jobs")
+    started = TrainingStarted(77, "ps, sgd", "ps", 2, True, 4, 0.1, 9, 64, facts.SCOPE)
+    panel.sc.publish([Record(901, 9.1, started)])
+    panel.now["s"] += 2.0
+    assert panel.flush()
+    assert panel.model["head"].startswith("Training ps, sgd")
+    panel.sc.publish([Record(902, 9.5, TrainingEnded(77, "finished", 0.4, 9, 0.4, ""))])
+    panel.now["s"] += 2.0
+    assert panel.flush()
+    assert panel.model["head"].startswith("Trained")
 
 
 def test_open_registers_the_newest_panel_and_freezing_forgets_it() -> None:

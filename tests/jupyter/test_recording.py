@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from sparklab import SparkConf, SparkContext
 from sparklab.commands import main
 from sparklab.errors import SparklabError
-from sparklab.events.facts import Record
+from sparklab.events.facts import Record, ScopeClosed, ScopeOpened
+from sparklab.events.sentences import sentence
+from sparklab.events.training import LossReported, TrainingEnded, TrainingStarted
 from sparklab.jupyter.model import panel_model
 from sparklab.jupyter.playback import report
 from sparklab.jupyter.recording import chapters, delta, patched, recording
@@ -137,6 +139,18 @@ def test_nothing_recorded_is_a_clear_error(tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "run.html").exists()
 
 
+def test_a_page_that_was_given_for_a_journal_is_said_to_be_one_and_nothing_else_is(
+    ran: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "run.html"
+    write_report(recording(sample_facts.word_count(finished=True)), page)
+    assert main(["report", str(page), str(tmp_path / "again.html")]) == 1
+    said = capsys.readouterr().err
+    assert "Found: it is a report page" in said
+    assert "To do: open it in a browser, or give the .jsonl" in said
+    assert caplog.records == []
+
+
 def test_a_cell_that_is_not_there_is_named_beside_those_that_are(ran: Any, tmp_path: Path) -> None:
     with pytest.raises(SparklabError, match=r"cells: In \[1\]"):
         report(str(tmp_path / "run.html"), None, "In [7]")
@@ -158,3 +172,21 @@ def test_a_cell_that_only_trained_is_a_chapter_with_its_training() -> None:
     (chapter,) = chapters([Record(i + 1, i / 10, fact) for i, fact in enumerate(facts)])
     assert chapter.last["training"]["front"]["tau"] == 8
     assert "training" in chapter.last["counts"]
+
+
+def test_a_training_that_outlasts_its_cell_is_replayed_to_its_end_and_the_next_cell_from_its_own_beginning() -> None:
+    story = sample_facts.Story(2)
+    story.add(ScopeOpened("s1", "In [1]", ""), TrainingStarted(9, "ps, sgd", "ps", 2, True, 4, 0.1, -1, 64, "s1"))
+    story.add(LossReported(9, 1, 10, 0.6), ScopeClosed("s1", "ok"))
+    story.add(
+        ScopeOpened("s2", "In [2]", ""), TrainingStarted(10, "bismarck", "bismarck", 2, False, -1, 0.1, 9, 64, "s2")
+    )
+    story.add(LossReported(9, 2, 20, 0.5), TrainingEnded(10, "finished", 0.3, 9, 1.0, ""), ScopeClosed("s2", "ok"))
+    story.add(LossReported(9, 3, 30, 0.4), TrainingEnded(9, "finished", 0.4, 30, 1.0, ""))
+    story.add(ScopeOpened("s3", "In [3]", ""))
+    first, second = chapters(story.records)
+    assert first.last["training"]["front"]["status"] == "finished"
+    assert "clock 3" in first.last["head"]
+    assert second.steps[0].text == sentence(ScopeOpened("s2", "In [2]", ""))
+    assert second.last["head"].startswith("Trained")
+    assert "bismarck" in second.last["head"]
