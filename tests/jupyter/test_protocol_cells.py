@@ -113,6 +113,11 @@ def test_auto_off_and_auto_on_decide_about_the_strip(k: Kernel) -> None:
     assert len(panels(with_strip)) == 1
 
 
+def test_reductions_of_a_dask_bag_of_an_rdd_work_in_a_kernel(k: Kernel) -> None:
+    k.ok("bag = sc.parallelize(range(6), 3).toDask()")
+    assert k.ok("bag.count().compute(), bag.map(bool).frequencies().compute()").value == "(6, [(False, 1), (True, 5)])"
+
+
 def test_jobs_from_threads_belong_to_the_cell(k: Kernel) -> None:
     k.ok(
         "%%sparklab -q -o threaded\n"
