@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sparklab import lazy
+from sparklab import jvmonly, lazy
 
 __version__ = "0.1.0"
 
@@ -79,3 +79,4 @@ _HOMES = {
 
 # So `import sparklab` costs milliseconds, and an executor loads only what it runs.
 __getattr__ = lazy.names(__name__, _HOMES)
+jvmonly.explain_imports()

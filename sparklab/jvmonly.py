@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -37,6 +38,50 @@ ADVICE: Final[dict[str, str]] = {
     "SparkContext._gateway": "there is no py4j: nothing has to be converted between Python and Java",
     "TaskContext.resources": "there is no scheduling of GPUs and the like: a task finds what its executor's host has",
 }
+
+
+_LEARN: Final = (
+    "use sparklab.train for linear models by gradient descent, sparklab.ps for shared weights, or scikit-learn"
+)
+_TABLES: Final = "use the RDD API, and rdd.toPandas() for a small result"
+_CONTEXT: Final = "use SparkContext.getOrCreate(), or SparkSession.builder.getOrCreate().sparkContext"
+
+#: What PySpark has to import and sparklab has not -> what to do instead.
+NOT_HERE: Final[dict[str, str]] = {
+    "sparklab.mllib": _LEARN,
+    "sparklab.ml": _LEARN,
+    "sparklab.streaming": "there is no streaming: read files with sc.textFile",
+    "sparklab.pandas": "use pandas itself; rdd.toPandas() makes a table of a small result",
+    "sparklab.sql.functions": "use Python's functions in rdd.map and rdd.reduceByKey",
+    "sparklab.sql.types": "records are plain Python objects: no schema is needed",
+    "sparklab.sql.window": "use rdd.groupByKey and mapValues",
+    "sparklab.sql.session": "from sparklab.sql import SparkSession",
+    "sparklab.sql.streaming": "there is no streaming: read files with sc.textFile",
+    **dict.fromkeys(
+        (f"sparklab.sql.{name}" for name in ("catalog", "column", "connect", "dataframe", "group", "pandas", "udf")),
+        _TABLES,
+    ),
+    "sparklab.SQLContext": _CONTEXT,
+    "sparklab.HiveContext": _CONTEXT,
+    "sparklab.Row": "use tuples, or a NamedTuple where fields need names",
+}
+
+
+class _NotHere:
+    """Asked last by ``import``: names of :data:`NOT_HERE` are refused with advice, all else is left to Python."""
+
+    @staticmethod
+    def find_spec(name: str, path: Iterable[str] | None = None, target: Any = None) -> None:
+        advice = NOT_HERE.get(name)
+        if advice is not None:
+            # Without its `name`: an error that has it is swallowed by ``from sparklab import ml``.
+            raise ModuleNotFoundError(f"{name} is a part of PySpark that sparklab does without; {advice}.")
+
+
+def explain_imports() -> None:
+    """Imports of what PySpark has and sparklab has not say what to use instead. Idempotent."""
+    if _NotHere not in sys.meta_path:
+        sys.meta_path.append(_NotHere)
 
 
 _ATTRIBUTES: Final = {

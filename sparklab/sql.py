@@ -10,6 +10,8 @@ from sparklab.conf import SparkConf
 from sparklab.context import SparkContext
 
 __all__ = ["SparkSession"]
+# No folder: with it, imports of Spark SQL's modules are asked for, and explained, by name (see jvmonly).
+__path__: list[str] = []
 
 _PANDAS: Final = "use the RDD API, and rdd.toPandas() for a small result"
 _ADVICE: Final[dict[str, str]] = {

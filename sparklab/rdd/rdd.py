@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparklab.jvmonly import refuses_jvm_names
 from sparklab.rdd.actions import Actions
@@ -17,6 +17,15 @@ from sparklab.rdd.frames import Frames
 from sparklab.rdd.sampling import Sampling
 from sparklab.rdd.statistics import Statistics
 from sparklab.storage.level import StorageLevel
+
+
+def _meant(kind: type, name: str) -> str:
+    """``: did you mean flatMap?`` for what a public name of `kind` is near to, in whatever spelling; else ""."""
+    import difflib
+
+    known = {each.lower(): each for each in dir(kind) if not each.startswith("_")}
+    near = difflib.get_close_matches(name.replace("_", "").lower(), known, n=1, cutoff=0.75)
+    return f": did you mean {known[near[0]]}?" if near else ""
 
 
 @refuses_jvm_names
@@ -38,6 +47,17 @@ class RDD(Statistics, Sampling, FileActions, Frames, Checkpointing, Approximate,
 
     def __class_getitem__(cls, item: Any) -> type[RDD]:
         return cls
+
+    if not TYPE_CHECKING:  # type checkers know what there is, and say what is not
+
+        def __getattr__(self, name: str) -> NoReturn:
+            # Names with an underscore are asked for by tools (copies, pickles, front ends): no search for these.
+            if name.startswith("_"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            if hasattr(type(self), name):  # a property that failed with an AttributeError of its own: that is the news
+                return object.__getattribute__(self, name)
+            # With a name and no object Python does not add a guess of its own.
+            raise AttributeError(f"an RDD has no {name}{_meant(type(self), name)}", name=name)
 
     # --- names ---------------------------------------------------------------------------------------
 

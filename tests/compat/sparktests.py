@@ -105,12 +105,13 @@ def _stand_in(error: ImportError | NotImplementedError) -> None:
     if isinstance(error, NotImplementedError):  # a name of Spark SQL
         setattr(sys.modules["sparklab.sql"], str(error).split()[0], type("Sql", (Missing,), {}))
         return
-    assert error.name is not None
     if isinstance(error, ModuleNotFoundError):
-        if not error.name.startswith("sparklab."):
+        name = error.name or str(error).split()[0]  # what is left out on purpose is named by the text alone
+        if not name.startswith("sparklab."):
             raise error
-        sys.modules[error.name] = types.ModuleType(error.name)
+        sys.modules[name] = types.ModuleType(name)
         return
+    assert error.name is not None
     wanted = re.search(r"cannot import name '(\w+)'", str(error))
     assert wanted is not None
     # Flags of the kind "is this package installed" are False.

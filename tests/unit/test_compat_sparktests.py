@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import sparklab.sql
 from tests.compat import sparktests
 
 PROGRAM = """
@@ -13,6 +16,7 @@ import unittest
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 from pyspark.nowhere import something
+from pyspark.mllib.linalg import Vectors
 from pyspark.testing.utils import QuietTest, have_pandas
 from pyspark.sql import Row
 
@@ -24,6 +28,19 @@ class Tests(unittest.TestCase):
     def test_uses_what_is_not_there(self):
         something()
 """
+
+
+@pytest.fixture(autouse=True)
+def nothing_stands_in_afterwards() -> Iterator[None]:
+    modules, names = set(sys.modules), set(vars(sparklab.sql))
+    yield
+    for module in set(sys.modules) - modules:
+        stand_in = sys.modules[module]
+        if module.startswith("sparklab.") and getattr(stand_in, "__spec__", None) is None:
+            del sys.modules[module]
+            vars(sparklab).pop(module.split(".")[1], None)
+    for name in set(vars(sparklab.sql)) - names:
+        delattr(sparklab.sql, name)
 
 
 def test_tests_are_redirected_and_report_themselves(tmp_path: Path) -> None:

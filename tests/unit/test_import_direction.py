@@ -96,6 +96,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "conf",
         "context",
         "jupyter",
+        "jvmonly",
         "lazy",
         "profiler",
         "rdd",
