@@ -74,6 +74,21 @@ def splits_of(files: Sequence[InputFile], min_partitions: int, multiple_of: int 
     return splits
 
 
+def splits_in(lines: RDD) -> list[Split]:
+    """The split of each partition of an RDD that ``textFile`` has given. Lists the files."""
+    return [Split(*partition.payload) for partition in lines.partitions if isinstance(partition, SourcePartition)]
+
+
+def lines_before(split: Split) -> int:
+    """How many lines of its file stand before those of `split`. Reads the file up to there."""
+    if not split.start:
+        return 0
+    with open_input(split.path, whole=False) as file:
+        begin = _after_line_end(file, split.start)
+        file.seek(0)
+        return sum(len(_lines(block, use_unicode=False)) for block in _blocks(file, begin, READ_BYTES))
+
+
 def _line_batches(split: Split, use_unicode: bool, task: TaskContext) -> Iterator[list[Any]]:
     """Lists of lines. A line belongs to the split in which it starts."""
     for block in _whole_lines(split):

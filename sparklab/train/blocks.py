@@ -190,7 +190,9 @@ def checked(block: tuple[Any, ...], policy: Policy, dimension: int | None, where
             raise TrainingInputError(
                 where,
                 f"feature index {low if low < 0 else high}, with {limit} features (0 to {limit - 1})",
-                "raise n_features, or hash indices modulo n_features",
+                "count features from 0 (lines of libsvm from 1, or from 0 with zero_based=True)"
+                if low < 0
+                else "raise n_features, or hash indices modulo n_features",
             )
     labels, indptr, indices, values = _finite((labels, indptr, indices, values), policy, where)
     return _canonical(labels, indptr.astype(np.int64, copy=False), indices.astype(np.uint32, copy=False), values)

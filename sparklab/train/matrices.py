@@ -24,7 +24,15 @@ def matrix_of(X: Any) -> Any:
     from scipy.sparse import csr_matrix, issparse
 
     if not issparse(X):
-        X = np.asarray(X)
+        try:
+            X = np.asarray(X)
+        except ValueError as error:  # rows of several lengths, or pairs of a number and a list
+            raise TrainingInputError(
+                "reading X",
+                f"a {type(X).__name__} that is no matrix of numbers: its rows have no common shape",
+                "parallelize it where its records are (label, features): sc.parallelize(rows); else give features and "
+                "labels apart, rows of one length: fit(X, y), predict(X)",
+            ) from error
     if X.ndim != 2:
         raise TrainingInputError(
             "reading X",

@@ -12,6 +12,7 @@ import numpy as np
 from sparklab.context import SparkContext
 from sparklab.errors import UserCodeError
 from sparklab.rdd.rdd import RDD
+from sparklab.rdd.textfile import splits_in
 from sparklab.storage.level import StorageLevel
 from sparklab.train.blocks import Block, Policy, Rows, blocks_of, rows_of
 from sparklab.train.errors import TrainingInputError
@@ -116,7 +117,9 @@ def _of_files(path: str, reading: Reading) -> Source:
     kind = format_of(path, reading.file_format)
     if context is not None:
         lines = context.textFile(path)
-        return RddSource(lines.mapPartitionsWithIndex(parsed(kind, reading.zero_based)), reading)
+        return RddSource(
+            lines.mapPartitionsWithIndex(parsed(kind, reading.zero_based, splits=splits_in(lines))), reading
+        )
     records: list[Any] = []
     for number, name in enumerate(path.split(",")):
         try:

@@ -37,6 +37,15 @@ def damaged(value: float) -> Any:
     return matrix
 
 
+@pytest.mark.parametrize("rows", [[(1, [1.0]), (0, [0.0])], [[1.0], [1.0, 2.0]]])
+def test_a_list_that_is_no_matrix_is_refused_with_both_ways_out(rows: Any) -> None:
+    wanted = r"(?s)^reading X\nFound: a list that is no matrix.*\nTo do: parallelize it.*fit\(X, y\)"
+    fitted = SparseLogisticRegression(workers=1).fit(X, Y)
+    for learn in (SparseLogisticRegression(workers=1).fit, fitted.predict, fitted.partial_fit):
+        with pytest.raises(TrainingInputError, match=wanted):
+            learn(rows)
+
+
 def test_strategies_on_rdds_say_that_they_need_a_context() -> None:
     assert SparkContext._active is None
     assert "no SparkContext is active" in refusal(X, Y, strategy="gradient")

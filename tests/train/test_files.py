@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,32 @@ def test_lines_that_cannot_be_read_are_named(
         with SparkContext("threads[1]") as sc:
             assert sc.textFile(str(path)).glom().map(len).collect()[0] >= line  # it is in the first partition
             told = refusal(str(path))
-        assert f"reading line {line} of partition 0 as" in told
     else:
         told = refusal(str(path))
-        assert f"reading line {line} of {path} as" in told
+    assert f"reading line {line} of {path} as" in told.replace("file:", "")
     assert said in told
+
+
+def test_a_line_of_a_later_split_is_named_by_its_place_in_the_file(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.svm", tmp_path / "b.svm"]
+    lines = [f"{i % 2} {i + 1}:1" for i in range(60)]
+    paths[0].write_text(lines[0])
+    for bad in (0, 29, 30, 31, 40, 59):
+        paths[1].write_text("\n".join("1 x:1" if i == bad else line for i, line in enumerate(lines)))
+        with SparkContext("threads[2]") as sc:
+            assert sc.textFile(",".join(map(str, paths))).getNumPartitions() > 2
+            assert f"reading line {bad + 1} of {paths[1]} as libsvm" in refusal([str(path) for path in paths])
+
+
+@pytest.mark.parametrize("with_context", [False, True])
+def test_a_negative_index_is_told_where_counting_begins(with_context: bool, tmp_path: Path) -> None:
+    path = tmp_path / "rows.svm"
+    path.write_text("1 1:1\n0 -3:1\n")
+    with SparkContext("threads[1]") if with_context else nullcontext():
+        told = refusal(str(path))
+    assert told.startswith(f"reading line 2 of {path} as libsvm")
+    assert "Found: index -3 in '0 -3:1'" in told
+    assert "To do: count features from 1, or from 0 with zero_based=True" in told
 
 
 @pytest.mark.parametrize(
