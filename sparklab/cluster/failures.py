@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import cloudpickle
 
+from sparklab.cluster.results import UnsentError
 from sparklab.errors import SparklabError
 from sparklab.events.facts import bounded
 from sparklab.rdd.core import RDDCore
@@ -35,7 +36,11 @@ class WireError:
 
 def wire_error(error: BaseException, task: TaskContext | None, rdd: RDDCore | None = None) -> WireError:
     """`error` as it travels: pickled if it can be, and always as text, user's frames first."""
+    unsent = str(error) if isinstance(error, UnsentError) else ""
+    error = error.__cause__ or error if unsent else error
     where, record_index, record = ("", -1, None) if task is None else describe_failure(error, task)
+    if unsent:
+        record_index, record = -1, None  # all had been read by then
     if not where and task is not None and rdd is not None:
         # The action's own function raised, or what it gave could not be sent: the RDD that it was reading.
         where = f"{rdd.operator} at {rdd.call_site} (RDD {rdd._id}), partition {task.partition}"
@@ -61,8 +66,10 @@ def wire_error(error: BaseException, task: TaskContext | None, rdd: RDDCore | No
         where=where,
         record_index=record_index,
         record=record,
-        found="" if about is None else about.found,
-        do="" if about is None else about.do,
+        found=unsent if about is None else about.found,
+        do=("make of it what can be pickled, in a map before the action" if unsent else "")
+        if about is None
+        else about.do,
     )
 
 

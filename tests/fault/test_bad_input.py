@@ -99,6 +99,17 @@ def test_control_flow_exceptions_fail_the_job_and_never_shorten_it(sc: SparkCont
     assert sc.parallelize(range(4), 2).count() == 4
 
 
+def test_a_result_that_cannot_be_pickled_names_the_record_that_it_is(sc: SparkContext) -> None:
+    locked = sc.parallelize(range(50), 2).map(lambda x: threading.Lock() if x == 30 else x)
+    with pytest.raises(UserCodeError) as failed:
+        locked.collect()
+    text = str(failed.value)
+    assert text.split("\n")[0].endswith("partition 1")
+    assert "Found: record 5 of the partition's result, a lock, that cannot be sent (TypeError: cannot pickle" in text
+    assert "To do: make of it what can be pickled" in text
+    assert isinstance(failed.value.__cause__, TypeError)
+
+
 def test_a_closure_that_cannot_be_pickled_names_the_variable(sc: SparkContext) -> None:
     door = threading.Lock()
     with pytest.raises(ClosureError, match=r"captures `door` \(lock\)") as caught:
