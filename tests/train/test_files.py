@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from sparklab import SparkContext
+from sparklab.rdd.textfile import splits_in
 from sparklab.train import SparseLogisticRegression, TrainingInputError
+from sparklab.train.files import parsed
 
 
 def refusal(*data: object) -> str:
@@ -46,11 +48,15 @@ def test_a_line_of_a_later_split_is_named_by_its_place_in_the_file(tmp_path: Pat
     paths = [tmp_path / "a.svm", tmp_path / "b.svm"]
     lines = [f"{i % 2} {i + 1}:1" for i in range(60)]
     paths[0].write_text(lines[0])
-    for bad in (0, 29, 30, 31, 40, 59):
-        paths[1].write_text("\n".join("1 x:1" if i == bad else line for i, line in enumerate(lines)))
-        with SparkContext("threads[2]") as sc:
-            assert sc.textFile(",".join(map(str, paths))).getNumPartitions() > 2
-            assert f"reading line {bad + 1} of {paths[1]} as libsvm" in refusal([str(path) for path in paths])
+    with SparkContext("threads[1]") as sc:
+        for bad in (0, 29, 30, 31, 40, 59):
+            paths[1].write_text("\n".join("1 x:1" if i == bad else line for i, line in enumerate(lines)))
+            text = sc.textFile(",".join(map(str, paths)), 4)
+            read = parsed("libsvm", False, splits=splits_in(text))
+            parts = text.glom().collect()
+            assert len([part for part in parts if part]) > 3
+            with pytest.raises(TrainingInputError, match=rf"^reading line {bad + 1} of {paths[1]} as libsvm"):
+                _ = [list(read(partition, part)) for partition, part in enumerate(parts)]
 
 
 @pytest.mark.parametrize("with_context", [False, True])
