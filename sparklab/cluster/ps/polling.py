@@ -18,9 +18,15 @@ class Patience:
     Where the other side runs on another core its answer is there before this one would be asleep, and waking up takes
     longer than the answer. Where looking was in vain, it is left out for the next waits, ever more of them: with fewer
     cores than processes it only keeps the other side from working.
+
+    Parameters
+    ----------
+    moment_s : float
+        Seconds. Longer than the other side takes to wake up and answer (some 70 us, of which an idle core's waking is
+        50): else two sides that sleep never find each other awake, and a round trip of 30 us takes 130 for good.
     """
 
-    def __init__(self, moment_s: float = 40e-6) -> None:
+    def __init__(self, moment_s: float = 100e-6) -> None:
         self._moment_s = moment_s
         self._left_out = 0
         self._leave_out = 1
