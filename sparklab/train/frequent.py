@@ -11,8 +11,8 @@ Staleness is bounded: what a thread sees of a frequent coordinate lacks at most 
 the shorter the more frequent the coordinates are: a few dozen, on which nearly all of a margin's stale part depends,
 are merged oftener than the rest, by the ratio of the two weights that :func:`interval` takes: four or five times for
 the clicks of :mod:`sparklab.datasets`, ten to twenty where frequency falls with the power 0.75 to 1.25 of the rank.
-Within one interval all threads together then move a margin at most about a quarter of the way on which the gradients
-send it, so that no pile of stale steps overshoots.
+Within one interval all threads together then move a margin at most about three eighths of the way on which the
+gradients send it, so that no pile of stale steps overshoots.
 
 Merging takes no lock and loses nothing: each change is added to the copy of all in one atomic step, however many
 threads merge at that moment and wherever one of them loses its core. (A rare coordinate, which threads write without
@@ -174,7 +174,7 @@ def _renumbered(indices: Any, slots: Any, rank: Any, own: Any, out: Any) -> None
 def interval(seen: Any, rate: Any, weight: Any, threads: Any) -> Any:
     """Rows of one thread from one merging to the next of coordinates of this weight, when all have seen `seen`."""
     pull = rate * weight  # 0 where there are no such coordinates
-    every = min(0.5 * math.sqrt(seen) / pull, float(LONGEST_ROWS)) if pull > 0 else float(LONGEST_ROWS)
+    every = min(0.75 * math.sqrt(seen) / pull, float(LONGEST_ROWS)) if pull > 0 else float(LONGEST_ROWS)
     return max(np.int64(every / threads), 1)
 
 

@@ -197,10 +197,10 @@ def sgd(
 
 
 @inlined
-def ftrl_weight(z: Any, n: Any, inverse_rate: Any, beta: Any, l1: Any, l2: Any) -> Any:
-    """The weight that (z, n) stands for."""
+def ftrl_weight(z: Any, root: Any, inverse_rate: Any, beta: Any, l1: Any, l2: Any) -> Any:
+    """The weight that z and the root of n stand for."""
     size = abs(z) - l1
-    w = size / ((beta + np.float32(math.sqrt(n))) * inverse_rate + l2)
+    w = size / ((beta + root) * inverse_rate + l2)
     w = w if size > _ZERO else _ZERO
     return -w if z > _ZERO else w
 
@@ -217,6 +217,7 @@ def ftrl(
     room = widest(indptr, first, last) + 1
     zs = np.empty(room, np.float32)
     ns = np.empty(room, np.float32)
+    roots = np.empty(room, np.float32)
     weights = np.empty(room, np.float32)
     loss: Any = 0.0
     product, in_product = 1.0, 0
@@ -238,10 +239,13 @@ def ftrl(
                 ns[k] = state[i, 1]
             margin = _ZERO
             for k in range(count):
-                w = ftrl_weight(zs[k], ns[k], inverse, beta32, l1_32, l2_32)
+                root = np.float32(math.sqrt(ns[k]))
+                w = ftrl_weight(zs[k], root, inverse, beta32, l1_32, l2_32)
+                roots[k] = root
                 weights[k] = w
                 margin += w if values is None else w * values[start + k]
-            w0 = ftrl_weight(own_z, own_n, inverse, beta32, _ZERO, _ZERO) if bias else _ZERO
+            own_root = np.float32(math.sqrt(own_n))
+            w0 = ftrl_weight(own_z, own_root, inverse, beta32, _ZERO, _ZERO) if bias else _ZERO
             margin += w0
             g, small = residual(margin, labels[row])
             loss += max(-margin, _ZERO) if labels[row] > _ZERO else max(margin, _ZERO)
@@ -254,14 +258,14 @@ def ftrl(
                 g2 = g * g
                 for k in range(count):
                     n = ns[k] + g2
-                    sigma = (np.float32(math.sqrt(n)) - np.float32(math.sqrt(ns[k]))) * inverse
+                    sigma = (np.float32(math.sqrt(n)) - roots[k]) * inverse
                     zs[k] += g - sigma * weights[k]
                     ns[k] = n
             else:
                 for k in range(count):
                     gx = g * values[start + k]
                     n = ns[k] + gx * gx
-                    sigma = (np.float32(math.sqrt(n)) - np.float32(math.sqrt(ns[k]))) * inverse
+                    sigma = (np.float32(math.sqrt(n)) - roots[k]) * inverse
                     zs[k] += gx - sigma * weights[k]
                     ns[k] = n
             for k in range(count):
@@ -270,7 +274,7 @@ def ftrl(
                 state[i, 1] = ns[k]
             if bias:
                 n = own_n + g * g
-                own_z += g - (np.float32(math.sqrt(n)) - np.float32(math.sqrt(own_n))) * inverse * w0
+                own_z += g - (np.float32(math.sqrt(n)) - own_root) * inverse * w0
                 own_n = n
         if bias:
             state[at, 0] += own_z - began_z

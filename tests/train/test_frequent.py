@@ -127,9 +127,9 @@ def test_nothing_is_lost_where_many_threads_merge_at_the_same_moment() -> None:
 
 def test_the_delay_grows_with_the_root_of_the_rows_and_is_bounded() -> None:
     delays = [interval(seen, 0.1, 1.0, 2) for seen in (0, 10_000, 40_000, 160_000, 10**9)]
-    assert delays == [1, 250, 500, 1000, LONGEST_ROWS // 2]
-    assert interval(40_000, 0.4, 1.0, 2) == 125  # the faster the steps, the sooner
-    assert interval(40_000, 0.1, 5.0, 2) == 100  # and the more frequent the coordinates
+    assert delays == [1, 375, 750, 1500, LONGEST_ROWS // 2]
+    assert interval(40_000, 0.4, 1.0, 2) == 187  # the faster the steps, the sooner
+    assert interval(40_000, 0.1, 5.0, 2) == 150  # and the more frequent the coordinates
     assert interval(10_000, 0.0, 1.0, 2) == LONGEST_ROWS // 2
     assert interval(0, 0.1, 0.0, 2) == LONGEST_ROWS // 2  # no such coordinate
 
