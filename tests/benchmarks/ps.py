@@ -1,7 +1,7 @@
 """``make bench-ps``: the parameter server against a Ray actor, raw sockets, and what its papers promise.
 
-A small push or pull by socket is bound by the waking of the two processes. Over TCP it takes 30 to 40 us where both look
-out for each other before they sleep, 130 where each has to be woken, and about 50 us where they share one core.
+A small push or pull by socket is bound by the waking of the two processes. Over TCP it takes 30 to 40 us where both
+look out for each other before they sleep, 130 where each has to be woken, and about 50 us where they share one core.
 """
 
 from __future__ import annotations
