@@ -239,8 +239,7 @@ class Scheduler:
         elif run.gang is not None:
             self._gang_task_ended(run, task, outcome, error)
         elif isinstance(outcome, m.Succeeded):
-            run.task_s += s.duration_s
-            run.task_count += 1
+            run.note_time(task, s.duration_s)
             run.fruitless_attempts = run.lost_attempts = 0
             if self.state.limits.speculation is not None:
                 run.durations_s.append(s.duration_s)

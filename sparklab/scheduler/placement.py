@@ -106,13 +106,15 @@ class Placement:
                     elif len(self._state.executors) >= len(run.waiting):
                         break  # nobody behind it takes the executors that it waits for
                     continue
-                size = self._batch_size(run)
+                sizes = {held: self._batch_size(run, held) for held in (True, False)}
                 for executor in sorted(self._state.executors.values(), key=lambda e: (len(e.running), e.executor)):
                     if executor.retiring or executor.in_gang:
                         continue  # what is sent now would wait for all of the gang
                     if not self._exclusion.is_open(run, executor):
                         continue
-                    free = executor.slots * size + prefetch(run.mean_task_s) - len(executor.running)
+                    held = run.waiting.has_home(executor.executor)
+                    size = sizes[held]
+                    free = executor.slots * size + prefetch(run.times(held).mean_s) - len(executor.running)
                     if free <= 0 or not len(run.waiting):
                         continue
                     patient = self._is_patient(run)
@@ -151,9 +153,10 @@ class Placement:
                 )
             )
 
-    def _batch_size(self, run: StageRun) -> int:
+    def _batch_size(self, run: StageRun, held: bool) -> int:
+        """How many tasks of `run` a message may carry to an executor; whether it holds what they read."""
+        mean_task_s = run.times(held).mean_s
         at_home = run.waiting.at_home and not self._state.limits.fair
-        mean_task_s = run.mean_task_s
         if mean_task_s is None and at_home:
             last_s = self._state.last_task_s.get(self.cached_in(run.stage))
             # What was slow last time may have computed what is cached now.

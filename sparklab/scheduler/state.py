@@ -9,7 +9,7 @@ from sparklab.conf import Settings
 from sparklab.scheduler.locations import BlockRegistry, MapOutputTracker
 from sparklab.scheduler.messages import Gang, JobSubmitted
 from sparklab.scheduler.stages import Stage
-from sparklab.scheduler.waiting import ExecutorState, WaitingTasks
+from sparklab.scheduler.waiting import ExecutorState, TaskTimes, WaitingTasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,8 @@ class StageRun:
     slow: set[int] = field(default_factory=set)  # partitions that are to be tried in a second place
     failed_at: dict[tuple[int, int], dict[int, int]] = field(default_factory=dict)  # (executor, epoch) -> partitions
     closed_hosts: set[str] = field(default_factory=set)  # nodes that get no more of its tasks
-    task_s: float = 0.0  # summed durations of the tasks that succeeded, for the batch size
-    task_count: int = 0
+    times_at_home: TaskTimes = field(default_factory=TaskTimes)
+    times_elsewhere: TaskTimes = field(default_factory=TaskTimes)
     gang: GangRun | None = None  # of a barrier stage
 
     def story(self) -> dict[str, Any]:
@@ -141,9 +141,19 @@ class StageRun:
             "waiting_for_shuffles": sorted(self.waiting_for),
         }
 
+    def times(self, held: bool) -> TaskTimes:
+        """Those of tasks whose executor held what they read, or of the others: the next ones take about as long."""
+        return self.times_at_home if held else self.times_elsewhere
+
+    def note_time(self, task: Task, duration_s: float) -> None:
+        """`task` has succeeded and took so long."""
+        self.times(task.executor in self.waiting.preferred.get(task.partition, ())).add(duration_s)
+
     @property
     def mean_task_s(self) -> float | None:
-        return self.task_s / self.task_count if self.task_count else None
+        """Of all tasks."""
+        count = self.times_at_home.count + self.times_elsewhere.count
+        return (self.times_at_home.total_s + self.times_elsewhere.total_s) / count if count else None
 
 
 @dataclass(frozen=True, slots=True)

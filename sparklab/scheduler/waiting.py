@@ -30,6 +30,24 @@ class ExecutorState:
 
 
 @dataclass(slots=True)
+class TaskTimes:
+    """How long tasks of a stage took that succeeded."""
+
+    total_s: float = 0.0
+    count: int = 0
+
+    def add(self, duration_s: float) -> None:
+        """One more took so long."""
+        self.total_s += duration_s
+        self.count += 1
+
+    @property
+    def mean_s(self) -> float | None:
+        """Their mean; None where there are none."""
+        return self.total_s / self.count if self.count else None
+
+
+@dataclass(slots=True)
 class WaitingTasks:
     """Partitions of one stage that wait for a slot, by preference."""
 
@@ -48,6 +66,13 @@ class WaitingTasks:
     def at_home(self) -> bool:
         """Whether every partition that waits prefers some executor."""
         return not self.anywhere
+
+    def has_home(self, executor: int) -> bool:
+        """Whether a partition that waits prefers `executor`."""
+        mine = self.by_executor.get(executor)
+        while mine and mine[0] not in self.waiting:
+            mine.popleft()
+        return bool(mine)
 
     def add(self, partition: int, preferred: Iterable[int] = ()) -> None:
         if partition in self.waiting:
@@ -76,7 +101,8 @@ class WaitingTasks:
     def take(self, executor: int, count: int, patient: bool, allowed: Callable[[int], bool] | None = None) -> list[int]:
         """Up to `count` partitions for `executor`, in order; preferences are waived once `patient` is False.
 
-        With `allowed`, only those of which it says so, wherever they would rather be.
+        Either some that prefer it or others: their tasks differ in what they cost. With `allowed`, only those of which
+        it says so, wherever they would rather be.
         """
         if allowed is not None:
             chosen = [partition for partition in sorted(self.waiting) if allowed(partition)][:count]
@@ -89,6 +115,8 @@ class WaitingTasks:
             if partition in self.waiting:
                 self.waiting.discard(partition)
                 taken.append(partition)
+        if taken:
+            return taken
         while self.anywhere and len(taken) < count:
             if patient and self.fill_quota and self.filled.get(executor, 0) >= self.fill_quota:
                 break

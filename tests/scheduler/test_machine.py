@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -608,6 +609,30 @@ def test_short_tasks_over_cached_partitions_go_to_their_holders_in_one_message_e
     assert batch_size(0.02, 16, 2, at_home=True) == 8, "0.16 s of work; none of it would go elsewhere"
     assert batch_size(0.02, 16, 2) == 2, "what can go anywhere is kept for whoever is free"
     assert batch_size(0.15, 16, 2, at_home=True) == 1
+
+
+def test_what_is_computed_again_is_shared_out_though_reading_the_rest_takes_next_to_nothing() -> None:
+    world = World(2)
+    cached = Mapped(Source(Ids(), 24))
+    cached.storage_level = StorageLevel.MEMORY_ONLY
+    world.submit(cached)
+    world.run()
+    world.lose(1)
+    world.join(1)
+    world.submit(Mapped(cached))
+
+    def end(duration_s: float, executor: int) -> None:
+        task = min(task for task, (launch, _) in world.launched.items() if launch.executor == executor)
+        launch, _ = world.launched.pop(task)
+        world.send(m.TaskEnded(task, launch.executor, launch.epoch, m.Succeeded(None), duration_s=duration_s))
+
+    for _ in range(12):
+        end(0.0004, 0)  # from the cache
+    again = Counter(launch.executor for launch, _ in world.launched.values())
+    assert again[0] == 1, "it has read what it holds and takes its share of the rest"
+    assert again[1] <= 2, "nobody knows yet how long these take"
+    while world.launched:
+        end(0.3, min(launch.executor for launch, _ in world.launched.values()))
 
 
 def test_the_first_tasks_go_one_by_one_where_some_partition_has_to_be_computed_again() -> None:
