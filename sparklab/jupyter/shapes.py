@@ -97,3 +97,8 @@ def shape(state: str, size: float) -> str:
             for at, high in ((0.2, 0.38), (0.66, 0.15))
         )
     return box(GROUND, WAITING)
+
+
+def tenths(value: float) -> str:
+    """`value` as a picture writes it: as short as a tenth of a pixel allows."""
+    return f"{round(value, 1):g}"

@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 
 from sparklab.jupyter import shapes
 from sparklab.jupyter.metrics import Face, fit, text_width
+from sparklab.jupyter.shapes import tenths as _n
 from sparklab.jupyter.twin_timeline import draw_timeline, states_in_time
 from sparklab.jupyter.twin_training import draw_training
 
@@ -113,10 +114,6 @@ class _Canvas:
             f'viewBox="0 0 {_n(width)} {_n(height)}" font-family="{_SANS}" fill="{shapes.TEXT}">'
             f"<defs>{shapes.PATTERNS}{symbols}</defs>{card if ground else ''}{''.join(self.parts)}</svg>"
         )
-
-
-def _n(value: float) -> str:
-    return f"{round(value, 1):g}"
 
 
 def _printable(text: str) -> str:

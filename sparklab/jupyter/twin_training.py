@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sparklab.jupyter import shapes
+from sparklab.jupyter.shapes import tenths as _n
 from sparklab.jupyter.twin_timeline import Canvas
 
 RADIUS: Final = 44.0
@@ -157,8 +158,3 @@ def _arc(start: float, end: float, radius: float, wide: float) -> str:
 
 def _size(size: int) -> str:
     return f"{size / 2**20:.1f} MiB" if size >= 2**20 / 10 else f"{size / 2**10:.1f} KiB"
-
-
-def _n(value: float) -> str:
-    """`value` as short as a tenth of a pixel allows."""
-    return f"{round(value, 1):g}"

@@ -198,6 +198,20 @@ def _merge(room: Any, places: Any, first: Any, last: Any) -> None:
 
 
 @fast
+def _meet(room: Any, places: Any, hottest: Any, merged: Any, row: Any, ends: Any, every: Any) -> Any:
+    """The hottest are merged at `row`, the others where the thread ends or `every` rows have passed since `merged`.
+
+    Returns the row at which the others were merged last.
+    """
+    count = places[3]
+    _merge(room, places, count - hottest, count)
+    if ends or row - merged >= every:
+        _merge(room, places, 0, count - hottest)
+        return row
+    return merged
+
+
+@fast
 def adagrad(
     indptr: Any, indices: Any, values: Any, labels: Any, state: Any, room: Any, places: Any, hottest: Any,
     weights: Any, bias: Any, rate: Any, seen: Any, threads: Any, first: Any, last: Any,
@@ -205,8 +219,7 @@ def adagrad(
     """:func:`kernels.adagrad` over renumbered rows, without a penalty; `seen` by all before row `first`."""
     loss: Any = 0.0
     none = np.float32(0)
-    count = places[3]
-    _merge(room, places, 0, count)  # what others did since this thread was here
+    _merge(room, places, 0, places[3])  # what others did since this thread was here
     row = merged = first
     while row < last:
         so_far = seen + threads * (row - first)
@@ -215,10 +228,7 @@ def adagrad(
             indptr, indices, values, labels, state, bias, rate, None, none, none, np.uint32(0), np.uint32(1),
             row, end, last,
         )  # fmt: skip
-        _merge(room, places, count - hottest, count)
-        if end == last or end - merged >= interval(so_far, rate, weights[1], threads):
-            _merge(room, places, 0, count - hottest)
-            merged = end
+        merged = _meet(room, places, hottest, merged, end, end == last, interval(so_far, rate, weights[1], threads))
         row = end
     return loss
 
@@ -230,16 +240,12 @@ def ftrl(
 ) -> Any:  # fmt: skip
     """:func:`kernels.ftrl` over renumbered rows; `seen` by all before row `first`."""
     loss: Any = 0.0
-    count = places[3]
-    _merge(room, places, 0, count)  # what others did since this thread was here
+    _merge(room, places, 0, places[3])  # what others did since this thread was here
     row = merged = first
     while row < last:
         so_far = seen + threads * (row - first)
         end = min(row + interval(so_far, rate, weights[0], threads), last)
         loss += kernels.ftrl(indptr, indices, values, labels, state, bias, rate, beta, l1, l2, row, end, last)
-        _merge(room, places, count - hottest, count)
-        if end == last or end - merged >= interval(so_far, rate, weights[1], threads):
-            _merge(room, places, 0, count - hottest)
-            merged = end
+        merged = _meet(room, places, hottest, merged, end, end == last, interval(so_far, rate, weights[1], threads))
         row = end
     return loss

@@ -26,11 +26,7 @@ TWICE = StorageLevel.MEMORY_ONLY_2
 
 def cached(world: Any, partitions: int = 6, level: StorageLevel = TWICE) -> Any:
     """An RDD whose partitions were computed and stored once each."""
-    rdd = w.Mapped(w.Source(w.Ids(), partitions))
-    rdd.storage_level = level
-    world.submit(rdd)
-    world.run()
-    return rdd
+    return w.cached_in(world, partitions, level=level)
 
 
 def where(world: Any, rdd: Any) -> dict[int, set[int]]:

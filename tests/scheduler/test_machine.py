@@ -213,6 +213,17 @@ def lineage() -> tuple[Ids, RDDCore, Reduced]:
     return ids, source, Reduced(Mapped(source), 4)
 
 
+def cached_in(
+    world: World, partitions: int, ids: Ids | None = None, level: StorageLevel = StorageLevel.MEMORY_ONLY
+) -> RDDCore:
+    """An RDD whose partitions were computed and stored once each."""
+    rdd = Mapped(Source(ids or Ids(), partitions))
+    rdd.storage_level = level
+    world.submit(rdd)
+    world.run()
+    return rdd
+
+
 def test_a_job_runs_its_map_stage_before_its_result_stage() -> None:
     world = World()
     _, _, reduced = lineage()
@@ -379,10 +390,7 @@ def test_a_cached_rdd_cuts_off_everything_above_it() -> None:
 def test_losing_an_executor_recomputes_exactly_its_cached_partitions() -> None:
     world = World()
     ids = Ids()
-    cached = Mapped(Source(ids, 24))
-    cached.storage_level = StorageLevel.MEMORY_ONLY
-    world.submit(cached)
-    world.run()
+    cached = cached_in(world, 24, ids)
     on_one = [p for p in range(24) if world.scheduler.blocks.executors(cached._id, p) == (1,)]
     assert len(on_one) == 12, "a cache is filled evenly"
     world.lose(1)
@@ -395,10 +403,7 @@ def test_losing_an_executor_recomputes_exactly_its_cached_partitions() -> None:
 
 def test_tasks_run_where_their_cached_block_is() -> None:
     world = World()
-    cached = Mapped(Source(Ids(), 8))
-    cached.storage_level = StorageLevel.MEMORY_ONLY
-    world.submit(cached)
-    world.run()
+    cached = cached_in(world, 8)
     where = {p: world.scheduler.blocks.executors(cached._id, p)[0] for p in range(8)}
     world.submit(Mapped(cached))
     placed = {}
@@ -411,10 +416,7 @@ def test_tasks_run_where_their_cached_block_is() -> None:
 
 def test_a_task_waits_for_the_executor_with_its_block_only_for_the_locality_wait() -> None:
     world = World(limits=Limits(locality_wait_s=3.0))
-    cached = Mapped(Source(Ids(), 4))
-    cached.storage_level = StorageLevel.MEMORY_ONLY
-    world.submit(cached)
-    world.run()
+    cached = cached_in(world, 4)
     for p in range(4):  # all blocks on executor 0
         for e in world.scheduler.blocks.executors(cached._id, p):
             world.scheduler.blocks.remove(cached._id, p, e)
@@ -429,10 +431,7 @@ def test_a_task_waits_for_the_executor_with_its_block_only_for_the_locality_wait
 
 def cached_and_read_by_zero(world: World) -> tuple[RDDCore, int, int]:
     """A cached RDD, a partition of it on executor 1, and a task on executor 0 that is about to want it."""
-    cached = Mapped(Source(Ids(), 4))
-    cached.storage_level = StorageLevel.MEMORY_ONLY
-    world.submit(cached)
-    world.run()
+    cached = cached_in(world, 4)
     on_one = next(p for p in range(4) if world.scheduler.blocks.executors(cached._id, p) == (1,))
     world.submit(Source(Ids(), 2))
     return cached, on_one, next(task for task, (launch, _) in world.launched.items() if launch.executor == 0)
@@ -588,10 +587,7 @@ def test_tiny_tasks_are_sent_several_at_a_time() -> None:
 
 def test_the_first_tasks_over_cached_partitions_go_several_to_the_executors_that_hold_them() -> None:
     world = World(2)
-    cached = Mapped(Source(Ids(), 24))
-    cached.storage_level = StorageLevel.MEMORY_ONLY
-    world.submit(cached)
-    world.run()
+    cached = cached_in(world, 24)
     world.submit(Mapped(cached))
     holders = {task.partition: launch.executor for launch, task in world.launched.values()}
     assert len(holders) == 16, "eight to each; the others wait until it is known how long these take"
@@ -600,10 +596,7 @@ def test_the_first_tasks_over_cached_partitions_go_several_to_the_executors_that
 
 def test_short_tasks_over_cached_partitions_go_to_their_holders_in_one_message_each() -> None:
     world = World(2)
-    cached = Mapped(Source(Ids(), 16))
-    cached.storage_level = StorageLevel.MEMORY_ONLY
-    world.submit(cached)
-    world.run()
+    cached = cached_in(world, 16)
     world.submit(Mapped(cached))
     assert len(world.launched) == 16
     assert batch_size(0.02, 16, 2, at_home=True) == 8, "0.16 s of work; none of it would go elsewhere"
@@ -613,10 +606,7 @@ def test_short_tasks_over_cached_partitions_go_to_their_holders_in_one_message_e
 
 def test_what_is_computed_again_is_shared_out_though_reading_the_rest_takes_next_to_nothing() -> None:
     world = World(2)
-    cached = Mapped(Source(Ids(), 24))
-    cached.storage_level = StorageLevel.MEMORY_ONLY
-    world.submit(cached)
-    world.run()
+    cached = cached_in(world, 24)
     world.lose(1)
     world.join(1)
     world.submit(Mapped(cached))
@@ -637,10 +627,7 @@ def test_what_is_computed_again_is_shared_out_though_reading_the_rest_takes_next
 
 def test_the_first_tasks_go_one_by_one_where_some_partition_has_to_be_computed_again() -> None:
     world = World(2)
-    cached = Mapped(Source(Ids(), 24))
-    cached.storage_level = StorageLevel.MEMORY_ONLY
-    world.submit(cached)
-    world.run()
+    cached = cached_in(world, 24)
     (holder,) = world.scheduler.blocks.executors(cached._id, 0)
     lost = [m.BlockChange("removed", cached._id, 0, "", 0, "evicted")]
     world.send(m.BlocksChanged(holder, world.epochs[holder], lost))
