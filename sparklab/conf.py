@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 from sparklab import settingvalues as values
+from sparklab.nearness import did_you_mean
 from sparklab.settingvalues import ConfError
 
 TaskLane = Literal["auto", "direct", "graph"]
@@ -18,6 +18,7 @@ CHECK_DETERMINISM: Final = "sparklab.checkDeterminism"  # a setting, and a local
 BACKGROUND: Final = "sparklab.job.background"  # a local property: with "true", jobs of others go first
 
 _ENVIRONMENT: Final = "spark.executorEnv."
+_OURS: Final = "sparklab."
 
 
 class SparkConf:
@@ -299,13 +300,13 @@ exclude_app_executors_per_node
             elif key in _KEYS:
                 name, parse = _KEYS[key]
                 found[name] = parse(key, text)
-            elif key.startswith("sparklab."):
-                close = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.8)
-                known = ", ".join(sorted(each for each in _KEYS if each.startswith("sparklab.")))
+            elif key.startswith(_OURS):
+                known = sorted(each for each in _KEYS if each.startswith(_OURS))
+                words = [each.removeprefix(_OURS) for each in known]
                 raise ConfError(
                     f"reading the setting {key}={text}",
                     "no setting of this name",
-                    f"did you mean {close[0]}?" if close else f"known are {known}",
+                    did_you_mean(key.removeprefix(_OURS), words, before=_OURS) or f"known are {', '.join(known)}",
                 )
         return cls(**found, executor_env=environment)
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from sparklab import __version__
 from sparklab.errors import SparklabError
-from sparklab.jupyter.guesses import did_you_mean
+from sparklab.nearness import did_you_mean
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +67,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         found = re.match(r"argument COMMAND: invalid choice: '(.*?)'", message)
         commands = [name for action in self._actions for name in action.choices or () if action.dest == "command"]
-        super().error(f"{did_you_mean(found[1], commands)}{message}" if found else message)
+        super().error(did_you_mean(found[1], commands, then=message) if found else message)
 
 
 def _parser() -> argparse.ArgumentParser:

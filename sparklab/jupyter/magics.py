@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from sparklab.jupyter import background, debugging, explain, hands, reports, surfaces
 from sparklab.jupyter.cells import LINE_FILE, Cells
 from sparklab.jupyter.commands import LEVELS, Commands
-from sparklab.jupyter.guesses import did_you_mean, names_of
 from sparklab.jupyter.lines import line_rows, nothing_found
 from sparklab.jupyter.parsers import EXPRESSIONS, CommandError, HelpShown, cell_parser, overview, parser_of
 from sparklab.jupyter.skew import job_of, skew, verdict
 from sparklab.jupyter.tables import plural
 from sparklab.jupyter.transform import MARKED_LINE
+from sparklab.nearness import did_you_mean
 from sparklab.rdd.rdd import RDD
 from sparklab.storage.level import StorageLevel
 
@@ -344,11 +344,15 @@ class Magics:
             return run.run
         if not isinstance(run, Run):
             found = "no such variable" if run is None else f"it is a {type(run).__name__}"
-            near = (
-                did_you_mean(name, names_of(self.shell.user_ns, Run, background.BackgroundCell)) if run is None else ""
-            )
-            raise CommandError(f"looking for the run {name}", found, f"{near}`%%sparklab -o NAME` binds a cell's Run")
+            known = self._holding(Run, background.BackgroundCell) if run is None else []
+            do = did_you_mean(name, known, then="`%%sparklab -o NAME` binds a cell's Run")
+            raise CommandError(f"looking for the run {name}", found, do)
         return run
+
+    def _holding(self, *kinds: type) -> list[str]:
+        """The variables of the user's that hold one of `kinds`."""
+        names = self.shell.user_ns.items()
+        return [name for name, value in names if isinstance(value, kinds) and not name.startswith("_")]
 
     def _rdd(self, text: str) -> RDD:
         if text.isdecimal():
@@ -361,12 +365,12 @@ class Magics:
             code = compile(text, LINE_FILE, "eval")
             value = eval(code, self.shell.user_global_ns, self.shell.user_ns)
         except Exception as error:
-            unknown = str(error.name) if isinstance(error, NameError) else ""
-            near = did_you_mean(unknown, names_of(self.shell.user_ns, RDD)) if unknown else ""
+            unknown = (error.name or "") if isinstance(error, NameError) else ""
+            do = "give a variable that holds an RDD, an expression, or an RDD's number"
             raise CommandError(
                 f"looking for the RDD `{text}`",
                 f"{type(error).__name__}: {error}",
-                f"{near}give a variable that holds an RDD, an expression, or an RDD's number",
+                did_you_mean(unknown, self._holding(RDD), then=do),
             ) from error
         if not isinstance(value, RDD):
             raise CommandError(

@@ -12,8 +12,8 @@ from IPython.utils._process_common import arg_split
 
 from sparklab.errors import SparklabError
 from sparklab.jupyter.chaos import death
-from sparklab.jupyter.guesses import did_you_mean
 from sparklab.jupyter.steering import bound_of
+from sparklab.nearness import did_you_mean
 
 #: How many times as fast as it was a run can be played; the player's list in replay.js.
 SPEEDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -42,22 +42,18 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        usage = " ".join(self.format_usage().split())
-        raise CommandError(
-            f"reading the line `{self.prog} ...`",
-            message,
-            f"{self._guess(message)}{usage}; `{self.prog} --help` says more",
-        )
+        usage = f"{' '.join(self.format_usage().split())}; `{self.prog} --help` says more"
+        do = " ".join(part for part in (self._guess(message), usage) if part)
+        raise CommandError(f"reading the line `{self.prog} ...`", message, do)
 
     def _guess(self, message: str) -> str:
-        """What the words may have meant that `message` complains of: "did you mean `--view`? ", or ""."""
+        """What the words may have meant that `message` complains of, or ""."""
         options = [text for action in self._actions for text in action.option_strings]
         if found := _UNKNOWN_WORDS.match(message):
             for word in found[1].split():
                 if self.prog.startswith("%%") and word in SUBCOMMANDS:
-                    return f"`%sparklab {word}`, with one percent sign, is a line of its own; "
-                guess = did_you_mean(word.partition("=")[0], options, prefix="--")
-                if guess:
+                    return f"`%sparklab {word}`, with one percent sign, is a line of its own;"
+                if guess := did_you_mean(word.partition("=")[0], options):
                     return guess
         if found := _WRONG_CHOICE.search(message):
             choices = [str(choice) for action in self._actions for choice in action.choices or ()]
@@ -351,11 +347,11 @@ EXPRESSIONS: Final = frozenset({"dag", "explain"})
 def parser_of(subcommand: str) -> Parser:
     """The parser of `subcommand`; CommandError with the nearest name where there is none."""
     if subcommand not in SUBCOMMANDS:
-        hint = did_you_mean(subcommand, [*SUBCOMMANDS, "help", "--help"], before="%sparklab ")
+        known = [*SUBCOMMANDS, "help", "--help"]
         raise CommandError(
             f"running `%sparklab {subcommand}`",
             f"no subcommand {subcommand!r}",
-            f"{hint}`%sparklab --help` lists them all",
+            did_you_mean(subcommand, known, before="%sparklab ", then="`%sparklab --help` lists them all"),
         )
     description, options = SUBCOMMANDS[subcommand]
     parser = Parser(f"%sparklab {subcommand}", description)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparklab.jvmonly import refuses_jvm_names
+from sparklab.nearness import did_you_mean
 from sparklab.rdd.actions import Actions
 from sparklab.rdd.approximate import Approximate
 from sparklab.rdd.barrier import RDDBarrier
@@ -17,15 +18,6 @@ from sparklab.rdd.frames import Frames
 from sparklab.rdd.sampling import Sampling
 from sparklab.rdd.statistics import Statistics
 from sparklab.storage.level import StorageLevel
-
-
-def _meant(kind: type, name: str) -> str:
-    """``: did you mean flatMap?`` for what a public name of `kind` is near to, in whatever spelling; else ""."""
-    import difflib
-
-    known = {each.lower(): each for each in dir(kind) if not each.startswith("_")}
-    near = difflib.get_close_matches(name.replace("_", "").lower(), known, n=1, cutoff=0.75)
-    return f": did you mean {known[near[0]]}?" if near else ""
 
 
 @refuses_jvm_names
@@ -56,8 +48,9 @@ class RDD(Statistics, Sampling, FileActions, Frames, Checkpointing, Approximate,
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             if hasattr(type(self), name):  # a property that failed with an AttributeError of its own: that is the news
                 return object.__getattribute__(self, name)
+            guess = did_you_mean(name, [each for each in dir(type(self)) if not each.startswith("_")])
             # With a name and no object Python does not add a guess of its own.
-            raise AttributeError(f"an RDD has no {name}{_meant(type(self), name)}", name=name)
+            raise AttributeError(f"an RDD has no {name}{guess and f': {guess}'}", name=name)
 
     # --- names ---------------------------------------------------------------------------------------
 

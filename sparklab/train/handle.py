@@ -8,7 +8,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from difflib import get_close_matches
 from numbers import Real
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -17,6 +16,7 @@ import numpy as np
 from sparklab.errors import SparklabError
 from sparklab.events import training as f
 from sparklab.events.facts import Fact
+from sparklab.nearness import did_you_mean
 from sparklab.scopes import current_scope
 from sparklab.train.errors import HandleNameError, TrainingInputError, TrainingStoppedError
 
@@ -95,11 +95,10 @@ class TrainingHandle:
         if name.startswith("_") or name in self._MOVABLE or "_listeners" not in self.__dict__:
             object.__setattr__(self, name, value)
             return
-        known = get_close_matches(name, self._MOVABLE, 1)
         raise HandleNameError(
             f"setting {name} of {self.label} to {value!r}",
             f"{name} cannot be set while it trains" if hasattr(self, name) else f"a run has no {name}",
-            f"set {known[0]}" if known else "set lr or tau; pause(), resume() and stop() are called",
+            did_you_mean(name, self._MOVABLE, then="set lr or tau; pause(), resume() and stop() are called"),
         )
 
     # --- what it says -----------------------------------------------------------------------------

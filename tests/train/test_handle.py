@@ -93,7 +93,13 @@ def test_what_is_no_number_is_refused_as_rate_and_as_bound(wrong: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "do"), [("lrr", "set lr"), ("taw", "set tau"), ("speed", "set lr or tau"), ("loss", "set lr or tau")]
+    ("name", "do"),
+    [
+        ("lrr", r"did you mean `lr`\? set lr or tau"),
+        ("taw", r"did you mean `tau`\?"),
+        ("speed", "set lr or tau"),
+        ("loss", "set lr or tau"),
+    ],
 )
 def test_a_slip_of_the_hand_on_the_handle_is_refused(name: str, do: str) -> None:
     run = TrainingHandle("a run", 0.1, 4, None)

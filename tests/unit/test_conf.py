@@ -119,7 +119,7 @@ class TestSettings:
         assert settings(spark_ui_port="4040") == Settings()
 
     def test_mistyped_key_of_sparklabs_is_an_error_that_names_the_right_one(self) -> None:
-        with pytest.raises(ConfError, match=r"did you mean sparklab\.task\.lane\?"):
+        with pytest.raises(ConfError, match=r"did you mean `sparklab\.task\.lane`\?"):
             settings(sparklab_task_lanes="graph")
         with pytest.raises(ConfError, match=r"known are sparklab\.allowMultipleContexts, "):
             settings(sparklab_qqq="1")

@@ -16,13 +16,14 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "sparklab"
 
 # events <- storage, shuffle <- rdd <- scheduler <- cluster <- context <- jupyter; errors and conf are leaves.
-LEAVES = {"errors", "conf", "jvmonly", "lazy", "settingvalues", "steps"}
+LEAVES = {"errors", "conf", "jvmonly", "lazy", "nearness", "settingvalues", "steps"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "settingvalues": {"errors"},
-    "conf": {"errors", "settingvalues"},
+    "conf": {"errors", "nearness", "settingvalues"},
     "jvmonly": set(),
     "lazy": set(),
+    "nearness": set(),
     "steps": set(),
     "faults": set(),
     "events": LEAVES,

@@ -82,7 +82,7 @@ def unmade() -> Any:
 def test_a_mistyped_name_of_an_rdd_is_answered_with_the_nearest(name: str, meant: str) -> None:
     with pytest.raises(AttributeError) as raised:
         getattr(unmade(), name)
-    assert str(raised.value) == f"an RDD has no {name}: did you mean {meant}?"
+    assert str(raised.value) == f"an RDD has no {name}: did you mean `{meant}`?"
 
 
 def test_a_name_that_is_like_none_is_said_to_be_missing() -> None:

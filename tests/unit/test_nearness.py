@@ -1,0 +1,38 @@
+"""What a mistyped name may have meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from sparklab.nearness import did_you_mean, nearest
+
+
+@pytest.mark.parametrize("typed", ["Tau", "tauu", "taw", "tua", "ta"])
+def test_a_slip_of_the_hand_finds_the_name(typed: str) -> None:
+    assert nearest(typed, ["lr", "tau"]) == ["tau"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("--bakground", "--background"),
+        ("background", "--background"),
+        ("back", "--background"),
+        ("stay_dead", "--stay-dead"),
+    ],
+)
+def test_dashes_of_an_option_may_be_missing(typed: str, meant: str) -> None:
+    assert nearest(typed, ["--background", "--stay-dead", "-o"]) == [meant]
+
+
+def test_a_name_in_another_spelling_is_the_only_answer() -> None:
+    assert nearest("flat_map", ["flatMapValues", "flatMap", "map"]) == ["flatMap"]
+
+
+def test_at_most_three_names_that_begin_so_are_offered() -> None:
+    assert nearest("re", ["reduceByKey", "repartition", "reduce", "register"]) == ["reduce", "register", "reduceByKey"]
+
+
+def test_a_name_that_is_like_none_gets_no_guess() -> None:
+    assert did_you_mean("speed", ["lr", "tau"]) == ""
+    assert did_you_mean("", ["lr", "tau"], then="set lr") == "set lr"
