@@ -276,10 +276,20 @@ def _reached(roots: list[Any], widest: int | None) -> Iterator[Any]:
             stack.extend(itertools.islice(value.values(), widest))
         elif isinstance(value, (list, tuple)):
             stack.extend(itertools.islice(value, widest))
-        elif type(value).__module__.startswith("sparklab.") and not isinstance(value, RDDCore):
+        elif _is_looked_into(value):
             stack.extend(getattr(value, "__dict__", {}).values())
             for kind in type(value).__mro__:
                 stack.extend(getattr(value, slot, None) for slot in getattr(kind, "__slots__", ()))
+
+
+def _is_looked_into(value: Any) -> bool:
+    """Whether functions of the user may be below `value`, one of sparklab's own objects.
+
+    What a table of a parameter server has below it is its session, thousands of objects that stay at home, and a
+    training run sends one with each turn.
+    """
+    home = type(value).__module__
+    return home.startswith("sparklab.") and not home.startswith("sparklab.ps.") and not isinstance(value, RDDCore)
 
 
 def _referenced(function: types.FunctionType) -> Iterator[tuple[str, Any]]:

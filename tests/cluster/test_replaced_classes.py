@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sparklab.cluster import closures
+from sparklab.ps import LocalGroup, Table
+
 PROGRAM = """
 import sys
 from collections import namedtuple
@@ -80,3 +83,13 @@ def test_only_a_class_that_was_certainly_replaced_makes_cached_instances_stale(t
     script.write_text(PROGRAM)
     ran = subprocess.run([sys.executable, str(script), master], capture_output=True, text=True, timeout=60)
     assert ran.stdout.split() == ["refused", "done"], ran.stderr
+
+
+def test_what_a_parameter_servers_table_holds_at_home_is_not_looked_through_for_classes() -> None:
+    with LocalGroup(num_servers=2) as group:
+        table = group.table("w", num_keys=8)
+
+        def step() -> Table:
+            return table
+
+        assert len(list(closures._reached([step], None))) == 2  # the function and the table
