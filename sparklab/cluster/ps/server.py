@@ -13,28 +13,25 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-from sparklab.cluster.ps import handshake
+from sparklab.cluster.ps import attendants, handshake
 from sparklab.cluster.ps.address import Address
 from sparklab.cluster.ps.channel import Channel
 from sparklab.cluster.ps.link import Handle, SocketLink
 from sparklab.cluster.ps.questions import Questions
-from sparklab.cluster.ps.sampling import sample
+from sparklab.cluster.ps.sampling import Sampler
 from sparklab.cluster.ps.starting import Processes, starter_for
 from sparklab.errors import ParameterServerError
 from sparklab.events.facts import Fact
-from sparklab.events.servers import RangesMoved, ServerEnded, ServerStarted
+from sparklab.events.servers import ServerEnded, ServerStarted
 from sparklab.ps.absence import AbsenceWatch
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.link import Link
 from sparklab.ps.local import check_alive, check_counts, closed
 from sparklab.ps.manager import Manager
 from sparklab.ps.table import Table
-from sparklab.ps.tablefacts import table_facts
 
 logger = logging.getLogger("sparklab.ps")
 
-TICK_S: Final = 0.1
-SAMPLE_S: Final = 0.5
 SILENCE_S: Final = 30.0  # a dead process is seen by its socket at once; this is for one that hangs
 
 _T = TypeVar("_T")
@@ -87,9 +84,7 @@ class ParameterServer(Questions):
         self._closed = False
         self._absence = AbsenceWatch()
         self._group = next(_groups)
-        self._sampled: dict[str, Fact] = {}
-        self._moved = (0, 0)
-        self._next_sample_s = 0.0
+        self._sampler = Sampler(self._group)
         try:
             with ThreadPoolExecutor(num_servers) as pool:  # each takes about a second, most of it imports
                 started = list(pool.map(lambda _: self._start_process(), range(num_servers)))
@@ -98,10 +93,7 @@ class ParameterServer(Questions):
         except BaseException:
             self.close()
             raise
-        self._ticker = threading.Thread(
-            target=_tick, args=(weakref.ref(self),), name="sparklab-ps-manager", daemon=True
-        )
-        self._ticker.start()
+        attendants.tick(self)
         _open_servers.add(self)
 
     # --- servers ----------------------------------------------------------------------------------
@@ -133,9 +125,7 @@ class ParameterServer(Questions):
             self._tell_addresses()
             self.manage(lambda manager: manager.add_server(server, time.monotonic()))
             self._publish(ServerStarted(self._group, server, self._starter.pid(server), self._manager.replicas))
-        threading.Thread(
-            target=_listen, args=(weakref.ref(self), server, channel), name=f"sparklab-ps-{server}", daemon=True
-        ).start()
+        attendants.listen(self, server, channel)
 
     def _tell_addresses(self) -> None:
         meta = {server: address.plain() for server, address in self._addresses.items()}
@@ -273,25 +263,11 @@ class ParameterServer(Questions):
             self._bus.publish(*facts)
 
     def _sample(self) -> None:
-        now_s = time.monotonic()
-        if self._bus is None or now_s < self._next_sample_s:
+        if self._bus is None or not self._sampler.due(time.monotonic()):
             return
-        self._next_sample_s = now_s + SAMPLE_S
         with self._lock:
-            manager = self._manager
-            answers = dict(manager.facts_of)
-            found: list[Fact] = []
-            moved = (manager.moved_ranges, manager.moved_bytes)
-            if moved != self._moved and manager.settled:
-                ranges, size = moved[0] - self._moved[0], moved[1] - self._moved[1]
-                found.append(RangesMoved(self._group, manager.layout.epoch, ranges, size))
-                self._moved = moved
-            for name, table in self._tables.items():
-                sampled = sample(self._group, name, table_facts(answers, table.spec.table, table.tau))
-                if self._sampled.get(name) != sampled:
-                    self._sampled[name] = sampled
-                    found.append(sampled)
-        self._publish(*found)
+            changes = self._sampler.changes(self._manager, self._tables.values())
+        self._publish(*changes)
 
     def until(self, condition: Callable[[Manager], bool], timeout_s: float, attempted: str) -> None:
         """`condition` holds. Blocks."""
@@ -371,29 +347,3 @@ def _close_all() -> None:
     for each in list(_open_servers):
         with contextlib.suppress(Exception):  # the interpreter is going; each gets its chance
             each.close()
-
-
-def _listen(owner: weakref.ref[ParameterServer], server: int, channel: Channel) -> None:
-    while True:
-        try:
-            frames = channel.receive()
-        except (OSError, ParameterServerError, ValueError):
-            channel.close()
-            target = owner()
-            if target is not None:
-                target.lost(server)
-            return
-        target = owner()
-        if target is None:
-            return
-        target.heard(server, frames)
-        del target
-
-
-def _tick(owner: weakref.ref[ParameterServer]) -> None:
-    ending = threading.Event()
-    while not ending.wait(TICK_S):
-        target = owner()
-        if target is None or not target.tick():
-            return
-        del target
