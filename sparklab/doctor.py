@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from sparklab.errors import SparklabError
+from sparklab.quantities import size_text
 
 _SHOWN_DISTRIBUTIONS: Final = (
     "sparklab-notebook",
@@ -29,7 +30,6 @@ _SHOWN_DISTRIBUTIONS: Final = (
 )
 _SCRATCH_NEEDED_BYTES: Final = 512 * 2**20
 _JOB_TIMEOUT_S: Final = 60.0
-_GIB: Final = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +113,10 @@ def _machine() -> Finding:
     from sparklab.cluster.resources import MEMORY_PER_EXECUTOR_BYTES, find_resources
 
     resources = find_resources()
-    found = f"{resources.cores} cores, {resources.memory_bytes / _GIB:.1f} GiB for this process and its executors"
+    found = f"{resources.cores} cores, {size_text(resources.memory_bytes)} for this process and its executors"
     if resources.memory_bytes < MEMORY_PER_EXECUTOR_BYTES:
-        needed_mib = MEMORY_PER_EXECUTOR_BYTES // 2**20
-        return Finding("machine", False, found, f"give it more memory: one executor needs {needed_mib} MiB")
+        needed = size_text(MEMORY_PER_EXECUTOR_BYTES)
+        return Finding("machine", False, found, f"give it more memory: one executor needs {needed}")
     return Finding("machine", True, found)
 
 
@@ -125,7 +125,7 @@ def _scratch() -> Finding:
     free_bytes = shutil.disk_usage(folder).free
     with tempfile.TemporaryDirectory(prefix="sparklab-doctor-") as made:
         (Path(made) / "probe").write_bytes(b"sparklab")
-    found = f"{folder} is writable, {free_bytes / _GIB:.1f} GiB free"
+    found = f"{folder} is writable, {size_text(free_bytes)} free"
     if free_bytes < _SCRATCH_NEEDED_BYTES:
         return Finding("scratch", False, found, "free some space, or name another folder with spark.local.dir")
     return Finding("scratch", True, found)

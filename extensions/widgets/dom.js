@@ -5,6 +5,13 @@ export const WIDTH = 1101; // of "Stage 2, 24 tasks, 0.09 s" at 100 px, as the k
 export const count = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ","); // toLocaleString takes longer than the drawing
 export const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 
+// As size_text in sparklab/quantities.py writes it.
+export function sizeText(bytes) {
+  if (bytes >= 2 ** 30) return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  if (bytes >= 2 ** 20 / 10) return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  return bytes >= 1024 ? `${(bytes / 1024).toFixed(0)} KiB` : `${bytes} B`;
+}
+
 export function put(node, attrs, kids) {
   for (const [key, value] of Object.entries(attrs || {})) {
     if (value === null || value === undefined || value === false) continue;

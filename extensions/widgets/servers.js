@@ -1,11 +1,10 @@
 // What is folded away below the charts of training: stragglers by hand, the ring of servers, bytes before and after each filter.
 
-import { bold, count, div, drawing, el, ink, plural, say, span, sv } from "./dom.js";
+import { bold, count, div, drawing, el, ink, plural, say, sizeText, span, sv } from "./dom.js";
 import { INKS } from "./shapes.js";
 
 const FOLDS = { slow: "Stragglers", ring: "Servers", filters: "Bytes by filter" };
 const DELAYS = [20, 50, 200, 1000], RADIUS = 84, WIDE = 22, INNER = 56, INNER_WIDE = 12, PROMOTE_MS = 600;
-const mibs = (bytes) => (bytes >= 104857 ? `${(bytes / 1048576).toFixed(1)} MiB` : `${(bytes / 1024).toFixed(1)} KiB`);
 const rate = (n) => (n >= 10 ? count(Math.round(n)) : n.toFixed(n ? 1 : 0));
 const flat = (runs) => runs.flatMap(([server, n]) => Array(n).fill(server));
 
@@ -139,13 +138,13 @@ export class ServerMethods {
     const wide = Math.max(320, Math.min(900, this.chartRoom() - 8)), left = 176, right = 130, row = 24, sizes = filters.flatMap(([, before, after]) => [before, Math.max(1, after)]);
     const [unit, size] = Math.max(...sizes) < 2 ** 20 ? ["KiB", 1024] : ["MiB", 2 ** 20], log = (bytes) => Math.log10(Math.max(1, bytes) / size);
     const low = Math.max(-3, Math.floor(log(Math.min(...sizes)))), high = Math.max(low + 1, Math.ceil(log(Math.max(...sizes)))), x = (bytes) => left + ((wide - left - right) * (Math.max(low, log(bytes)) - low)) / (high - low);
-    const height = 24 + filters.length * row, art = sv("svg", { width: wide, height, class: "sl-train-art", role: "img", "aria-label": filters.map(([name, before, after]) => `${name}: ${mibs(before)} before, ${mibs(after)} after`).join("; ") });
+    const height = 24 + filters.length * row, art = sv("svg", { width: wide, height, class: "sl-train-art", role: "img", "aria-label": filters.map(([name, before, after]) => `${name}: ${sizeText(before)} before, ${sizeText(after)} after`).join("; ") });
     art.append(sv("text", { x: 0, y: 11, text: "what workers send, log scale", class: "sl-num" }));
     for (let power = low; power <= high; power += Math.ceil((high - low) / 6)) art.append(sv("path", { d: `M${x(size * 10 ** power)} 16V${height}`, style: { stroke: ink("cell") } }), sv("text", { x: x(size * 10 ** power), y: 11, "text-anchor": "middle", text: `${power < 0 ? (10 ** power).toFixed(-power) : count(10 ** power)}${power === high ? ` ${unit}` : ""}`, class: "sl-num" }));
     filters.forEach(([name, before, after], i) => {
       const y = 16 + i * row + row / 2, a = x(after), b = x(before), beside = b - a > 8;
       art.append(sv("text", { x: 0, y: y + 4, text: name, class: "sl-num sl-strong" }), sv("path", { d: `M${a} ${y}H${b}`, "stroke-width": 2.5, style: { stroke: ink("done") } }), sv("circle", { cx: a, cy: y, r: 5, style: { fill: ink("done") } }), sv("circle", { cx: b, cy: y, r: 4.5, "stroke-width": 2, style: { fill: ink("bg"), stroke: ink("done") } }),
-        beside ? sv("text", { x: a - 9, y: y + 4, "text-anchor": "end", text: mibs(after), class: "sl-num sl-strong sl-halo" }) : null, sv("text", { x: b + 9, y: y + 4, text: mibs(before), class: "sl-num sl-halo" }),
+        beside ? sv("text", { x: a - 9, y: y + 4, "text-anchor": "end", text: sizeText(after), class: "sl-num sl-strong sl-halo" }) : null, sv("text", { x: b + 9, y: y + 4, text: sizeText(before), class: "sl-num sl-halo" }),
         sv("text", { x: wide - 4, y: y + 4, "text-anchor": "end", text: after ? `${(before / after).toFixed(1)} x less` : "nothing left", class: "sl-num sl-strong" }));
     });
     return art;

@@ -15,13 +15,13 @@ import cloudpickle
 
 from sparklab.errors import ClosureError
 from sparklab.profiler import Profiler
+from sparklab.quantities import size_text
 from sparklab.rdd.core import RDDCore, SourcePartition
 from sparklab.rdd.dependency import Dependency, Grouped, OneToOne, Range, Shuffle
 from sparklab.scheduler.messages import StagePrepared
 from sparklab.shuffle.spec import ShuffleSpec
 from sparklab.storage.level import StorageLevel
 
-MIB = 1024 * 1024
 WIDEST: Final = 100  # of containers, so many items are looked into for functions
 KNOWN_MAX: Final = 100  # names of classes, and classes of a name, that are remembered
 
@@ -53,8 +53,8 @@ def dump_stage(stage: StagePrepared, max_bytes: int, profiler: Profiler | None =
         culprit = f"; the largest thing captured is {largest.describe()}" if largest else ""
         raise ClosureError(
             f"sending stage {stage.stage} ({stage.rdd.operator} at {stage.rdd.call_site}) to executors",
-            f"its functions and data take {len(data) / MIB:.1f} MiB, more than spark.rpc.message.maxSize allows "
-            f"({max_bytes / MIB:.0f} MiB){culprit}",
+            f"its functions and data take {size_text(len(data))}, more than spark.rpc.message.maxSize allows "
+            f"({size_text(max_bytes)}){culprit}",
             "make it an RDD (sc.parallelize, a file) and join with it, or raise spark.rpc.message.maxSize",
         )
     return data
@@ -137,7 +137,7 @@ class _Capture:
             self.problem = f"{type(error).__name__}: {error}"
 
     def describe(self) -> str:
-        return f"`{self.name}` ({type(self.value).__name__}, {self.size_bytes / MIB:.1f} MiB) in {self.function}"
+        return f"`{self.name}` ({type(self.value).__name__}, {size_text(self.size_bytes)}) in {self.function}"
 
 
 def _named(stage: StagePrepared, found: str, do: str) -> ClosureError:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sparklab.cluster.dispatch import Dispatcher, JobHandle
 from sparklab.errors import JobCancelled, JobInterrupted, UserCodeError
+from sparklab.quantities import plural
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.machine import Scheduler
 
@@ -129,7 +130,7 @@ def _end_tasks(dispatcher: Dispatcher, stages: set[int], kill: Kill | None) -> s
     names = " and ".join(f"executor {number}" for number in sorted(stuck))
     verb = "was" if len(stuck) == 1 else "were"
     count = sum(held.values())
-    loss = f"{count} cached partition{'' if count == 1 else 's'}" if count else "No cached partition"
+    loss = plural(count, "cached partition") if count else "No cached partition"
     tail = "; recomputed when next needed" if count else ""
     return f"Its task did not react, so {names} {verb} restarted. {loss} {'was' if count < 2 else 'were'} lost{tail}."
 

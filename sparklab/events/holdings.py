@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from sparklab.events import facts as f
 from sparklab.events.held import CachedRdd, ExecutorView, ShuffleView
 from sparklab.events.work import MAX_PARTITIONS
+from sparklab.quantities import size_text
 
 KEPT_SHUFFLES: Final = 1_000
 KEPT_CACHES: Final = 1_000
@@ -203,7 +204,7 @@ class Holdings:
             if fact.partition not in cached.blocks and fact.partition not in cached.lost:
                 cached.evicted.add(fact.partition)
                 cached.recomputed.discard(fact.partition)
-            text = f"evicted {cached.name}[{fact.partition}], {fact.bytes / 2**20:.1f} MiB, LRU"
+            text = f"evicted {cached.name}[{fact.partition}], {size_text(fact.bytes)}, LRU"
             self.evictions.append(Note(self.time_s, cached.name, text))
 
     @staticmethod

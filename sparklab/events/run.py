@@ -10,6 +10,7 @@ from typing import Any
 from sparklab.events.facts import bounded
 from sparklab.events.learning import Trained, trained
 from sparklab.events.views import JobView, StageView, Tally, Views
+from sparklab.quantities import plural, size_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Run:
         word = {"succeeded": "Done", "failed": "Failed after", "cancelled": "Cancelled after"}.get(
             self.status, "Running for"
         )
-        parts = [f"{word} {seconds(self.wall_s)}", f"{self.tasks:,} task{'' if self.tasks == 1 else 's'}"]
+        parts = [f"{word} {seconds(self.wall_s)}", plural(self.tasks, "task")]
         if self.cache_hits:
             parts.append(f"{self.cache_hits:,} from cache")
         if self.recomputed_partitions or self.status not in ("failed", "cancelled"):
@@ -99,8 +100,8 @@ class Run:
             ("tasks", f"{self.tasks:,}" + (f" (on executor {by_executor})" if by_executor else "")),
             ("recomputed", f"{self.recomputed_partitions:,} of {self.recomputed_of:,} partitions"),
             ("cache", f"{self.cache_hits:,} partitions found, {self.cache_misses:,} computed"),
-            ("read", f"{size(self.bytes_read)} of files, {self.records_read:,} records"),
-            ("shuffled", size(self.bytes_shuffled)),
+            ("read", f"{size_text(self.bytes_read)} of files, {self.records_read:,} records"),
+            ("shuffled", size_text(self.bytes_shuffled)),
             ("wall", seconds(self.wall_s)),
             *((f"training {each.run}", bounded(str(each))) for each in self.training),
         ]
@@ -190,7 +191,7 @@ def headline(views: Views, jobs: Sequence[JobView], earlier: Tally | None = None
         stage = views.stages.get(node.stage)
         if stage is not None and stage.status == "running":
             return f"{_name(stage)}: stage {number} of {len(nodes)}, {stage.done:,}/{stage.planned:,}, {elapsed}"
-    return f"{job.action}: {len(nodes)} stage{'' if len(nodes) == 1 else 's'} waiting, {elapsed}"
+    return f"{job.action}: {plural(len(nodes), 'stage')} waiting, {elapsed}"
 
 
 def _name(stage: StageView) -> str:
@@ -200,12 +201,3 @@ def _name(stage: StageView) -> str:
 def seconds(value: float) -> str:
     """ "0.05 s", "1.8 s", "72 s"."""
     return f"{value:.2f} s" if value < 0.1 else f"{value:.1f} s" if value < 60 else f"{value:.0f} s"
-
-
-def size(count: float) -> str:
-    """Bytes for people: "512 B", "3.1 MiB"."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"

@@ -11,6 +11,7 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 from sparklab.errors import SparklabError
 from sparklab.events.facts import KINDS, RddEdge, RddNode, Record, StageNode, bounded
 from sparklab.events.journal import read_journal
+from sparklab.quantities import size_text
 
 RECORDS_MAX: Final = 300_000
 FILE_MAX_BYTES: Final = 512 * 2**20
@@ -40,7 +41,7 @@ def trusted_records(path: Path) -> Iterator[Record]:
         do = "give the path of a .jsonl file; the conf sparklab.journal.dir says where contexts leave theirs"
         raise JournalError(attempted, error.strerror or str(error), do) from None
     if size > FILE_MAX_BYTES:
-        raise JournalError(attempted, f"{size / 2**20:.0f} MiB", f"at most {FILE_MAX_BYTES // 2**20} MiB can be read")
+        raise JournalError(attempted, size_text(size), f"at most {size_text(FILE_MAX_BYTES)} can be read")
     with path.open("rb") as file:
         if file.read(200).lstrip().lower().startswith((b"<!doctype html", b"<html")):
             raise JournalError(attempted, "it is a report page", "open it in a browser, or give the .jsonl")

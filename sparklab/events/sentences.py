@@ -9,6 +9,7 @@ from sparklab.events import facts as f
 from sparklab.events import servers as s
 from sparklab.events import training as t
 from sparklab.events.facts import bounded
+from sparklab.quantities import plural, size_text
 
 _BETWEEN: Final = (("executor_lost", "with its executor"), ("dropped", "by hand"), ("fetch_failed", "found missing"))
 _ENDED: Final = {"died": "died", "removed": "was removed", "closed": "ended"}
@@ -43,7 +44,7 @@ def _sentence(fact: Any) -> str:
             again = f", epoch {fact.epoch}" if fact.epoch else ""
             return f"executor {fact.executor} joined (process {fact.pid}{again})"
         case f.ExecutorLost():
-            went = [_count(fact.cached_partitions, "cached partition"), _count(fact.map_outputs, "map output")]
+            went = [plural(fact.cached_partitions, "cached partition"), plural(fact.map_outputs, "map output")]
             taken = " and ".join(part for part in went if not part.startswith("0 "))
             return f"executor {fact.executor} lost: {fact.reason}" + (f"; {taken} went with it" if taken else "")
         case f.ScopeOpened():
@@ -51,12 +52,12 @@ def _sentence(fact: Any) -> str:
         case f.ScopeClosed():
             return f"the cell ended: {fact.status}"
         case f.JobStarted():
-            return f"job {fact.job} ({fact.action} at {fact.call_site}) started: {_count(len(fact.stages), 'stage')}"
+            return f"job {fact.job} ({fact.action} at {fact.call_site}) started: {plural(len(fact.stages), 'stage')}"
         case f.JobEnded():
             return f"job {fact.job} {fact.status} after {fact.wall_s:.2f} s" + (f": {fact.error}" if fact.error else "")
         case f.StageStarted():
             again = f", attempt {fact.attempt}" if fact.attempt else ""
-            return f"stage {fact.stage} started: {_count(len(fact.partitions), 'partition')} to compute{again}"
+            return f"stage {fact.stage} started: {plural(len(fact.partitions), 'partition')} to compute{again}"
         case f.StageEnded():
             return f"stage {fact.stage} {fact.status} after {fact.wall_s:.2f} s"
         case f.TaskStarted():
@@ -78,7 +79,7 @@ def _sentence(fact: Any) -> str:
             again = "recomputed and " if fact.recomputed else "copied and " if fact.copied else ""
             return (
                 f"partition {fact.partition} of RDD {fact.rdd} {again}kept in executor {fact.executor}'s {fact.tier}, "
-                f"{_size(fact.bytes)}"
+                f"{size_text(fact.bytes)}"
             )
         case f.BlockRemoved():
             why = dict(_BETWEEN).get(fact.reason, fact.reason)
@@ -87,13 +88,13 @@ def _sentence(fact: Any) -> str:
             again = " again" if fact.recomputed else ""
             return (
                 f"map output {fact.map} of shuffle {fact.shuffle} written{again} by executor {fact.executor}, "
-                f"{_size(fact.bytes)}"
+                f"{size_text(fact.bytes)}"
             )
         case f.MapOutputLost():
             why = dict(_BETWEEN).get(fact.reason, fact.reason).replace("its executor", f"executor {fact.executor}")
             return f"map output {fact.map} of shuffle {fact.shuffle} lost {why}"
         case t.TrainingStarted():
-            return f"training {fact.run} started: {fact.label}, {_count(fact.workers, 'worker')}"
+            return f"training {fact.run} started: {fact.label}, {plural(fact.workers, 'worker')}"
         case t.TrainingEnded():
             told = f": {fact.error}" if fact.error else ""
             return f"training {fact.run} {fact.status} after {fact.wall_s:.2f} s, loss {fact.loss:.4f}{told}"
@@ -102,7 +103,7 @@ def _sentence(fact: Any) -> str:
         case t.WorkerClocks():
             waits = sum(fact.waiting)
             spread = f"clocks {min(fact.clocks)} to {max(fact.clocks)}" if fact.clocks else "no clock yet"
-            return f"training {fact.run}: {spread}, {_count(waits, 'worker')} waiting"
+            return f"training {fact.run}: {spread}, {plural(waits, 'worker')} waiting"
         case t.TauChanged():
             return f"training {fact.run}: tau moved from {_tau(fact.before)} to {_tau(fact.after)}"
         case t.LearningRateChanged():
@@ -116,11 +117,11 @@ def _sentence(fact: Any) -> str:
         case t.WorkerSlowed():
             return f"training {fact.run}: worker {fact.worker} is as fast as it can again"
         case t.ServersSampled():
-            sent = f"{sum(fact.pushes):,} pushes and {_count(sum(fact.pulls), 'pull')}"
-            return f"training {fact.run}: {_count(len(fact.servers), 'server')}, epoch {fact.epoch}, {sent} so far"
+            sent = f"{sum(fact.pushes):,} pushes and {plural(sum(fact.pulls), 'pull')}"
+            return f"training {fact.run}: {plural(len(fact.servers), 'server')}, epoch {fact.epoch}, {sent} so far"
         case t.FilterBytes():
             sizes = zip(fact.names, fact.before, fact.after, strict=False)
-            each = ", ".join(f"{name} {_size(before)} to {_size(after)}" for name, before, after in sizes)
+            each = ", ".join(f"{name} {size_text(before)} to {size_text(after)}" for name, before, after in sizes)
             return f"training {fact.run}: filters made {each}"
         case t.ShardTakenOver():
             return f"training {fact.run}: the rows of worker {fact.worker} were read again, on executor {fact.executor}"
@@ -128,10 +129,10 @@ def _sentence(fact: Any) -> str:
             return f"parameter server {fact.server} joined"
         case s.ServerEnded():
             went = [f"{fact.promoted:,} of its ranges served by replicas"] if fact.promoted else []
-            went += [f"{_count(fact.lost, 'range')} lost"] if fact.lost else []
+            went += [f"{plural(fact.lost, 'range')} lost"] if fact.lost else []
             return ", ".join([f"parameter server {fact.server} {_ENDED.get(fact.reason, fact.reason)}", *went])
         case s.RangesMoved():
-            return f"{_count(fact.ranges, 'range')} moved between parameter servers, {_size(fact.bytes)}"
+            return f"{plural(fact.ranges, 'range')} moved between parameter servers, {size_text(fact.bytes)}"
         case f.Warned():
             return f"warning, {fact.subject}: {fact.message}"
     told = ", ".join(f"{field.name.removesuffix('_s')} {getattr(fact, field.name)}" for field in fields(fact))
@@ -140,14 +141,6 @@ def _sentence(fact: Any) -> str:
 
 def _tau(bound: int) -> str:
     return "no bound" if bound < 0 else str(bound)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _size(bytes_: int) -> str:
-    return f"{bytes_ / 2**20:.1f} MiB" if bytes_ >= 2**20 else f"{bytes_ / 1024:.1f} KiB"
 
 
 def _words(name: str) -> str:

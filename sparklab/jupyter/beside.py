@@ -16,7 +16,7 @@ from sparklab.jupyter import reports
 from sparklab.jupyter.displays import answer_on_any_thread
 from sparklab.jupyter.panels import panels
 from sparklab.jupyter.surfaces import freeze_all, in_front_end
-from sparklab.jupyter.tables import plural
+from sparklab.quantities import plural
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

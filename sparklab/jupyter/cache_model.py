@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sparklab.events.views import CachedRdd, ExecutorView, Views
-from sparklab.jupyter.dag_model import bins, mib
+from sparklab.jupyter.dag_model import bins
 from sparklab.jupyter.holdings import Holding
 from sparklab.jupyter.looks import ours
 from sparklab.jupyter.metrics import fit
+from sparklab.quantities import size_text
 
 ROWS_MAX: Final = 40
 PARTS_MAX: Final = 6
@@ -71,7 +72,7 @@ def _said(executor: ExecutorView) -> tuple[str, str]:
     if budget < _GIB and (used == 0 or used >= _MIB / 10) and (disk == 0 or disk >= _MIB / 10):
         on_disk = f"{disk / _MIB:.1f} on disk" if disk else "none on disk"
         return f"{used / _MIB:.1f}", f" of {budget / _MIB:.0f} MiB, {on_disk}"
-    return mib(used), f" of {mib(budget)}, {f'{mib(disk)} on disk' if disk else 'none on disk'}"
+    return size_text(used), f" of {size_text(budget)}, {f'{size_text(disk)} on disk' if disk else 'none on disk'}"
 
 
 def _row(held: Holding) -> dict[str, Any]:
@@ -94,11 +95,11 @@ def _row(held: Holding) -> dict[str, Any]:
         "bin": per_cell,
         "e": [" ".join(map(str, sorted(cached.blocks.get(i, ())))) for i in range(len(states))] if few else [],
         "each": [_each(cached, i) for i in range(len(states))] if few else [],
-        "memory": mib(held.memory_bytes),
+        "memory": size_text(held.memory_bytes),
         "of": said,
     }
 
 
 def _each(cached: CachedRdd, partition: int) -> str:
     holders = cached.blocks.get(partition)
-    return mib(max(size for _, size in holders.values())) if holders else ""
+    return size_text(max(size for _, size in holders.values())) if holders else ""

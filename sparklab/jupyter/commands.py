@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sparklab.errors import SparklabError
 from sparklab.jupyter import background
 from sparklab.jupyter.steering import STEERS, deaths, restore, steer, steered
-from sparklab.jupyter.tables import plural
+from sparklab.quantities import plural
 from sparklab.rdd.rdd import RDD
 from sparklab.storage.level import StorageLevel
 

@@ -14,6 +14,7 @@ from sparklab.jupyter.grids import NodeKind, NodeSpec
 from sparklab.jupyter.layout import Drawing, EdgeSpec, FrameSpec, layout
 from sparklab.jupyter.metrics import fit
 from sparklab.jupyter.shapes import NAMES, SHORT, WORST
+from sparklab.quantities import plural, size_text
 
 CELLS_MAX: Final = 3000
 LOSTS_MAX: Final = 50
@@ -240,7 +241,7 @@ def _picture(
                 "w": 1 + sum(written >= limit for limit in _EDGE_LIMITS),
                 "l": placed.labelled,
                 "lx": round(placed.label_x, 1),
-                "bytes": mib(written) + (" so far" if more and not narrow else "") if written else "",
+                "bytes": size_text(written) + (" so far" if more and not narrow else "") if written else "",
             }
         )
     return {
@@ -297,19 +298,3 @@ def _tally(states: str) -> Counter[str]:
 def tally_text(tally: Mapping[str, int]) -> str:
     """ "12 in memory, 3 recomputed"."""
     return ", ".join(f"{tally[state]:,} {SHORT.get(state, NAMES[state])}" for state in _DRAWN if tally.get(state))
-
-
-def plural(number: int, word: str) -> str:
-    """ "1 task", "3,000 tasks"."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
-def mib(size_bytes: float) -> str:
-    """`size_bytes` as "3.1 MiB", "420 KiB" below a tenth of one, "12 B" below a KiB."""
-    if size_bytes >= 1024 * (1 << 20):
-        return f"{size_bytes / (1 << 30):.1f} GiB"
-    if size_bytes >= (1 << 20) / 10:
-        return f"{size_bytes / (1 << 20):.1f} MiB"
-    if size_bytes >= 1024:
-        return f"{size_bytes / 1024:.0f} KiB"
-    return f"{size_bytes:.0f} B"

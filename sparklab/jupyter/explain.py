@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from sparklab.context import SparkContext
 from sparklab.events.facts import JobStarted, RddNode, StageNode
-from sparklab.jupyter.tables import plural, shorten
+from sparklab.jupyter.tables import shorten
+from sparklab.quantities import plural
 
 if TYPE_CHECKING:
     from sparklab.rdd.rdd import RDD

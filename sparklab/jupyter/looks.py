@@ -10,10 +10,10 @@ from sparklab.events import states
 from sparklab.events.facts import RddNode, StageNode
 from sparklab.events.run import seconds
 from sparklab.events.views import JobView, StageView, Views
-from sparklab.jupyter.dag_model import mib, plural
 from sparklab.jupyter.holdings import HELD, Holding
 from sparklab.jupyter.kinship import Kinship
 from sparklab.jupyter.worked import worked
+from sparklab.quantities import plural, size_text
 
 _NOT_RUN: Final = "n"
 _HELD: Final = HELD.encode()
@@ -132,8 +132,8 @@ def held_rows(held: Holding | None) -> list[tuple[str, str]]:
         of = plural(whole, "partition") if len(known) >= whole else f"{len(known):,} of {plural(whole, 'partition')}"
         rows.append(("Records", f"{sum(known.values()):,} in {of}"))
     if held.cached.blocks:
-        on_disk = f", {mib(held.disk_bytes)} on disk" if held.disk_bytes else ""
-        rows.append(("Bytes", f"{mib(held.memory_bytes)} in memory{on_disk}"))
+        on_disk = f", {size_text(held.disk_bytes)} on disk" if held.disk_bytes else ""
+        rows.append(("Bytes", f"{size_text(held.memory_bytes)} in memory{on_disk}"))
     return rows
 
 
@@ -168,7 +168,7 @@ def acts(views: Views, rdd: RddNode, held: Holding | None) -> list[dict[str, Any
                 "cmd": "drop-partition",
                 "args": {"rdd": rdd.rdd, "partition": first},
                 "label": "Drop",
-                "cost": f"1 partition, {mib(size)}",
+                "cost": f"1 partition, {size_text(size)}",
                 "code": f"%sparklab drop-partition {name} {first}",
                 "main": True,
             }
@@ -192,7 +192,7 @@ def acts(views: Views, rdd: RddNode, held: Holding | None) -> list[dict[str, Any
             "cmd": "unpersist",
             "args": {"rdd": rdd.rdd},
             "label": "Unpersist",
-            "cost": f"{plural(cached.held, 'partition')}, {mib(held.memory_bytes + held.disk_bytes)}",
+            "cost": f"{plural(cached.held, 'partition')}, {size_text(held.memory_bytes + held.disk_bytes)}",
             "code": f"%sparklab unpersist {name}",
         }
     )

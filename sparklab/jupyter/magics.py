@@ -13,9 +13,9 @@ from sparklab.jupyter.commands import LEVELS, Commands
 from sparklab.jupyter.lines import line_rows, nothing_found
 from sparklab.jupyter.parsers import EXPRESSIONS, CommandError, HelpShown, cell_parser, overview, parser_of
 from sparklab.jupyter.skew import job_of, skew, verdict
-from sparklab.jupyter.tables import plural
 from sparklab.jupyter.transform import MARKED_LINE
 from sparklab.nearness import did_you_mean
+from sparklab.quantities import plural
 from sparklab.rdd.rdd import RDD
 from sparklab.storage.level import StorageLevel
 

@@ -12,7 +12,7 @@ from sparklab.events.facts import StageNode
 from sparklab.events.run import headline, run_of_jobs, seconds
 from sparklab.events.views import JobView, ScopeView, TrainingView, Views
 from sparklab.jupyter.cache_model import cache_model
-from sparklab.jupyter.dag_model import DagDrawer, Plan, plural
+from sparklab.jupyter.dag_model import DagDrawer, Plan
 from sparklab.jupyter.holdings import Holding, holdings
 from sparklab.jupyter.kinship import Kinship
 from sparklab.jupyter.looks import JobLook, LazyLook
@@ -20,6 +20,7 @@ from sparklab.jupyter.notes import notes
 from sparklab.jupyter.shapes import NAMES
 from sparklab.jupyter.timeline_model import count_of, timeline_model
 from sparklab.jupyter.training_model import training_headline, training_model
+from sparklab.quantities import plural
 
 PanelModel: TypeAlias = dict[str, Any]
 

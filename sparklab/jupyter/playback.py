@@ -15,7 +15,7 @@ from sparklab.events.schema import trusted_records
 from sparklab.jupyter.recording import recording
 from sparklab.jupyter.report import write_report
 from sparklab.jupyter.surfaces import in_front_end
-from sparklab.jupyter.tables import mib
+from sparklab.quantities import size_text
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -63,7 +63,7 @@ def report(page: str, journal: str | None, cell: str = "", title: str = "") -> s
     named, records = _source(journal)
     path = Path(page).expanduser()
     size = write_report(_recorded(records, _scopes(records, cell), title or named), path)
-    return f"Wrote {path} ({mib(size)}): it plays in any browser, offline; home folders are shortened to ~."
+    return f"Wrote {path} ({size_text(size)}): it plays in any browser, offline; home folders are shortened to ~."
 
 
 def keep(records: Iterable[Record], file: str) -> int:

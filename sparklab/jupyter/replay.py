@@ -15,6 +15,7 @@ from sparklab.jupyter.assets import asset, packed_module
 from sparklab.jupyter.displays import ViewAndTwin, answer_on_any_thread
 from sparklab.jupyter.panels import panels
 from sparklab.jupyter.twin import twin_bundle
+from sparklab.quantities import size_text
 
 BYTES_MAX: Final = 64 * 2**20
 
@@ -90,7 +91,7 @@ def encoded(recording: Mapping[str, Any]) -> bytes:
     if len(data) > BYTES_MAX:
         raise SparklabError(
             "preparing a recorded run for the browser",
-            f"{len(data) / 2**20:.0f} MiB of pictures",
+            f"{size_text(len(data))} of pictures",
             "replay a single cell: %sparklab replay FILE --cell N",
         )
     return data

@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from sparklab.jupyter.tables import mib, plural, seconds, table
+from sparklab.jupyter.tables import seconds, table
+from sparklab.quantities import plural, size_text
 
 if TYPE_CHECKING:
     from sparklab.context import SparkContext
@@ -39,7 +40,7 @@ def _shown(heading: str, value: Any) -> Any:
     if heading in _NUMBERS:
         return str(value)
     if heading.endswith("_bytes"):
-        return mib(value)
+        return size_text(value)
     return seconds(value) if heading.endswith("_s") else value
 
 
@@ -170,8 +171,8 @@ def budget_text(sc: SparkContext) -> str:
     """A line per living executor: what it holds, against its budget."""
     with sc.bus.lock:
         return "\n".join(
-            f"executor {view.executor}: {mib(view.cache_used_bytes)} of {mib(view.cache_budget_bytes)} in memory, "
-            f"{mib(view.disk_used_bytes)} on disk, {plural(view.cached_partitions, 'partition')}"
+            f"executor {view.executor}: {size_text(view.cache_used_bytes)} of {size_text(view.cache_budget_bytes)} "
+            f"in memory, {size_text(view.disk_used_bytes)} on disk, {plural(view.cached_partitions, 'partition')}"
             for _, view in sorted(sc.bus.views.executors.items())
             if view.alive
         )
@@ -205,8 +206,8 @@ def status_text(status: dict[str, Any]) -> str:
             f"{status['app']} on {status['master']}: {status['state']}, sparklab {status['version']}",
             f"  {plural(status['executors'], 'executor')}, {plural(status['running_jobs'], 'job')} running, "
             f"{plural(status['jobs'], 'job')} and {plural(status['tasks'], 'task')} so far",
-            f"  {plural(status['cached_partitions'], 'cached partition')}, {mib(status['cache_bytes'])} of "
-            f"{mib(status['budget_bytes'])}",
+            f"  {plural(status['cached_partitions'], 'cached partition')}, {size_text(status['cache_bytes'])} of "
+            f"{size_text(status['budget_bytes'])}",
         ]
     )
 

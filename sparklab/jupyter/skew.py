@@ -7,7 +7,8 @@ from typing import Any
 from sparklab.errors import SparklabError
 from sparklab.events.spans import Attempt
 from sparklab.events.views import JobView, StageView, Views
-from sparklab.jupyter.timeline_model import median_of, precise, times_text
+from sparklab.jupyter.tables import precise, times_text
+from sparklab.jupyter.timeline_model import median_of
 
 Rows = list[dict[str, Any]]
 

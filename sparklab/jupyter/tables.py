@@ -1,18 +1,8 @@
-"""Plain-text tables and quantities, as the `%sparklab` commands print them."""
+"""Plain-text tables and times, as the `%sparklab` commands print them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
-
-_MIB: Final = 1024.0 * 1024.0
-
-
-def mib(count_bytes: float) -> str:
-    """`count_bytes` in MiB with one decimal, and "0" for nothing at all."""
-    if not count_bytes:
-        return "0"
-    return f"{count_bytes / _MIB:,.1f} MiB" if count_bytes >= _MIB / 10 else f"{count_bytes / 1024:,.1f} KiB"
 
 
 def seconds(duration_s: float) -> str:
@@ -25,9 +15,15 @@ def seconds(duration_s: float) -> str:
     return f"{whole // 60} min {whole % 60} s"
 
 
-def plural(count: int, noun: str) -> str:
-    """``1 task``, ``24 tasks``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def precise(duration_s: float) -> str:
+    """ "0.056 s" below a tenth of a second, "0.21 s" below ten, "12.3 s" else."""
+    digits = 3 if duration_s < 0.0995 else 2 if duration_s < 9.995 else 1
+    return f"{duration_s:.{digits}f} s" if duration_s >= 0.0005 or not duration_s else "< 1 ms"
+
+
+def times_text(times: float) -> str:
+    """ "3.3 x", "47 x", "2,226 x"."""
+    return f"{times:.1f} x" if times < 20 else f"{times:,.0f} x"
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -7,27 +7,25 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sparklab.events import states
 from sparklab.events.facts import StageNode
 from sparklab.events.spans import Attempt, Busy
 from sparklab.events.views import JobView, StageView, Views
-from sparklab.jupyter.dag_model import plural
+from sparklab.jupyter.lanes import SLOTS_MAX, Placed, merged, rows_of
+from sparklab.jupyter.tables import precise, times_text
+from sparklab.quantities import plural
 
 BARS_MAX: Final = 600
 BANDS_MAX: Final = 1_500
 LANES_MAX: Final = 32
 STAGES_MAX: Final = 40
-SLOTS_MAX: Final = 8
 SLOWEST: Final = 20  # of a stage whose tasks are shown as a band
 NAMED: Final = 3  # stragglers
 STRAGGLES: Final = 2.0  # times the median of its stage
 _COLUMNS: Final = 40  # of a terminal's picture
-_NEAR_S: Final = 1e-4
-_LATE_S: Final = 0.1  # how late a report may come
-_OPEN: Final = frozenset({"running", "lost"})  # how long it ran is not told
 _NOTHING_S: Final = 0.02  # more than its median: what a task may lose without being told of
 _LITTLE: Final = 0.01  # or of the job's time, if that is longer
 _FEW: Final = 3  # a median of fewer tasks says nothing
@@ -92,42 +90,6 @@ def _s(value: float) -> float:
 
 def _of(stage: StageView, job: JobView) -> tuple[list[Attempt], Busy | None]:
     return [one for one in stage.attempts if one.job == job.job], stage.busy
-
-
-def _merged(bands: list[list[float]], steps: int) -> list[list[float]]:
-    """`bands` of one lane, shares rounded to one of `steps`, neighbours that look alike as one."""
-    out: list[list[float]] = []
-    for start, length, share, again, stage in bands:
-        share, again = (math.ceil(value * steps - 0.02) / steps for value in (share, again))
-        last = out[-1] if out else None
-        if last is not None and last[2:] == [share, again, stage] and abs(last[0] + last[1] - start) < 1e-3:
-            last[1] = _s(start + length - last[0])
-        else:
-            out.append([start, length, round(share, 2), round(again, 2), stage])
-    return out
-
-
-def _laid_out(
-    bars: list[tuple[int, Attempt]], slots: int, earliest_s: float
-) -> tuple[list[tuple[int, Attempt, int, float, float]], int]:
-    """Ended attempts in rows, each with its start and length in seconds; and how many rows there are.
-
-    A report may come late, never early. So from the last one back each ends when it was told of or, where its slot
-    would have been busy, as much before as that takes; only what would move far gets a row of its own.
-    """
-    next_s = [math.inf] * slots
-    placed = []
-    for stage, one in sorted(bars, key=lambda bar: -bar[1].ended_s):
-        free = [row for row, begins_s in enumerate(next_s) if begins_s >= one.ended_s - _NEAR_S]
-        row = min(free, key=lambda each: (next_s[each], each)) if free else next_s.index(max(next_s))
-        far = one.ended_s - next_s[row] > _LATE_S or next_s[row] - one.duration_s < earliest_s
-        if not free and far and len(next_s) < SLOTS_MAX:
-            row = len(next_s)
-            next_s.append(math.inf)
-        end_s = min(one.ended_s, next_s[row])
-        next_s[row] = min(end_s, max(end_s - one.duration_s, earliest_s))
-        placed.append((stage, one, row, next_s[row], end_s - next_s[row]))
-    return placed, len(next_s)
 
 
 def median_of(attempts: Iterable[Attempt]) -> float:
@@ -207,22 +169,22 @@ class _Story:
                 bands[executor].append(band)
         steps = 10
         while True:
-            merged = {executor: _merged(found, steps) for executor, found in bands.items()}
-            if steps <= 1 or sum(map(len, merged.values())) <= BANDS_MAX:
+            laid = {executor: merged(found, steps) for executor, found in bands.items()}
+            if steps <= 1 or sum(map(len, laid.values())) <= BANDS_MAX:
                 break
             steps //= 2
         lanes = []
         for number in sorted({*self._views.executors, *bars, *bands})[:LANES_MAX]:
             view = self._views.executors.get(number)
             slots = min(max(view.slots if view is not None else 1, 1), SLOTS_MAX)
-            rowed, rows = self._rowed(bars[number], slots)
+            placed, rows = rows_of(bars[number], slots, self._job.started_s)
             lanes.append(
                 {
                     "ex": number,
                     "slots": view.slots if view is not None else 1,
                     "rows": rows,
-                    "bars": rowed,
-                    "bands": merged.get(number, []),
+                    "bars": [self._bar(one) for one in placed],
+                    "bands": laid.get(number, []),
                     "gone": [
                         [self._at(max(gone.time_s, self._job.started_s)), self._at(back_s)]
                         for gone in self._views.departures
@@ -245,23 +207,8 @@ class _Story:
             band = [self._at(start_s), round(width_s, 4), round(share, 2), round(again, 2), stage]
             yield span.executor, band
 
-    def _rowed(self, bars: list[tuple[int, Attempt]], slots: int) -> tuple[list[list[Any]], int]:
-        """Bars in the rows of a lane: a row for each slot, or as many as it takes."""
-        ended = [(stage, one) for stage, one in bars if one.status not in _OPEN]
-        placed, rows = _laid_out(ended, slots, self._job.started_s)
-        for stage, one in sorted((bar for bar in bars if bar[1].status in _OPEN), key=lambda bar: bar[1].started_s):
-            # Several are sent to an executor at once: what waited there for its turn has not run at all.
-            free_s = [-math.inf] * rows
-            for _, _, row, start_s, length_s in placed:
-                if start_s < one.ended_s:
-                    free_s[row] = max(free_s[row], start_s + length_s)
-            row = free_s.index(min(free_s))
-            start_s = min(max(one.started_s, free_s[row]), one.ended_s)
-            placed.append((stage, one, row, start_s, one.ended_s - start_s))
-        placed.sort(key=lambda bar: bar[3])
-        return [self._bar(*bar) for bar in placed], rows
-
-    def _bar(self, stage: int, one: Attempt, row: int, start_s: float, length_s: float) -> list[Any]:
+    def _bar(self, placed: Placed) -> list[Any]:
+        stage, one, row, start_s, length_s = placed
         state = states.RECOMPUTED if one.recovers and one.status == "succeeded" else _STATES[one.status]
         mark = "c" if one.copy else "r" if one.attempt and not one.recovers else ""
         at = [row, self._at(start_s), _s(max(length_s, 0.0))]
@@ -358,28 +305,6 @@ class _Story:
         stages = plural(len(self._bands), "stage") if self._bands else ""
         crowd = f"; bands: {stages} of many tasks, with the {SLOWEST} slowest as bars" if self._bands else ""
         return f"{plural(self.total, 'attempt')}: {', '.join(parts)}{crowd}"
-
-
-def precise(duration_s: float) -> str:
-    """ "0.056 s" below a tenth of a second, "0.21 s" below ten, "12.3 s" else."""
-    digits = 3 if duration_s < 0.0995 else 2 if duration_s < 9.995 else 1
-    return f"{duration_s:.{digits}f} s" if duration_s >= 0.0005 or not duration_s else "< 1 ms"
-
-
-def times_text(times: float) -> str:
-    """ "3.3 x", "47 x", "2,226 x"."""
-    return f"{times:.1f} x" if times < 20 else f"{times:,.0f} x"
-
-
-def ticks(start_s: float, end_s: float, at_most: int) -> Sequence[float]:
-    """Round times from `start_s` to `end_s`, at most so many."""
-    step = 10 ** math.floor(math.log10(max(end_s - start_s, 1e-6) / max(at_most, 1)))
-    for factor in (1, 2, 5, 10):
-        if (end_s - start_s) / (step * factor) <= at_most:
-            step *= factor
-            break
-    first = math.ceil(start_s / step - 1e-9)
-    return [round(number * step, 6) for number in range(first, int(end_s / step + 1e-9) + 1)]
 
 
 def timeline_text(time: dict[str, Any], title: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sparklab.events.facts import bounded
 from sparklab.events.learning import Point, TrainingView
 from sparklab.events.run import seconds
+from sparklab.quantities import plural
 
 CURVES_MAX: Final = 6
 POINTS_MAX: Final = 160
@@ -59,7 +60,7 @@ def words(tau: int) -> str:
         return "no worker ever waits: gradients may be of any age"
     if tau == 0:
         return "every worker waits for the slowest at each clock"
-    return f"fast workers may run {tau} clock{'' if tau == 1 else 's'} ahead of the slowest"
+    return f"fast workers may run {plural(tau, 'clock')} ahead of the slowest"
 
 
 def _short_names(runs: Sequence[TrainingView]) -> list[str]:
@@ -183,8 +184,8 @@ def _foot(run: TrainingView, now_s: float) -> str:
     parts = [
         f"{run.updates:,} rows learnt from" if run.updates else "",
         f"{rate:,.0f} a second" if run.updates else "",
-        f"{run.plan.workers:,} worker{'' if run.plan.workers == 1 else 's'}",
+        plural(run.plan.workers, "worker"),
         f"{run.plan.dimension:,} features" if run.plan.dimension > 0 else "",
-        f"{run.taken_over} shard{'' if run.taken_over == 1 else 's'} taken over" if run.taken_over else "",
+        f"{plural(run.taken_over, 'shard')} taken over" if run.taken_over else "",
     ]
     return ", ".join(itertools.filterfalse(lambda part: not part, parts))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from sparklab.jupyter import shapes
 from sparklab.jupyter.metrics import text_width
-from sparklab.jupyter.timeline_model import ticks
 
 LEFT: Final = 78.0
 LANES_MAX: Final = 16
@@ -185,3 +185,14 @@ class _Timeline:
             text = f"{at:g}{' s' if number == 0 else ''}"
             canvas.text(self._x(at), y + 16, text, 60, 11, colour=shapes.QUIET, anchor="middle")
         return y + 22
+
+
+def ticks(start_s: float, end_s: float, at_most: int) -> Sequence[float]:
+    """Round times from `start_s` to `end_s`, at most so many."""
+    step = 10 ** math.floor(math.log10(max(end_s - start_s, 1e-6) / max(at_most, 1)))
+    for factor in (1, 2, 5, 10):
+        if (end_s - start_s) / (step * factor) <= at_most:
+            step *= factor
+            break
+    first = math.ceil(start_s / step - 1e-9)
+    return [round(number * step, 6) for number in range(first, int(end_s / step + 1e-9) + 1)]

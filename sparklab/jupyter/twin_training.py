@@ -9,6 +9,7 @@ from typing import Any, Final
 from sparklab.jupyter import shapes
 from sparklab.jupyter.shapes import tenths as _n
 from sparklab.jupyter.twin_timeline import Canvas
+from sparklab.quantities import size_text
 
 RADIUS: Final = 44.0
 SERVERS_MAX: Final = 5
@@ -116,7 +117,7 @@ def _filters(canvas: Canvas, filters: Sequence[Sequence[Any]], left: float, y: f
     low, high = math.log10(min(sizes)), math.log10(max(sizes))
     line = y + 28
     for name, before, after in filters:
-        words = f"{_size(before)} to {_size(after)}"
+        words = f"{size_text(before)} to {size_text(after)}"
         canvas.text(left, line, name, room / 2 - 8, 11, 600)
         canvas.text(left + room, line, words, room / 2, 11, anchor="end")
         start, end = (
@@ -154,7 +155,3 @@ def _arc(start: float, end: float, radius: float, wide: float) -> str:
         f"M{at(start, radius)}A{radius:g} {radius:g} 0 {large} 1 {at(end, radius)}"
         f"L{at(end, inner)}A{inner:g} {inner:g} 0 {large} 0 {at(start, inner)}z"
     )
-
-
-def _size(size: int) -> str:
-    return f"{size / 2**20:.1f} MiB" if size >= 2**20 / 10 else f"{size / 2**10:.1f} KiB"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sparklab.quantities import size_text
 from tests.browser import panel_page
 from tests.jupyter import sample_facts as facts
 from tests.jupyter.models import model_of
@@ -533,3 +535,16 @@ def test_a_card_gets_the_room_that_it_needs_and_gives_it_back(chromium: Any) -> 
     page.keyboard.press("Escape")
     assert page.evaluate(high) == before
     page.context.close()
+
+
+def test_a_size_is_written_in_the_browser_as_in_the_kernel(show: Any) -> None:
+    sizes = [0, 1023, 2**10, 2560, 104_857, 104_858, 2**18, 10 * 2**20, 2**30 - 1, 5 * 2**28, 2**30, 5 * 2**40]
+    source = (Path(__file__).parents[2] / "extensions" / "widgets" / "dom.js").read_text(encoding="utf-8")
+    written = show(model_of(facts.plain_cell())).evaluate(
+        """async ([source, sizes]) => {
+            const module = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+            return sizes.map(module.sizeText);
+        }""",
+        [source, sizes],
+    )
+    assert written == [size_text(size) for size in sizes]

@@ -11,7 +11,7 @@ import pytest
 from sparklab.events.facts import JobStarted, RddEdge, StageNode, StageStarted
 from sparklab.events.holdings import Note
 from sparklab.events.run import run_of
-from sparklab.jupyter.dag_model import bins, mib
+from sparklab.jupyter.dag_model import bins
 from sparklab.jupyter.kinship import Kinship
 from sparklab.jupyter.model import BYTES_MAX, panel_model
 from tests.jupyter import sample_facts as facts
@@ -252,14 +252,6 @@ def test_partitions_go_end_to_end_into_a_union_and_in_groups_into_a_coalesced_rd
     assert kin.carried(2, 3, inside) == [3, 4]
     assert kin.carried(3, 4, inside) == [0, 0, 0, 1, 1]
     assert kin.carried(4, 1, inside) is None
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (900, "900 B"), (50 * 1024, "50 KiB"), (0.4 * 2**20, "0.4 MiB"), (3 * 2**30, "3.0 GiB")],
-)
-def test_bytes_are_written_for_people(size: float, text: str) -> None:
-    assert mib(size) == text
 
 
 def test_the_log_holds_the_last_notes_bounded_and_the_newest_first() -> None:

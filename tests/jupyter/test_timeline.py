@@ -14,9 +14,10 @@ from sparklab.events.facts import ExecutorAdded, ExecutorLost, Record, TaskEnded
 from sparklab.events.run import run_of
 from sparklab.jupyter.model import BYTES_MAX
 from sparklab.jupyter.skew import skew, verdict
-from sparklab.jupyter.timeline_model import BANDS_MAX, BARS_MAX, ticks, timeline_model, timeline_text
+from sparklab.jupyter.timeline_model import BANDS_MAX, BARS_MAX, timeline_model, timeline_text
 from sparklab.jupyter.twin import BYTES_MAX as TWIN_BYTES_MAX
 from sparklab.jupyter.twin import twin_bundle
+from sparklab.jupyter.twin_timeline import ticks
 from tests.jupyter import sample_facts as facts
 from tests.jupyter import timed_facts as timed
 from tests.jupyter.models import model_of, views_of

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "sparklab"
 
 # events <- storage, shuffle <- rdd <- scheduler <- cluster <- context <- jupyter; errors and conf are leaves.
-LEAVES = {"errors", "conf", "jvmonly", "lazy", "nearness", "settingvalues", "steps"}
+LEAVES = {"errors", "conf", "jvmonly", "lazy", "nearness", "quantities", "settingvalues", "steps"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "settingvalues": {"errors"},
@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jvmonly": set(),
     "lazy": set(),
     "nearness": set(),
+    "quantities": set(),
     "steps": set(),
     "faults": set(),
     "events": LEAVES,

@@ -10,10 +10,10 @@ import pytest
 
 from sparklab.events import facts as f
 from sparklab.events import training as t
-from sparklab.events.run import Run, headline, run_of, seconds, size
+from sparklab.events.run import Run, headline, run_of, seconds
 from sparklab.events.views import Views
 from tests.jupyter import sample_facts
-from tests.jupyter.sample_facts import MIB, SCOPE, Story, node
+from tests.jupyter.sample_facts import SCOPE, Story, node
 
 
 def folded(records: Iterable[f.Record]) -> Views:
@@ -329,14 +329,6 @@ def test_a_run_cannot_be_changed() -> None:
 @pytest.mark.parametrize(("value_s", "text"), [(0.05, "0.05 s"), (1.84, "1.8 s"), (72.0, "72 s")])
 def test_seconds_for_people(value_s: float, text: str) -> None:
     assert seconds(value_s) == text
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (512, "512 B"), (1024, "1.0 KiB"), (3.1 * MIB, "3.1 MiB"), (5 * 2**40, "5120.0 GiB")],
-)
-def test_bytes_for_people(count: float, text: str) -> None:
-    assert size(count) == text
 
 
 def test_a_run_of_training_is_summed_up_in_the_run_of_its_cell() -> None:

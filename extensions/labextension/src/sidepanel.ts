@@ -148,7 +148,7 @@ function tables(status: Status): HTMLElement[] {
         String(executor.executor),
         executor.alive ? running(executor.running) : 'dead',
         String(executor.cached),
-        `${mib(executor.used_bytes)} of ${mib(executor.budget_bytes)}`
+        `${sizeText(executor.used_bytes)} of ${sizeText(executor.budget_bytes)}`
       ]),
       'No executor yet.'
     ),
@@ -158,8 +158,8 @@ function tables(status: Status): HTMLElement[] {
       status.stored.map(stored => [
         stored.name,
         `${stored.cached}/${stored.of}`,
-        mib(stored.memory_bytes),
-        mib(stored.disk_bytes)
+        sizeText(stored.memory_bytes),
+        sizeText(stored.disk_bytes)
       ]),
       'Nothing is cached: rdd.persist() keeps what an action computes.'
     )
@@ -196,8 +196,15 @@ function table(caption: string, heads: string[], rows: string[][], empty: string
   return section;
 }
 
-function mib(bytes: number): string {
-  return `${(bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MiB`;
+// As size_text in sparklab/quantities.py writes it.
+function sizeText(bytes: number): string {
+  if (bytes >= 2 ** 30) {
+    return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  }
+  if (bytes >= 2 ** 20 / 10) {
+    return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  }
+  return bytes >= 1024 ? `${(bytes / 1024).toFixed(0)} KiB` : `${bytes} B`;
 }
 
 function element(tag: string, name: string): HTMLElement {
