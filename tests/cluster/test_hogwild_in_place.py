@@ -203,7 +203,7 @@ def test_the_place_of_a_writer_whose_connection_broke_is_given_to_nobody_before_
     def client(peer: object) -> SharedView:
         where = memory.where(table, peer)
         assert where is not None
-        return SharedView((where[0], where[1], where[2], where[3]), 10, 1, np.dtype("float32"))
+        return SharedView(where, 10, 1, np.dtype("float32"))
 
     peer = object()
     first = client(peer)
@@ -227,6 +227,21 @@ def test_the_place_of_a_writer_whose_connection_broke_is_given_to_nobody_before_
         assert allowed
         assert not other
         assert not table.quiet()
+
+
+def test_memory_that_has_the_same_numbers_but_is_something_else_is_not_touched() -> None:
+    memory, tables = SharedMemory(), []
+    for number in range(2):
+        spec = TableSpec(number, "w", 1, "float32", 10, False, 2, (ps.Add(),), hogwild=True)
+        tables.append(ShardTable(spec, memory.allocate))
+        memory.adopt(tables[-1])
+    first, second = (memory.where(table, object()) for table in tables)
+    assert first is not None
+    assert second is not None
+    # As a container sees it that shares the network and has processes of its own.
+    with pytest.raises(OSError, match="is something else here"):
+        SharedView([*second[:2], *first[2:]], 10, 1, np.dtype("float32"))
+    SharedView(second, 10, 1, np.dtype("float32"))
 
 
 def test_known_keys_are_written_in_place_again_after_a_connection_broke(server: ps.ParameterServer) -> None:

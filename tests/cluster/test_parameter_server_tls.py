@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,14 @@ from distributed.security import Security
 
 from sparklab import ps
 from sparklab.cluster.ps import handshake, tls, wire
+from sparklab.cluster.ps.address import Address, set_out
 from sparklab.cluster.ps.channel import Channel
+from sparklab.cluster.ps.connection import Connection, Listener
+from sparklab.cluster.ps.polling import Poller
 from sparklab.errors import ParameterServerError
+from sparklab.ps.frames import Frame, Kind
 from tests.support.channels import bad_beside_good
+from tests.waiting import wait_until
 
 GREETING = b"SLPS"  # what a server says first, to those it speaks with
 
@@ -107,3 +113,90 @@ def test_a_malformed_frame_over_tls_closes_that_connection_alone(server: ps.Para
         bad._socket.sendall(b"\xff" * wire.HEADER_BYTES)
         with pytest.raises(OSError, match="gone|reset|EOF"):
             bad.receive()
+
+
+class Side:
+    """One server's sockets, whose thread is the test's."""
+
+    def __init__(self, poller: Poller, number: int, pem: dict[str, str], known: handshake.Secrets) -> None:
+        self.poller, self.number, self.known = poller, number, known
+        self.tls = tls.context(pem, server=False)
+        self.found: list[Frame] = []
+        self.made: list[Connection] = []
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.address = Address("another host", "", listener.getsockname(), True)
+        self.listener = listener
+        Listener(poller, listener, tls.context(pem, server=True), self.accept)
+
+    def accept(self, sock: Any) -> None:
+        self.made.append(Connection(self, sock, self.known))
+
+    def call(self, other: Side) -> Connection:
+        sock, context = set_out(other.address, self.tls)
+        self.made.append(Connection(self, sock, self.known, (self.number, other.number), context))
+        return self.made[-1]
+
+    def opened(self, connection: Connection) -> None: ...
+
+    def heard(self, connection: Connection, frame: Frame, borrowed: bool) -> None:
+        self.found.append(frame)
+
+    def closed(self, connection: Connection) -> None: ...
+
+    def close(self) -> None:
+        for each in self.made:
+            each.close()
+        self.poller.unregister(self.listener)
+        self.listener.close()
+
+
+@pytest.fixture
+def sides() -> Iterator[tuple[Side, Side]]:
+    security = Security.temporary()
+    pem = {"cert": security.tls_worker_cert, "key": security.tls_worker_key, "ca": security.tls_ca_file}
+    poller, known = Poller(), handshake.new_secrets()
+    one, two = Side(poller, 0, pem, known), Side(poller, 1, pem, known)
+    yield one, two
+    one.close()
+    two.close()
+
+
+def test_two_servers_of_two_hosts_that_call_each_other_at_once_do_not_wait_for_each_other(
+    sides: tuple[Side, Side],
+) -> None:
+    one, two = sides
+    one.call(two).send(Frame(Kind.PEERS, meta={"from": 0}))
+    two.call(one).send(Frame(Kind.PEERS, meta={"from": 1}))
+
+    def both() -> bool:
+        one.poller.wait(0.1)
+        return bool(one.found and two.found)
+
+    wait_until(both)
+    assert [(frame.kind, frame.meta) for frame in (*two.found, *one.found)] == [
+        (Kind.PEERS, {"from": 0}),
+        (Kind.PEERS, {"from": 1}),
+    ]
+    assert {each.set_out_s for each in one.made} == {None}
+
+
+def test_a_server_that_nobody_answers_for_is_not_waited_for(sides: tuple[Side, Side]) -> None:
+    one, two = sides
+    two.close()
+    calling = one.call(two)
+    calling.send(Frame(Kind.PEERS, meta={}))
+
+    def over() -> bool:
+        one.poller.wait(0.1)
+        return not calling.is_open
+
+    wait_until(over)
+    assert "refused" in calling.problem
+
+
+def test_who_connects_and_says_nothing_keeps_no_core_busy(sides: tuple[Side, Side]) -> None:
+    one, _ = sides
+    with socket.create_connection(one.address.tcp or ("", 0)):
+        wait_until(lambda: one.poller.wait(0.1) or bool(one.made))
+        assert one.poller._poll.poll(0.05) == []
+        one.made[0].close()

@@ -23,7 +23,7 @@ SIZE = 1 << 12
 @pytest.fixture
 def ring() -> tuple[PushRing, PushRingView]:
     made = PushRing(SIZE)
-    view = PushRingView(*made.where())
+    view = PushRingView(made.where())
     made.close()  # the server has it open
     return made, view
 
@@ -109,7 +109,7 @@ def test_large_pushes_through_the_ring_count_once_when_servers_die_come_and_go()
 
 def test_a_ring_that_the_server_cannot_open_is_done_without_and_one_never_shared_closes_that_connection_alone() -> None:
     with ps.ParameterServer(num_servers=1) as server, bad_beside_good(server) as (bad, _):
-        for where in ([os.getpid(), 999_999, SIZE], [1, 2], "rubbish", None):
+        for where in ([os.getpid(), 999_999, 1, 1, SIZE], [os.getpid(), 0, 1, 1, SIZE], [1, 2], "rubbish", None):
             bad.send(Frame(Kind.RING, meta={"where": where}))
             assert bad.receive()[0].meta == {"where": False}
         head = wire.encode(Frame(Kind.PUSH), trusted=False)[0]

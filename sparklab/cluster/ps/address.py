@@ -120,5 +120,40 @@ def connect(address: Address, how: str, tls: ssl.SSLContext | None, timeout_s: f
         raise
 
 
+def set_out(address: Address, tls: ssl.SSLContext | None) -> tuple[socket.socket, ssl.SSLContext | None]:
+    """A socket on its way to `address`, and what it will speak when it is there. Never blocks.
+
+    It can be written to when it is there, or when it cannot get there.
+
+    Raises
+    ------
+    OSError
+        It is clear already that nobody answers there.
+    """
+    if address.host == this_host():
+        return _under_way(socket.AF_UNIX, _bound(address.unix)), None
+    if address.tcp is None or (address.tls and tls is None):
+        raise ConnectionRefusedError("another host, and no way to it")
+    family, _, _, _, place = socket.getaddrinfo(*address.tcp, type=socket.SOCK_STREAM)[0]
+    return _under_way(family, place), tls if address.tls else None
+
+
+def _under_way(family: int, place: Any) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        if family != socket.AF_UNIX:
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            made.connect(place)
+        except BlockingIOError:
+            if family == socket.AF_UNIX:  # its queue is full: nothing is under way
+                raise
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
 def _bound(name: str) -> str:
     return "\0" + name[1:] if name.startswith("@") else name

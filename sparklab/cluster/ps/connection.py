@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import ssl
@@ -55,7 +56,12 @@ class Connection:
     """
 
     def __init__(
-        self, owner: Owner, sock: Any, known: handshake.Secrets, calling: tuple[int, int] | None = None
+        self,
+        owner: Owner,
+        sock: Any,
+        known: handshake.Secrets,
+        calling: tuple[int, int] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.role = 0
         self.number = -1
@@ -76,11 +82,15 @@ class Connection:
         self._waiting: deque[Any] = deque()
         self._waiting_bytes = 0
         self._writing = False
+        self._held = False  # what is to be written waits for something to be read: a TLS handshake
         self._nonce = b""
         sock.setblocking(False)
         owner.poller.register(sock, self._ready)
-        # This side began: as which server, and to which. Two that call each other at once must not wait for each other.
+        # This side began: as which server, and to which. Two that call each other at once must not wait for each other,
+        # not for the connection, and not in TLS's handshake either.
         self._calling = calling
+        self._tls = tls
+        self.set_out_s: float | None = None  # since when it has been on its way, until it is there
         self._expected: bytes | None = None
         self._unsent: list[Frame] = []
         if calling is None:
@@ -88,18 +98,44 @@ class Connection:
             self._write([greeting])
         else:
             self.number = calling[1]
+            self.set_out_s = time.monotonic()
+            self._watch_writing(True)
 
     # --- reading ----------------------------------------------------------------------------------
 
     def _ready(self, events: int) -> None:
         try:
-            if events & WRITE:
+            if self.set_out_s is not None:
+                self._arrive()
+            elif events & WRITE:
                 self._flush()
             if events != WRITE:
                 self._read()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
-            return
+            pass
         except (OSError, ParameterServerError) as error:
+            self.problem = str(error)
+            self.close()
+        if self._held and self._open:
+            self._flush_held()
+
+    def _arrive(self) -> None:
+        """The connection is there, or an OSError says why not."""
+        failed = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if failed:
+            raise OSError(failed, os.strerror(failed))
+        self.set_out_s = None
+        self._watch_writing(False)
+        if self._tls is not None:
+            # The same descriptor: the poller need not know. Reading begins the handshake.
+            self._socket = self._tls.wrap_socket(self._socket, do_handshake_on_connect=False)
+            self._pending = self._socket.pending
+            self._read()
+
+    def _flush_held(self) -> None:
+        try:
+            self._flush()
+        except OSError as error:
             self.problem = str(error)
             self.close()
 
@@ -232,7 +268,7 @@ class Connection:
                 self.problem = "it reads too slowly"
                 self.close()
                 return
-            self._watch_writing(True)
+            self._watch_writing(not self._held)
 
     def _write_now(self, buffers: list[Any]) -> list[Any]:
         if self._pending is not None:
@@ -260,10 +296,14 @@ class Connection:
         return buffers
 
     def _write_tls(self, buffers: list[Any]) -> list[Any]:
+        self._held = False
         while buffers:
             try:
                 sent = self._socket.send(buffers[0])
-            except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            except ssl.SSLWantWriteError:
+                break
+            except ssl.SSLWantReadError:
+                self._held = True  # there is room for writing all the time: to be told of that would keep a core busy
                 break
             buffers = [memoryview(buffers[0])[sent:], *buffers[1:]] if sent < len(buffers[0]) else buffers[1:]
         return buffers
@@ -272,8 +312,7 @@ class Connection:
         left = self._write_now(list(self._waiting))
         self._waiting = deque(left)
         self._waiting_bytes = sum(map(len, left))
-        if not left:
-            self._watch_writing(False)
+        self._watch_writing(bool(left) and not self._held)
 
     def _watch_writing(self, wanted: bool) -> None:
         if wanted != self._writing:

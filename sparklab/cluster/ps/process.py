@@ -18,7 +18,7 @@ import time
 from typing import Any, Final
 
 from sparklab.cluster.ps import handshake
-from sparklab.cluster.ps.address import Address, connect, listen_tcp, listen_unix, remove_unix, this_host
+from sparklab.cluster.ps.address import Address, listen_tcp, listen_unix, remove_unix, set_out, this_host
 from sparklab.cluster.ps.connection import Connection, Listener
 from sparklab.cluster.ps.polling import Poller
 from sparklab.cluster.ps.pushring import PushRingView
@@ -33,6 +33,7 @@ _MOVES_FLOOR: Final = frozenset({Kind.TICK, Kind.ATTACH, Kind.DETACH})
 _CHANGES_RANGES: Final = frozenset({Kind.LAYOUT, Kind.INSTALL, Kind.RESTORE, Kind.RELEASE})
 BEAT_S: Final = 0.25
 LAST_WORDS_S: Final = 0.25  # to tell clients why, which takes milliseconds
+ARRIVE_S: Final = 2.0  # in which another server has to be reached: its host may be gone, which no answer tells
 MANAGER_S: Final = 30.0  # how long a server that nobody manages waits for its manager
 
 
@@ -76,6 +77,7 @@ class ServerProcess:
                     self._send_all(self._shard.tick(now_s))
                     self._publish_floors()  # also of ranges that a move which was called off had closed
                     self._beat()
+                    self._give_up(now_s)
                     if self._manager is None and now_s > self._managed_by_s:
                         return
         finally:
@@ -171,7 +173,7 @@ class ServerProcess:
 
     def _map_ring(self, connection: Connection, frame: Frame) -> None:
         try:
-            connection.ring = PushRingView(*map(int, frame.meta["where"]))
+            connection.ring = PushRingView([int(each) for each in frame.meta["where"]])
         except (OSError, ValueError, TypeError, KeyError):  # other namespaces, or rubbish: bodies come by socket
             connection.ring = None
         connection.send(frame.answer(Kind.SHARED, meta={"where": connection.ring is not None}))
@@ -217,11 +219,17 @@ class ServerProcess:
         if address is None:
             return None
         try:
-            sock = connect(address, "auto", self._tls[1], 2.0)
+            sock, tls = set_out(address, self._tls[1])
         except OSError:
             return None  # the manager will see that it is dead, too
-        made = self._peers[server] = Connection(self, sock, self._known, (self.number, server))
+        made = self._peers[server] = Connection(self, sock, self._known, (self.number, server), tls)
         return made
+
+    def _give_up(self, now_s: float) -> None:
+        """Connections that do not come about are gone: what was to be sent by them is sent again by others."""
+        for peer in list(self._peers.values()):
+            if peer.set_out_s is not None and now_s - peer.set_out_s > ARRIVE_S:
+                peer.close()
 
 
 def _contexts(pem: dict[str, str] | None) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:

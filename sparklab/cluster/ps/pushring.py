@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from sparklab.cluster.ps import wire
+from sparklab.cluster.ps.descriptors import opened, place_of
 
 RING_BYTES: Final = 64 << 20  # of addresses; memory is taken where it is written
 _HEADER_BYTES: Final = 4096
@@ -46,8 +47,8 @@ class PushRing:
         self._head = 0
 
     def where(self) -> list[int]:
-        """Process and descriptor by which the server finds it, and its size."""
-        return [os.getpid(), self._fd, self._size]
+        """By what the server finds it (see :func:`place_of`), and its size."""
+        return [*place_of(self._fd), self._size]
 
     def put(self, buffers: list[Any]) -> bytes | None:
         """The header that says where the frame's body is now; None where there is no room for it."""
@@ -85,14 +86,15 @@ class PushRingView:
         The memory cannot be opened from here.
     """
 
-    def __init__(self, pid: int, fd: int, size: int) -> None:
-        opened = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDWR)
+    def __init__(self, where: list[int]) -> None:
+        *place, size = where
+        fd = opened(place)
         try:
-            if os.fstat(opened).st_size != _HEADER_BYTES + size:
+            if os.fstat(fd).st_size != _HEADER_BYTES + size:
                 raise OSError("another size than was said")
-            mapped = mmap.mmap(opened, _HEADER_BYTES + size)
+            mapped = mmap.mmap(fd, _HEADER_BYTES + size)
         finally:
-            os.close(opened)
+            os.close(fd)
         self._done = np.frombuffer(mapped, np.int64, 1)
         self._body = memoryview(mapped)[_HEADER_BYTES:]
         self._size = size

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from sparklab.cluster.ps.descriptors import opened, place_of
 from sparklab.ps.hogwild import parameters_of, with_parameters
 from sparklab.ps.keys import Array
 from sparklab.ps.shardtable import ShardTable
@@ -77,8 +78,8 @@ class SharedMemory:
         table.store.look = partial(_copied, shared.fd, table.store.weights)
 
     def where(self, table: ShardTable, peer: Hashable) -> list[int] | None:
-        """Process and descriptor by which `peer` finds the memory of `table`, its place among those who write (0: it
-        may not), and its number there."""
+        """By what `peer` finds the memory of `table` (see :func:`place_of`), its place among those who write (0: it may
+        not), and its number there."""
         shared = self._of(table)
         if shared is None:
             return None
@@ -90,7 +91,7 @@ class SharedMemory:
             if place:
                 self._writers[rows, place] = peer
                 shared.header[place + OWNERS] = number
-        return [os.getpid(), shared.fd, place, number]
+        return [*place_of(shared.fd), place, number]
 
     def forget(self, peer: Hashable) -> None:
         """The connection of `peer` is gone: it begins no other write. One that it is in the midst of is waited for, as
@@ -182,14 +183,14 @@ class SharedView:
         The memory cannot be opened from here.
     """
 
-    def __init__(self, where: tuple[int, int, int, int], rows: int, width: int, dtype: np.dtype[Any]) -> None:
-        pid, fd, self._place, self._number = where
-        opened = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDWR)
+    def __init__(self, where: list[int], rows: int, width: int, dtype: np.dtype[Any]) -> None:
+        *place, self._place, self._number = where
+        fd = opened(place)
         try:
             # Kernels are compiled for arrays that may be written; this one never is.
-            mapped = mmap.mmap(opened, HEADER_BYTES + rows * width * dtype.itemsize)
+            mapped = mmap.mmap(fd, HEADER_BYTES + rows * width * dtype.itemsize)
         finally:
-            os.close(opened)
+            os.close(fd)
         self.header = np.frombuffer(mapped, np.int64, HEADER_BYTES // 8)
         self.flat = np.frombuffer(mapped, dtype, rows * width, HEADER_BYTES)
         self.rows = self.flat.reshape(rows, width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -117,14 +118,15 @@ class Processes:
 _on_this_worker = Processes()
 
 
-def start_on_worker(settings: dict[str, Any]) -> list[Any]:
+async def start_on_worker(settings: dict[str, Any]) -> list[Any]:
     """In a Dask worker's process: a server runs beside it, and ends with it."""
-    return _on_this_worker.start(settings).plain()
+    # It takes a second, in which the worker's event loop has heartbeats to send and data to give.
+    return (await asyncio.to_thread(_on_this_worker.start, settings)).plain()
 
 
-def end_on_worker(server: int) -> None:
+async def end_on_worker(server: int) -> None:
     """In a Dask worker's process: that server is gone."""
-    _on_this_worker.end(server)
+    await asyncio.to_thread(_on_this_worker.end, server)
 
 
 class OnWorkers:
