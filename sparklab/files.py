@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from sparklab.broadcast import PartsMissing
+from sparklab.pieces import PartsMissing
 from sparklab.rdd.running import current_task
 
 __all__ = ["SparkFiles"]

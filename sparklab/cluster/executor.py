@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from sparklab import steps
-from sparklab.broadcast import PartsMissing
 from sparklab.cluster import edits, results
 from sparklab.cluster.atwork import AtWork
 from sparklab.cluster.closures import load_stage
@@ -31,6 +30,7 @@ from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import FetchFailedError
 from sparklab.events.said import Said
 from sparklab.faults import PROPERTY, AnswerDropped, ExecutorStruck, Place, Striker
+from sparklab.pieces import PartsMissing
 from sparklab.profiler import Profiler
 from sparklab.rdd.cancellation import TaskCancelled
 from sparklab.rdd.core import RDDCore

@@ -7,7 +7,6 @@ import secrets
 import stat
 from pathlib import Path
 
-from sparklab.errors import FetchFailedError
 from sparklab.shuffle.files import LocalFile
 from sparklab.shuffle.spec import ByteSource, MapLocation
 
@@ -41,13 +40,6 @@ def open_local(location: MapLocation) -> ByteSource:
     try:
         return LocalFile(location.output.path)
     except OSError as error:
-        output = location.output
-        raise FetchFailedError(
-            output.shuffle_id,
-            output.map_index,
-            location.executor,
-            location.epoch,
-            f"its file: {error.strerror}",
-            # A dead executor's directory goes in one step: its loss may be news to the driver still.
-            all_lost=not os.path.exists(os.path.dirname(output.path)),
-        ) from error
+        # A dead executor's directory goes in one step: its loss may be news to the driver still.
+        all_lost = not os.path.exists(os.path.dirname(location.output.path))
+        raise location.failed(f"its file: {error.strerror}", all_lost=all_lost) from error

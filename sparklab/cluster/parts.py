@@ -6,11 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sparklab.broadcast import PartsMissing, held
 from sparklab.cluster.peers import AskPiece
 from sparklab.cluster.wire import StageOrder
 from sparklab.files import reach
-from sparklab.pieces import BroadcastRef
+from sparklab.pieces import BroadcastRef, PartsMissing, held
 from sparklab.storage.peers import Holder
 
 logger = logging.getLogger("sparklab.cluster")

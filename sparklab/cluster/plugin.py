@@ -20,7 +20,6 @@ from typing import Any, Final
 
 from distributed import Worker, get_worker
 
-from sparklab.broadcast import held
 from sparklab.cluster import compat
 from sparklab.cluster.collector import Collector
 from sparklab.cluster.executor import Budgets, Executor
@@ -32,7 +31,7 @@ from sparklab.cluster.peers import ANSWER_S
 from sparklab.cluster.resources import resident_bytes
 from sparklab.cluster.scratch import PREFIX as SCRATCH_PREFIX
 from sparklab.cluster.wire import StageOrder, TaskOrder
-from sparklab.errors import FetchFailedError
+from sparklab.pieces import held
 from sparklab.shuffle.spec import ByteSource, MapLocation
 from sparklab.storage.peers import BlockPart, BlockRequest, Holder
 
@@ -261,15 +260,7 @@ class ExecutorService:
         if location.host == self._host:
             return open_local(location)
         if time.monotonic() < self._dead.get(location.address, 0.0):
-            output = location.output
-            raise FetchFailedError(
-                output.shuffle_id,
-                output.map_index,
-                location.executor,
-                location.epoch,
-                "its executor did not answer",
-                all_lost=True,
-            )
+            raise location.failed("its executor did not answer", all_lost=True)
         return _RemoteSource(self, location)
 
     def fetch(self, location: MapLocation, offset: int, length: int) -> bytes:
@@ -291,15 +282,7 @@ class ExecutorService:
             answered = isinstance(error, FileNotFoundError | PermissionError)
             if not answered:
                 self._dead[location.address] = time.monotonic() + DEAD_S
-            output = location.output
-            raise FetchFailedError(
-                output.shuffle_id,
-                output.map_index,
-                location.executor,
-                location.epoch,
-                f"{type(error).__name__}: {error}",
-                all_lost=not answered,
-            ) from error
+            raise location.failed(f"{type(error).__name__}: {error}", all_lost=not answered) from error
 
     def _find_gone(self, locations: Sequence[MapLocation]) -> list[MapLocation]:
         """Which map outputs are not there any more; runs in the task's thread, bounded in time."""

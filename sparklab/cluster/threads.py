@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sparklab.broadcast import held
 from sparklab.cluster.executor import Budgets, Executor
 from sparklab.cluster.host import open_local
 from sparklab.cluster.meeting import Meetings, meet_in
@@ -16,6 +15,7 @@ from sparklab.cluster.orders import Feed, OrderBook, copy_ended, ended
 from sparklab.cluster.scratch import OwnScratch
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder
 from sparklab.faults import AnswerDropped, ExecutorStruck
+from sparklab.pieces import held
 from sparklab.scheduler import messages as m
 from sparklab.storage.peers import BlockPart, BlockRequest, Holder
 

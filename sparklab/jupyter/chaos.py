@@ -13,13 +13,15 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.errors import SparklabError
 from sparklab.events.facts import JobEnded, JobStarted, Record, TaskEnded
 
 if TYPE_CHECKING:
     from sparklab.context import SparkContext
+    from sparklab.events.run import Run
+    from sparklab.jupyter.cells import Cell
 
 _log = logging.getLogger(__name__)
 _WRITTEN: Final = re.compile(r"kill=(?P<executor>\d+|any)@(?P<percent>\d{1,3}|any)%?")
@@ -60,20 +62,18 @@ class ChaosSurface:
         self._struck = threading.Event()
         self._close: Callable[[], None] = lambda: None
 
-    def open(self, cell: object) -> None:
+    def open(self, cell: Cell) -> None:
         """The cell's facts are watched."""
-        from sparklab.jupyter.cells import Cell
-
-        assert isinstance(cell, Cell) and cell.sc is not None  # noqa: PT018
+        assert cell.sc is not None
         sc, scope, context = cell.sc, cell.scope, cell.context.copy()
         self._close = sc.bus.observe(
             f"chaos of {cell.label}", lambda records: self._seen(sc, scope, records, context.run)
         ).close
 
-    def tick(self, cell: object, now_s: float) -> None:
+    def tick(self, cell: Cell, now_s: float) -> None:
         """Facts decide, not the clock."""
 
-    def finish(self, cell: object, status: str, run: object, value: object) -> None:
+    def finish(self, cell: Cell, status: str, run: Run, value: Any) -> None:
         """Nobody is killed any more."""
         self._struck.set()
         self._close()

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, Self
 
 import anywidget
 import traitlets
@@ -68,9 +68,26 @@ class Panel:
     """The live view of one scope (a notebook cell), as a strip of one line or a full panel.
 
     Thread-safe: the flusher's thread updates it, a comm's thread brings commands, the cell's thread pins and freezes.
+
+    Parameters
+    ----------
+    sc
+        The context: its ``bus`` (``lock``, ``views``) is read, nothing else.
+    form : "panel" or "strip"
+        The full panel, or the one line under plain cells that opens to it.
+    tab : "dag", "timeline" or "cache"
+        Which tab lies in front.
+    commands
+        Who carries out clicks; by default what ``Panel.commands_for(sc)`` makes.
+    lineage
+        The JobStarted-shaped plan of an RDD to draw dashed while no job has run in the scope, or None.
+    job : int, optional
+        Which of the scope's jobs it opens with; by default the newest, as they come.
+    retouch : callable, optional
+        Told of each picture, may add to it what no fact has: the output of a cell in the background.
     """
 
-    #: Makes the commands object of a context where :meth:`open` is given none. Set once when the extension loads.
+    #: Makes the commands object of a context for panels that are given none. Set once when the extension loads.
     commands_for: ClassVar[Callable[[Any], Commands] | None] = None
 
     def __init__(
@@ -117,41 +134,11 @@ class Panel:
 
     # --- for the magics ----------------------------------------------------------------------------------
 
-    @classmethod
-    def open(
-        cls,
-        sc: Any,
-        scope_id: str,
-        form: str = "panel",
-        tab: str = "dag",
-        commands: Commands | None = None,
-        lineage: Any = None,
-        job: int | None = None,
-        retouch: Callable[[PanelModel], PanelModel] | None = None,
-    ) -> Panel:
-        """A live panel of the scope `scope_id` stands under the running cell. Returns at once.
-
-        Parameters
-        ----------
-        sc
-            The context: its ``bus`` (``lock``, ``views``) is read, nothing else.
-        form : "panel" or "strip"
-            The full panel, or the one line under plain cells that opens to it.
-        tab : "dag", "timeline" or "cache"
-            Which tab lies in front.
-        commands
-            Who carries out clicks; by default what ``Panel.commands_for(sc)`` makes.
-        lineage
-            The JobStarted-shaped plan of an RDD to draw dashed while no job has run in the scope, or None.
-        job : int, optional
-            Which of the scope's jobs it opens with; by default the newest, as they come.
-        retouch : callable, optional
-            Told of each picture, may add to it what no fact has: the output of a cell in the background.
-        """
-        panel = cls(sc, scope_id, form=form, tab=tab, commands=commands, lineage=lineage, job=job, retouch=retouch)
-        panel.display()
-        panels.add(panel)
-        return panel
+    def open(self) -> Self:
+        """It stands under the running cell, and follows its scope. Returns at once."""
+        self.display()
+        panels.add(self)
+        return self
 
     def pin(self) -> None:
         """This panel stays live, however many newer ones there are, until its kernel ends."""

@@ -64,7 +64,7 @@ class PanelSurface:
     def open(self, cell: Cell) -> None:
         from sparklab.jupyter.panel import Panel
 
-        self._panel = Panel.open(cell.sc, cell.scope, form=self._form, tab=self._tab, retouch=self._retouch(cell))
+        self._panel = Panel(cell.sc, cell.scope, self._form, self._tab, retouch=self._retouch(cell)).open()
 
     @staticmethod
     def _retouch(cell: Cell) -> Callable[[PanelModel], PanelModel] | None:
@@ -287,7 +287,7 @@ def show_timeline(shell: InteractiveShell, sc: SparkContext, job: int) -> None:
         return
     from sparklab.jupyter.panel import Panel
 
-    Panel.open(sc, view.scope, tab="timeline", job=job)
+    Panel(sc, view.scope, tab="timeline", job=job).open()
 
 
 def freeze_all(shell: InteractiveShell) -> int:

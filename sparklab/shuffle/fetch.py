@@ -96,10 +96,9 @@ class Fetch:
         return self._footer
 
     def _failed(self, error: Exception) -> FetchFailedError:
-        at = self.location
-        damaged = isinstance(error, StorageError)
-        found = error.found if isinstance(error, StorageError) else str(error)
-        return FetchFailedError(at.output.shuffle_id, at.output.map_index, at.executor, at.epoch, found, damaged)
+        if isinstance(error, StorageError):
+            return self.location.failed(error.found, damaged=True)
+        return self.location.failed(str(error))
 
 
 class _Held:

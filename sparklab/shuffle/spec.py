@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from sparklab.errors import FetchFailedError
+
 _Raw: TypeAlias = bytes
 
 
@@ -73,6 +75,13 @@ class MapLocation:
     epoch: int
     address: str  # for executors on other hosts
     host: str  # token: equal tokens may open each other's files
+
+    def failed(self, found: str, *, damaged: bool = False, all_lost: bool = False) -> FetchFailedError:
+        """The error of a task that needs this output and cannot have it, because of `found`."""
+        output = self.output
+        return FetchFailedError(
+            output.shuffle_id, output.map_index, self.executor, self.epoch, found, damaged, all_lost
+        )
 
 
 @dataclass(frozen=True, slots=True)

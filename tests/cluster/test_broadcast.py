@@ -97,7 +97,7 @@ def test_what_was_sent_and_unpersisted_in_mid_stage_is_sent_again(sc: SparkConte
     token = broadcast.travels_as.token
 
     def forgetful(_: int) -> int:
-        from sparklab.broadcast import held
+        from sparklab.pieces import held
 
         task = TaskContext.get()
         assert task is not None

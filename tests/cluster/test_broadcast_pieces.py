@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from sparklab import Broadcast, SparkConf, SparkContext
-from sparklab.broadcast import held
 from sparklab.errors import ClosureError
 from sparklab.events.facts import BroadcastSent
-from sparklab.pieces import BroadcastRef, PartialCopy, digests_of
+from sparklab.pieces import BroadcastRef, PartialCopy, digests_of, held
 from tests.waiting import wait_until
 
 EXECUTORS = 4

@@ -303,7 +303,7 @@ def test_a_panel_that_drew_a_lineage_follows_the_training_that_goes_on_after_its
 
 
 def test_open_registers_the_newest_panel_and_freezing_forgets_it() -> None:
-    panel = Watched.open(Context(facts.word_count(finished=True)), facts.SCOPE, form="strip", tab="cache")
+    panel = Watched(Context(facts.word_count(finished=True)), facts.SCOPE, form="strip", tab="cache").open()
     try:
         assert panels.newest(1) == [panel]
         assert (panel.form, panel.widget.tab) == ("strip", "cache")

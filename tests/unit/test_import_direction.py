@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "profiles": LEAVES | {"rdd", "profiler"},
     "pieces": LEAVES,
     "broadcast": LEAVES | {"pieces"},
-    "files": LEAVES | {"rdd", "broadcast"},
+    "files": LEAVES | {"rdd", "broadcast", "pieces"},
     "taskcontext": LEAVES | {"rdd"},
     # Where PySpark has names that live elsewhere here.
     "statcounter": {"rdd"},
