@@ -7,10 +7,11 @@ import enum
 import pickle
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from operator import itemgetter
-from sys import getsizeof
-from typing import Any, Final, Protocol
+from sys import getrefcount, getsizeof
+from typing import Any, Final, Protocol, TypeAlias
+from weakref import getweakrefcount
 
 from sparklab.storage.codec import Buffer, encode, frame
 from sparklab.storage.columns import joined
@@ -19,6 +20,12 @@ _SAMPLED_ABOVE: Final = 1_000
 _SAMPLE: Final = 500
 _WIDEST_ROW: Final = 64  # tuples longer than this are looked at as records of their own, not column by column
 
+
+# Of a column of tuples: the list of these, after that of the tuples that they are a column of.
+Containers: TypeAlias = tuple[Sequence[Any], ...]
+
+_REFERENCES_COUNTED: Final = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+_ONE_REFERENCE: Final = next(map(getrefcount, [object()]))  # as counted of what one list holds and nobody else
 
 _ATOMS: Final = {int, float, complex, bool, str, bytes, type(None), type(...), range}
 _CONTAINERS: Final = {tuple, frozenset}
@@ -164,12 +171,19 @@ class _Copies:
 
 
 class _Arrays:
-    """NumPy arrays: a private read-only copy each, handed out as views, since even a shape can be assigned."""
+    """NumPy arrays: a private read-only one each, handed out as views, since even a shape can be assigned.
+
+    An array that nothing but the batch refers to is private already; of the others a copy is kept.
+    """
 
     __slots__ = ("bytes", "items")
 
-    def __init__(self, items: Sequence[Any]) -> None:
-        self.items = [array.copy("K") for array in items]
+    def __init__(self, items: Sequence[Any], within: Containers) -> None:
+        ours = list(_referred_here_alone(items, within))  # counted before this loop refers to them as well
+        self.items = [
+            array if alone and array.flags.owndata and not getweakrefcount(array) else array.copy("K")
+            for array, alone in zip(items, ours, strict=True)
+        ]
         for array in self.items:
             array.setflags(write=False)
         self.bytes = sum(array.nbytes + 120 for array in self.items)
@@ -228,7 +242,16 @@ class _Zipped(zip):  # type: ignore[type-arg]  # it has no subscript when the pr
         return int(self.column.__length_hint__())
 
 
-def _part(items: Sequence[Any]) -> _Part | None:
+def _referred_here_alone(items: Sequence[Any], within: Containers) -> Iterator[bool]:
+    """Of each of `items`, whether only they and the tuples that it stands in refer to it: nobody else can reach it."""
+    if not _REFERENCES_COUNTED:
+        return repeat(False, len(items))
+    columns = (*within, items)
+    counted = zip(*(map(getrefcount, column) for column in columns), strict=True)
+    return map(tuple(_ONE_REFERENCE + (depth > 0) for depth in range(len(columns))).__eq__, counted)
+
+
+def _part(items: Sequence[Any], within: Containers = ()) -> _Part | None:
     """`items` in the cheapest form that is safe, or None where only pickling is."""
     kinds = set(map(type, items))
     if kinds == {str}:
@@ -247,7 +270,7 @@ def _part(items: Sequence[Any]) -> _Part | None:
         columns = []
         for column in range(width):
             # not zip(*items), whose thousands of iterators at once set off the cyclic collector
-            part = _part(list(map(itemgetter(column), items)))
+            part = _part(list(map(itemgetter(column), items)), (*within, items))
             if part is None:
                 return None
             columns.append(part)
@@ -263,7 +286,7 @@ def _part(items: Sequence[Any]) -> _Part | None:
         stack = _stacked(items)
         if stack is not None:
             return stack
-        return None if any(array.dtype.hasobject for array in items) else _Arrays(items)
+        return None if any(array.dtype.hasobject for array in items) else _Arrays(items, within)
     return None
 
 

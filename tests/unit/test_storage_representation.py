@@ -11,6 +11,7 @@ import fractions
 import operator
 import sys
 import warnings
+import weakref
 from collections import namedtuple
 from typing import Any
 
@@ -157,6 +158,67 @@ def test_numpy_is_handed_out_read_only_and_copied_at_the_door() -> None:
         whole[0, 0] = 7
     with pytest.raises(ValueError, match="WRITEABLE"):
         whole.flags.writeable = True
+
+
+def addresses(records: list[Any]) -> set[int]:
+    arrays = [part for record in records for part in (record if isinstance(record, tuple) else [record])]
+    return {array.ctypes.data for array in arrays if isinstance(array, np.ndarray)}
+
+
+@pytest.mark.skipif(
+    not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="references are not counted in one place there"
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: [np.zeros(5_000) + n for n in range(3)],
+        lambda: [(np.zeros(5_000) + n, np.zeros((70, 80)) + n) for n in range(3)],
+        lambda: [(n, ("a", np.zeros(5_000) + n)) for n in range(3)],
+    ],
+    ids=["arrays", "in tuples", "in tuples of tuples"],
+)
+def test_large_arrays_that_nobody_else_can_reach_are_kept_without_a_copy(make: Any) -> None:
+    def flat(records: list[Any]) -> list[Any]:
+        return [(*record[:1], *record[1]) if isinstance(record[-1], tuple) else record for record in records]
+
+    batch = make()
+    before = addresses(flat(batch))
+    held = hold(batch)
+    del batch
+    out = list(held.hand_out())
+    assert addresses(flat(out)) == before
+    array = next(part for part in (out[0] if isinstance(out[0], tuple) else (out[0],)) if not isinstance(part, int))
+    array = array[-1] if isinstance(array, tuple) else array
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 1
+
+
+def test_large_array_that_somebody_can_still_reach_is_copied_however_it_is_reached() -> None:
+    array = np.zeros(5_000)
+    row = (0, np.zeros(5_000))
+    inner = ("a", np.zeros(5_000))
+    whole = np.zeros(10_000)
+    dropped = weakref.ref(known := np.zeros(5_000))
+    exported = memoryview(seen := np.zeros(5_000))
+    ways = {
+        "by name": ([array], lambda: array),
+        "by its tuple": ([row], lambda: row[1]),
+        "by the tuple in its tuple": ([(0, inner)], lambda: inner[1]),
+        "as part of another": ([whole[:5_000]], lambda: whole),
+        "by a weak reference": ([known], dropped),
+        "by a buffer": ([seen], lambda: np.frombuffer(exported)),
+    }
+    del known, seen
+    for way, (records, reach) in ways.items():
+        held = hold(records)
+        records.clear()
+        reached = reach()
+        if reached is not None:
+            reached[:] = 7
+        found = [record for record in held.hand_out() for _ in range(2)]
+        flat = [part for record in found for part in (record if isinstance(record, tuple) else (record,))]
+        flat = [part[1] if isinstance(part, tuple) else part for part in flat]
+        assert not any(np.any(part) for part in flat if isinstance(part, np.ndarray)), way
 
 
 def test_a_shape_assigned_to_an_array_handed_out_does_not_reach_the_next_one() -> None:
