@@ -28,18 +28,19 @@ class Collector:
     Parameters
     ----------
     resident_bytes : callable, optional
-        What the process takes now; by default its resident memory.
+        What the process takes now, by default its resident memory; told what is of interest, as
+        :func:`resources.resident_bytes` is.
     also : callable, optional
         Called as often as the collector looks.
     """
 
     def __init__(
-        self, resident_bytes: Callable[[], int] = resources.resident_bytes, also: Callable[[], None] = lambda: None
+        self, resident_bytes: Callable[[int], int] = resources.resident_bytes, also: Callable[[], None] = lambda: None
     ) -> None:
-        self._resident_bytes: Callable[[], int] = resident_bytes
+        self._resident_bytes: Callable[[int], int] = resident_bytes
         self._lock = threading.Lock()
         self._tasks = 0
-        self._after = self._after_full = self._resident_bytes()
+        self._after = self._after_full = self._resident_bytes(0)
         self._also = also
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="sparklab-collector", daemon=True)
@@ -67,13 +68,14 @@ class Collector:
 
     def look(self) -> int | None:
         """Collects where the process has grown enough; returns the generation collected, None where it had not."""
-        resident = self._resident_bytes()
-        if resident < self._after + max(LEAST_GROWTH_BYTES, int(LEAST_GROWTH * self._after)):
+        much = self._after + max(LEAST_GROWTH_BYTES, int(LEAST_GROWTH * self._after))
+        resident = self._resident_bytes(much)
+        if resident < much:
             return None
         # The oldest objects are visited when there is much more of everything: at each such step, not at each look.
         generation = 2 if resident > (1 + FULL_GROWTH) * self._after_full else 1
         gc.collect(generation)
-        self._after = self._resident_bytes()
+        self._after = self._resident_bytes(0)
         if generation == 2:
             self._after_full = self._after
         return generation

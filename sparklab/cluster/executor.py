@@ -133,7 +133,7 @@ class Executor:
 
     def _may_grow(self) -> bool:
         limit = self.budgets.process_bytes
-        return not limit or resident_bytes() < limit
+        return not limit or resident_bytes(limit) < limit
 
     # --- running ----------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import resource
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,8 +88,14 @@ def room_bytes(resources: Resources | None = None) -> int:
     return max(0, min(int(psutil.virtual_memory().available), limit - resident_bytes()))
 
 
-def resident_bytes() -> int:
-    """Bytes of memory that this process holds, as Dask and the system count them; takes microseconds."""
+def resident_bytes(at_least: int = 0) -> int:
+    """Bytes of memory that this process holds, as Dask and the system count them; takes microseconds.
+
+    Where they are not of interest below `at_least`: 0 if the process has never held as many, which is known without
+    letting another thread in.
+    """
+    if at_least and _peak_bytes() < at_least:
+        return 0
     try:
         # Not by a file object: each of its calls to the system lets another thread in, and waits for its turn again.
         file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
@@ -99,6 +107,12 @@ def resident_bytes() -> int:
         import psutil
 
         return int(psutil.Process().memory_info().rss)
+
+
+def _peak_bytes() -> int:
+    """The most that this process ever held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def cpu_s(pid: int) -> float:

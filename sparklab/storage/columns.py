@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from itertools import repeat
-from operator import attrgetter, is_
+from operator import attrgetter, countOf, is_
 from typing import Any, Final
 
 LARGEST_ROW_BYTES: Final = 4_096
+_dtype_of: Final = attrgetter("dtype")
 
 
 def joined(items: Sequence[Any], into: type[bytes] | type[bytearray] = bytearray) -> Any:
@@ -19,18 +20,18 @@ def joined(items: Sequence[Any], into: type[bytes] | type[bytearray] = bytearray
     first = items[0]
     if not first.ndim or not 0 < first.nbytes <= LARGEST_ROW_BYTES:
         return None
-    dtypes = list(map(attrgetter("dtype"), items))
-    if all(map(is_, dtypes, repeat(first.dtype))):
-        distinct = [first.dtype]
-    else:
-        distinct = list(dict(zip(map(id, dtypes), dtypes, strict=True)).values())  # equal ones may differ in metadata
+    distinct = [first.dtype]
+    if not all(map(is_, map(_dtype_of, items), repeat(first.dtype))):
+        distinct = list(
+            {id(dtype): dtype for dtype in map(_dtype_of, items)}.values()
+        )  # equal ones may differ in metadata
     if len(set(distinct)) > 1 or not all(d.kind in "biufc" and d.isnative and d.metadata is None for d in distinct):
         return None
     if first.ndim > 1:
         # sums go by the layout in memory, and their last digits with it
         if not all(array.flags.c_contiguous for array in items) or len(set(map(attrgetter("shape"), items))) > 1:
             return None
-    elif set(map(attrgetter("ndim"), items)) != {1} or len(set(map(len, items))) > 1:
+    elif countOf(map(attrgetter("ndim"), items), 1) < len(items) or countOf(map(len, items), len(first)) < len(items):
         return None
     numpy = sys.modules["numpy"]
     try:

@@ -28,6 +28,7 @@ _REFERENCES_COUNTED: Final = sys.implementation.name == "cpython" and getattr(sy
 _ONE_REFERENCE: Final = next(map(getrefcount, [object()]))  # as counted of what one list holds and nobody else
 
 _ATOMS: Final = {int, float, complex, bool, str, bytes, type(None), type(...), range}
+_NUMBERS: Final = {int, float, bool}
 _CONTAINERS: Final = {tuple, frozenset}
 _NAMED_ATOMS: Final = {
     ("datetime", "date"), ("datetime", "timedelta"), ("datetime", "timezone"),
@@ -256,6 +257,8 @@ def _part(items: Sequence[Any], within: Containers = ()) -> _Part | None:
     kinds = set(map(type, items))
     if kinds == {str}:
         return _Live(items, 8 * len(items) + _text_bytes(items))
+    if kinds <= _NUMBERS:
+        return _Live(items, 8 * len(items) + _sum_of(getsizeof, items))
     levels = _immutable_levels(items) if deeply_immutable(items[:1]) else None  # the first mostly tells
     if levels is not None:
         return _Live(items, _live_bytes(items, levels))

@@ -11,6 +11,7 @@ import pytest
 from sparklab import SparkContext
 from sparklab.cluster import collector
 from sparklab.cluster.collector import Collector
+from sparklab.cluster.resources import resident_bytes
 
 MIB = 1 << 20
 GARBAGE_MIB = 1_500
@@ -22,7 +23,7 @@ class Memory:
     def __init__(self) -> None:
         self.bytes = 100 * MIB
 
-    def __call__(self) -> int:
+    def __call__(self, at_least: int = 0) -> int:
         return self.bytes
 
 
@@ -91,3 +92,12 @@ def test_millions_of_records_in_a_task_are_never_visited() -> None:
 
     with SparkContext("local[1]", "records") as sc:
         assert sc.parallelize(range(250_000), 1).mapPartitions(visits).collect() == [0]
+
+
+def test_what_the_process_holds_is_read_only_where_it_ever_held_as_much() -> None:
+    held = resident_bytes()
+    assert resident_bytes(1 << 50) == 0
+    assert resident_bytes(held // 2) > held // 2
+    block = bytearray(200 * MIB)
+    block[:: 4 << 10] = b"1" * len(block[:: 4 << 10])
+    assert resident_bytes(held + 100 * MIB) > held + 100 * MIB
