@@ -14,8 +14,8 @@ from sparklab.events import states
 from sparklab.events.facts import StageNode
 from sparklab.events.spans import Attempt, Busy
 from sparklab.events.views import JobView, StageView, Views
-from sparklab.jupyter.lanes import SLOTS_MAX, Placed, merged, rows_of
 from sparklab.jupyter.tables import precise, times_text
+from sparklab.jupyter.timeline_rows import SLOTS_MAX, Placed, merged, rows_of
 from sparklab.quantities import plural
 
 BARS_MAX: Final = 600

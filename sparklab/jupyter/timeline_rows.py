@@ -1,4 +1,4 @@
-"""The lane of an executor in the Timeline: in which row each attempt stands, and bands where there are too many."""
+"""The rows of an executor in the Timeline: where each attempt stands, and bands where there are too many."""
 
 from __future__ import annotations
 
