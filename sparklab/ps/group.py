@@ -8,6 +8,7 @@ from typing import Any, Final
 from sparklab.errors import ParameterServerError
 from sparklab.ps.closing import ClosedOrAbandoned
 from sparklab.ps.keys import KeySet
+from sparklab.ps.movable import Movable
 from sparklab.ps.request import never_given
 from sparklab.ps.table import Table
 from sparklab.ps.worker import WAIT_S, Worker
@@ -15,7 +16,7 @@ from sparklab.ps.worker import WAIT_S, Worker
 _ATTEMPTED: Final = "making a group of tables"
 
 
-class TableGroup:
+class TableGroup(Movable):
     """Tables of one parameter server under one clock; can be pickled where its tables can.
 
     Invariant: all its tables have the same bound, and a worker of the group has completed the same clocks in each.
@@ -38,6 +39,10 @@ class TableGroup:
     {'pair-w': array([1., 2.], dtype=float32), 'pair-n': array([1., 1.], dtype=float32)}
     """
 
+    _GIVEN = ("tables",)
+    _KIND = "a group of tables"
+    _TO_SET = "set tau: group.tau = 4; parameters of an update by table: table.set(lr=0.05)"
+
     def __init__(self, tables: Sequence[Table]) -> None:
         if not tables:
             raise ParameterServerError(_ATTEMPTED, "no table", "give at least one")
@@ -56,6 +61,9 @@ class TableGroup:
                 raise ParameterServerError(_ATTEMPTED, f"different {what}: {several}", "make the tables alike in it")
         self.tables = {table.name: table for table in tables}
         tables[0].bind(tables[1:])
+
+    def _called(self) -> str:
+        return f"the group of tables {', '.join(map(repr, self.tables))}"
 
     @property
     def tau(self) -> int:

@@ -22,6 +22,7 @@ from sparklab.ps.functions import RangeFunction
 from sparklab.ps.hogwild import HOGWILD, check_hogwild
 from sparklab.ps.link import Link
 from sparklab.ps.manager import Manager
+from sparklab.ps.movable import Movable
 from sparklab.ps.spec import TableSpec, checked
 from sparklab.ps.table import Table
 from sparklab.ps.updates import SGD, Update
@@ -32,11 +33,14 @@ RANGE_BYTES: Final = 8 << 20
 _T = TypeVar("_T")
 
 
-class Session(ABC):
+class Session(Movable, ABC):
     """What :class:`LocalGroup` and :class:`ParameterServer` have in common. Thread-safe.
 
     Source: Li et al. 2014, section 3.
     """
+
+    _KIND = "a parameter server"
+    _TO_SET = "set tau, of all tables: server.tau = 4; parameters of an update by table: table.set(lr=0.05)"
 
     def __init__(self) -> None:
         self._tables: dict[str, Table] = {}

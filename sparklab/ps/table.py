@@ -16,6 +16,7 @@ from sparklab.ps.absence import missing
 from sparklab.ps.consistency import NO_BOUND, Consistency, of_bound
 from sparklab.ps.functions import RangeFunction, function_named
 from sparklab.ps.keys import Array
+from sparklab.ps.movable import Movable
 from sparklab.ps.spec import TableSpec
 from sparklab.ps.tablefacts import table_facts
 from sparklab.ps.worker import Worker
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
     from sparklab.ps.session import Session
 
 
-class TableNameError(ParameterServerError, AttributeError):
-    """What was to be set of a table cannot be set, or is not there; tools that ask by ``hasattr`` go on."""
-
-
-class Table:
+class Table(Movable):
     """A table of a parameter server; made by ``server.table(...)``. Thread-safe; all methods block.
 
     Reads and writes here belong to no worker: no bound holds them, and a write is applied when it arrives.
     """
+
+    _GIVEN = ("spec",)
+    _KIND = "a table"
+    _TO_SET = "set tau, or parameters of the update: table.tau = 4, table.set(lr=0.05)"
 
     def __init__(self, session: Session, spec: TableSpec, bound: int) -> None:
         self.spec = spec
@@ -42,15 +43,8 @@ class Table:
         self._observer: Worker | None = None
         self._bound_with: dict[str, Table] = {}  # what shares its bound, itself among them
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        # What a slip of the hand has named must not be taken for a change that acts.
-        if not (name.startswith("_") or name == "tau" or (name == "spec" and "spec" not in self.__dict__)):
-            raise TableNameError(
-                f"setting {name} of table {self.name!r} to {value!r}",
-                f"{name} cannot be set" if hasattr(type(self), name) or name == "spec" else f"a table has no {name}",
-                "set tau, or parameters of the update: table.tau = 4, table.set(lr=0.05)",
-            )
-        object.__setattr__(self, name, value)
+    def _called(self) -> str:
+        return f"table {self.name!r}"
 
     @property
     def name(self) -> str:

@@ -256,6 +256,7 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
         finally:
             if source is not None:
                 source.forget()
+            session.say_last()
             self._over(handle, status, error, time.monotonic() - began_s)
 
     def _trained(self, strategy: Any, problem: Problem, session: Session) -> tuple[str, Weights]:

@@ -43,6 +43,7 @@ class Session:
         self._clock = clock
         self._began_s = clock()
         self._said_s = -math.inf
+        self._unsaid: Fact | None = None  # a report that came too soon after the one before
         self._kept_s = -math.inf
         self._clocks_said_s = -math.inf
         self._runaway = 0
@@ -109,15 +110,22 @@ class Session:
         self.handle.history.append(Point(now_s, updates, clock, loss))
         runaway = not math.isfinite(loss) or loss > RUNAWAY * math.log(2)
         self._runaway = self._runaway + 1 if runaway else 0
+        self._unsaid = f.LossReported(self.handle.number, clock, updates, loss if math.isfinite(loss) else -1.0)
         if last or runaway or now_s - self._said_s >= PUBLISH_EVERY_S:
             self._said_s = now_s
-            self.publish(f.LossReported(self.handle.number, clock, updates, loss if math.isfinite(loss) else -1.0))
+            self.say_last()
         if not math.isfinite(loss) or self._runaway >= RUNAWAY_REPORTS:
             raise Divergence
         if loss <= self.good_loss and now_s - self._kept_s >= KEEP_GOOD_EVERY_S:
             kept = weights()
             if np.isfinite(kept).all():
                 self.good, self.good_loss, self._kept_s = kept, loss, now_s
+
+    def say_last(self) -> None:
+        """The newest report is published. A run's last one may have come too soon to be, however the run ended."""
+        if self._unsaid is not None:
+            self.publish(self._unsaid)
+            self._unsaid = None
 
     def clocks(
         self, done: Sequence[int], waiting: Sequence[bool], waited: Sequence[float] = (), last: bool = False

@@ -17,6 +17,7 @@ from sparklab.events import training as f
 from sparklab.events.facts import JobStarted
 from sparklab.ps import SSP
 from sparklab.train import SparseLogisticRegression, TrainingHandle, TrainingInputError, TrainingStoppedError
+from sparklab.train.strategies import STRATEGIES
 from tests.waiting import wait_until
 
 until = partial(wait_until, timeout_s=60.0)
@@ -163,6 +164,28 @@ def test_the_last_report_of_a_run_is_published_however_soon_it_follows(sc_thread
     watch.close()
     losses = [fact for fact in seen if isinstance(fact, f.LossReported) and fact.run == run.number]
     assert (losses[-1].clock, losses[-1].updates) == (3, 60_000)
+
+
+@pytest.mark.parametrize("ending", ["finished", "stopped"])
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_the_last_report_of_every_strategy_is_published(strategy: str, ending: str, sc_threads: SparkContext) -> None:
+    data = AdClick(rows=2_000, dimension=1 << 8, seed=4).rdd(sc_threads, 2)
+    model = SparseLogisticRegression(
+        strategy, lr=0.05, workers=2, batch_size=100, epochs=3 if ending == "finished" else 1_000_000
+    )
+    seen: list[Any] = []
+    watch = sc_threads.bus.observe("test", lambda records: seen.extend(record.fact for record in records))
+    run = model.start(data)
+    if ending == "stopped":
+        until(lambda: len(run.history) > 1)
+        run.stop()
+    run.result(60)
+    watch.close()
+    last = run.history[-1]
+    losses = [fact for fact in seen if isinstance(fact, f.LossReported) and fact.run == run.number]
+    assert run.status == ending
+    assert (losses[-1].clock, losses[-1].updates, losses[-1].loss) == (last.clock, last.updates, last.loss)
+    assert len({(fact.clock, fact.updates) for fact in losses}) == len(losses)
 
 
 def test_a_run_that_is_stopped_between_two_reports_says_how_far_it_came() -> None:
