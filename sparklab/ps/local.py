@@ -6,10 +6,10 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sparklab.errors import ParameterServerError, ServerLost
+from sparklab.errors import ParameterServerError
 from sparklab.ps import transfer
 from sparklab.ps.absence import AbsenceWatch
 from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox, Peer
@@ -18,7 +18,9 @@ from sparklab.ps.layout import Layout
 from sparklab.ps.link import Link
 from sparklab.ps.manager import Manager
 from sparklab.ps.plain import layout_to_plain
+from sparklab.ps.refusals import check_alive, check_counts, closed, lost, still_so
 from sparklab.ps.session import Session
+from sparklab.ps.settling import until_moved
 from sparklab.ps.shard import Shard
 from sparklab.ps.snapshot import Part
 from sparklab.ps.spec import TableSpec
@@ -71,8 +73,10 @@ class LocalGroup(Session):
     def until(self, condition: Callable[[Manager], bool], timeout_s: float, attempted: str) -> None:
         """`condition` holds: here it does at once, or a worker's request is still on its way."""
         with self._lock:
-            if not self._changed.wait_for(lambda: condition(self._manager), timeout_s):
-                raise ParameterServerError(attempted, f"still so after {timeout_s:g} s", "look at facts()")
+            in_time = self._changed.wait_for(lambda: self._closed or condition(self._manager), timeout_s)
+            self.check_open()
+            if not in_time:
+                raise still_so(attempted, timeout_s)
 
     def link(self) -> Link:
         """A new client's way to the servers."""
@@ -83,8 +87,15 @@ class LocalGroup(Session):
             return made
 
     def add_server(self) -> int:
-        """One more server has its share of the ranges."""
+        """One more server has its share of the ranges; its number. Blocks only while another call is at work.
+
+        Raises
+        ------
+        ParameterServerError
+            It is closed.
+        """
         with self._lock:
+            self.check_open()
             server = self._next_server
             self._next_server += 1
             self._shards[server] = Shard(server, resend_s=None)
@@ -92,11 +103,17 @@ class LocalGroup(Session):
             return server
 
     def remove_server(self, server: int) -> None:
-        """`server` has given away its ranges and is gone."""
+        """`server` has given away its ranges and is gone. Of two calls at once one may come too late, and says so.
+
+        Raises
+        ------
+        ParameterServerError
+            None of that number is alive, it is the last one, or it is closed.
+        """
         self.manage(lambda manager: manager.remove_server(server))
-        self.until(lambda manager: server not in manager.layout.servers, 60.0, f"removing server {server}")
+        until_moved(self, lambda manager: manager.has_left(server), f"removing server {server}")
         with self._lock:
-            del self._shards[server]
+            self._shards.pop(server, None)
 
     def kill_server(self, server: int) -> None:
         """`server` is dead, with all it held: its replicas serve. For tests and lectures.
@@ -109,6 +126,7 @@ class LocalGroup(Session):
             None of that number is alive.
         """
         with self._lock:
+            self.check_open()
             check_alive(server, self._manager.layout.servers, f"killing server {server}")
             del self._shards[server]
             self.manage(lambda manager: manager.server_lost(server))
@@ -158,6 +176,7 @@ class LocalGroup(Session):
         with self._lock:
             self._closed = True
             self._shards.clear()
+            self._changed.notify_all()
 
     def check_open(self) -> None:
         """Raises ParameterServerError where it is closed."""
@@ -234,34 +253,3 @@ class _LocalLink:
 
     def close(self) -> None:
         self._group.forget(self._number)
-
-
-def closed() -> ParameterServerError:
-    """The error for whoever asks servers that were closed."""
-    return ParameterServerError("using a ParameterServer", "it is closed", "make a new one")
-
-
-def check_counts(num_servers: int, replicas: int) -> None:
-    """Raises ParameterServerError where the numbers make no group of servers."""
-    attempted = f"starting {num_servers} servers with {replicas} replicas"
-    if num_servers < 1:
-        raise ParameterServerError(attempted, "no server", "ask for at least 1")
-    if not 0 <= replicas < num_servers:
-        raise ParameterServerError(
-            attempted, f"{replicas} further copies on {num_servers} servers", "ask for fewer replicas than servers"
-        )
-
-
-def check_alive(server: int, alive: Sequence[int], attempted: str) -> None:
-    """Raises ParameterServerError where no server of that number is `alive`."""
-    if not alive:
-        raise ParameterServerError(attempted, "no server is alive", "make a new one, and restore the last snapshot")
-    if server not in alive:
-        raise ParameterServerError(attempted, f"there is none: {', '.join(map(str, alive))}", "name one that is alive")
-
-
-def lost(spec: TableSpec) -> ServerLost:
-    """The error for a table with ranges that no server has."""
-    return ServerLost(
-        f"copying table {spec.name!r}", "every server of some of its key ranges is dead", "restore the last snapshot"
-    )

@@ -15,6 +15,7 @@ from sparklab.ps import ring
 from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox, Peer
 from sparklab.ps.layout import MOST_RANGES, TableLayout, even_starts
 from sparklab.ps.moves import Move
+from sparklab.ps.refusals import check_alive
 from sparklab.ps.reshaping import Reshaping
 from sparklab.ps.spec import TableSpec
 
@@ -101,7 +102,16 @@ class Manager(Reshaping):
         self._start_moves()
 
     def remove_server(self, server: int) -> None:
-        """`server` gives away what it has, range by range, and then is no server any more."""
+        """`server` gives away what it has, range by range, and then is no server any more. Idempotent while it does.
+
+        Raises
+        ------
+        ParameterServerError
+            None of that number is alive, or no other would be left.
+        """
+        check_alive(server, self.layout.servers, f"removing server {server}")
+        if server in self._leaving:
+            return
         if not [each for each in self._staying() if each != server]:
             raise ParameterServerError(
                 f"removing server {server}", "it is the only one", "add another server first, or stop them all"
@@ -134,6 +144,10 @@ class Manager(Reshaping):
         self._planned = deque(move for move in self._planned if move.to != server)
         self._publish(tables=tables, servers=tuple(each for each in self.layout.servers if each != server))
         self._start_moves()
+
+    def has_left(self, server: int) -> bool:
+        """Whether `server`, told to leave, is no server any more: it has given away what it had, or died meanwhile."""
+        return server not in self.layout.servers
 
     # --- what it hears ----------------------------------------------------------------------------
 

@@ -69,6 +69,8 @@ class RangeMoves(ABC):
         self._moves = 0
         self._asked_s = 0.0
         self._paused_until_s = 0.0
+        self.held_up = 0  # how often moves were called off because of somebody who writes in place
+        self.held_up_by = ""
         self._merging: Move | None = None
 
     @abstractmethod
@@ -208,11 +210,13 @@ class RangeMoves(ABC):
             pids = self.facts_of.get(move.source, {}).get("writers", {}).get(str(move.number))
             if not pids or move.done or self.now_s - move.begun_s < WRITER_S:
                 continue
-            logger.warning(
-                "range %d of table %r stays on server %d for now: for %g s it has been written in place by process %s",
-                move.range, self.specs[move.table].name, move.source, WRITER_S, ", ".join(map(str, pids)),
-            )  # fmt: skip
+            self.held_up_by = (
+                f"range {move.range} of table {self.specs[move.table].name!r} stays on server {move.source} for now:"
+                f" for {WRITER_S:g} s it has been written in place by process {', '.join(map(str, pids))}"
+            )
+            logger.warning("%s", self.held_up_by)
             self._call_off(move)
+            self.held_up += 1
             self._paused_until_s = self.now_s + PAUSE_S
         self._commit()
 

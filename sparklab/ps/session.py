@@ -23,12 +23,14 @@ from sparklab.ps.hogwild import HOGWILD, check_hogwild
 from sparklab.ps.link import Link
 from sparklab.ps.manager import Manager
 from sparklab.ps.movable import Movable
+from sparklab.ps.settling import until_moved
 from sparklab.ps.spec import TableSpec, checked
 from sparklab.ps.table import Table
 from sparklab.ps.updates import SGD, Update
 
 RANGES: Final = 64  # per table, at least; more where a range would be large
 RANGE_BYTES: Final = 8 << 20
+SETTLE_S: Final = 60.0
 
 _T = TypeVar("_T")
 
@@ -280,9 +282,15 @@ class Session(Movable, ABC):
         """Numbers of the servers alive."""
         return self.manage(lambda manager: manager.layout.servers)
 
-    def settle(self, timeout_s: float = 60.0) -> None:
-        """No range moves and none is about to: replicas are complete. Blocks."""
-        self.until(lambda manager: manager.settled, timeout_s, "waiting until no range moves")
+    def settle(self, timeout_s: float = SETTLE_S) -> None:
+        """No range moves and none is about to: replicas are complete. Blocks, at most `timeout_s` seconds.
+
+        Raises
+        ------
+        ParameterServerError
+            Ranges still move then, or wait for a process that writes in place and is stopped: it is named.
+        """
+        until_moved(self, lambda manager: manager.settled, "waiting until no range moves", timeout_s)
 
     def balance(self, rounds: int = 64, timeout_s: float = 60.0) -> list[Step]:
         """Servers are asked for as many keys each as can be: hot ranges were split and moved, cold ones merged. Blocks.

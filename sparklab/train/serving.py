@@ -10,8 +10,8 @@ from typing import Any, Final
 from sparklab.errors import ParameterServerError, SparklabError
 from sparklab.events.training import ServersSampled
 from sparklab.ps import LocalGroup, Table
-from sparklab.ps.local import check_alive
 from sparklab.ps.manager import Manager
+from sparklab.ps.refusals import check_alive
 
 SAMPLE_S: Final = 0.5
 KNOWN_S: Final = 5.0  # a death is known by then

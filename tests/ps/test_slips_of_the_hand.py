@@ -22,6 +22,27 @@ def test_a_server_that_is_not_there_is_not_killed() -> None:
             group.kill_server(1)
 
 
+def test_a_server_that_is_not_there_or_the_last_one_is_not_removed() -> None:
+    with LocalGroup(num_servers=2) as group:
+        for server in (99, -1, "x"):
+            text = f"removing server {server}\nFound: there is none: 0, 1\nTo do: name one"
+            with pytest.raises(ParameterServerError, match=text):
+                group.remove_server(server)  # type: ignore[arg-type]
+        assert group.servers == (0, 1)
+        group.remove_server(0)
+        with pytest.raises(ParameterServerError, match="removing server 0\nFound: there is none: 1"):
+            group.remove_server(0)
+        with pytest.raises(
+            ParameterServerError, match="server 1\nFound: it is the only one\nTo do: add another"
+        ):
+            group.remove_server(1)
+        assert group.add_server() == 2
+        group.remove_server(1)
+    for act in (group.add_server, lambda: group.remove_server(2), lambda: group.kill_server(2)):
+        with pytest.raises(ParameterServerError, match="Found: it is closed\nTo do: make a new one"):
+            act()
+
+
 @pytest.mark.parametrize(
     ("name", "found"), [("taau", "a table has no taau"), ("lr", "a table has no lr"), ("name", "name cannot be set")]
 )

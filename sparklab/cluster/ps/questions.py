@@ -13,8 +13,8 @@ from sparklab.cluster.ps.channel import Channel
 from sparklab.errors import ParameterServerError
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.functions import RangeFunction
-from sparklab.ps.local import lost
 from sparklab.ps.manager import Manager
+from sparklab.ps.refusals import lost
 from sparklab.ps.session import Session
 from sparklab.ps.snapshot import Part
 from sparklab.ps.spec import TableSpec

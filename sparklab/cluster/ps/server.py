@@ -20,14 +20,15 @@ from sparklab.cluster.ps.link import Handle, SocketLink
 from sparklab.cluster.ps.questions import Questions
 from sparklab.cluster.ps.sampling import Sampler
 from sparklab.cluster.ps.starting import Processes, starter_for
-from sparklab.errors import ParameterServerError
+from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.events.facts import Fact
 from sparklab.events.servers import ServerEnded, ServerStarted
 from sparklab.ps.absence import AbsenceWatch
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.link import Link
-from sparklab.ps.local import check_alive, check_counts, closed
 from sparklab.ps.manager import Manager
+from sparklab.ps.refusals import check_alive, check_counts, closed, still_so
+from sparklab.ps.settling import until_moved
 from sparklab.ps.table import Table
 
 logger = logging.getLogger("sparklab.ps")
@@ -133,18 +134,46 @@ class ParameterServer(Questions):
             self._send(server, Frame(Kind.PEERS, meta=meta))
 
     def add_server(self) -> int:
-        """One more server has taken its share of the ranges, while training went on; returns its number. Blocks."""
-        server = self._start_process()
-        self._connect(server)
-        self.settle()
+        """One more server has taken its share of the ranges, while training went on; returns its number. Blocks.
+
+        Raises
+        ------
+        ParameterServerError
+            It is closed, the process does not start, or ranges wait for a process that writes in place and is stopped:
+            the server is there then, and takes its share when that has gone on or ended.
+        """
+        self.check_open()
+        server = -1
+        try:
+            server = self._start_process()
+            self._connect(server)
+        except BaseException:
+            self._forget(server)
+            self.check_open()  # what was closed meanwhile says so
+            raise
+        until_moved(self, lambda manager: manager.settled, f"adding server {server}")
         return server
 
     def remove_server(self, server: int) -> None:
-        """`server` has given away its ranges and is gone, while training went on. Blocks."""
-        self.manage(lambda manager: manager.remove_server(server))
-        self.until(lambda manager: server not in manager.layout.servers, 120.0, f"removing server {server}")
-        self._forget(server)
-        self._publish(ServerEnded(self._group, server, "removed", 0, 0))
+        """`server` has given away its ranges and is gone, while training went on. Blocks; two calls at once are one.
+
+        Raises
+        ------
+        ParameterServerError
+            None of that number is alive, it is the last one, it is closed, or ranges wait for a process that writes in
+            place and is stopped: the server leaves then when that has gone on or ended.
+        ServerLost
+            It died before it had given away ranges of which there was no replica.
+        """
+        attempted = f"removing server {server}"
+        with self._lock:
+            self.manage(lambda manager: manager.remove_server(server))
+            lost_ranges = self._manager.lost_ranges
+        until_moved(self, lambda manager: manager.has_left(server), attempted)
+        if self._forget(server):
+            self._publish(ServerEnded(self._group, server, "removed", 0, 0))
+        elif self._manager.lost_ranges > lost_ranges:
+            raise ServerLost(attempted, "it died with ranges that nobody else has", "restore the last snapshot")
 
     def kill_server(self, server: int) -> None:
         """The process of `server` was ended by SIGKILL: its replicas serve. For lectures and tests.
@@ -170,7 +199,8 @@ class ParameterServer(Questions):
                 )
             os.kill(process, signal.SIGKILL)
 
-    def _forget(self, server: int, closed: bool = False) -> None:
+    def _forget(self, server: int, closed: bool = False) -> bool:
+        """The process of `server` is gone; whether it was known until now."""
         with self._lock:
             channel = self._channels.pop(server, None)
             self._addresses.pop(server, None)
@@ -180,6 +210,7 @@ class ParameterServer(Questions):
         self._starter.end(server)
         if channel is not None:  # not before: a server whose heartbeat fails takes its manager for dead
             channel.close()
+        return channel is not None
 
     # --- the manager ------------------------------------------------------------------------------
 
@@ -272,8 +303,10 @@ class ParameterServer(Questions):
     def until(self, condition: Callable[[Manager], bool], timeout_s: float, attempted: str) -> None:
         """`condition` holds. Blocks."""
         with self._lock:
-            if not self._changed.wait_for(lambda: condition(self._manager), timeout_s):
-                raise ParameterServerError(attempted, f"still so after {timeout_s:g} s", "look at facts()")
+            in_time = self._changed.wait_for(lambda: self._closed or condition(self._manager), timeout_s)
+            self.check_open()
+            if not in_time:
+                raise still_so(attempted, timeout_s)
 
     # --- what tables ask --------------------------------------------------------------------------
 

@@ -1,0 +1,44 @@
+"""What is refused of servers, in the same words wherever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sparklab.errors import ParameterServerError, ServerLost
+from sparklab.ps.spec import TableSpec
+
+
+def closed() -> ParameterServerError:
+    """The error for whoever asks servers that were closed."""
+    return ParameterServerError("using a ParameterServer", "it is closed", "make a new one")
+
+
+def check_counts(num_servers: int, replicas: int) -> None:
+    """Raises ParameterServerError where the numbers make no group of servers."""
+    attempted = f"starting {num_servers} servers with {replicas} replicas"
+    if num_servers < 1:
+        raise ParameterServerError(attempted, "no server", "ask for at least 1")
+    if not 0 <= replicas < num_servers:
+        raise ParameterServerError(
+            attempted, f"{replicas} further copies on {num_servers} servers", "ask for fewer replicas than servers"
+        )
+
+
+def check_alive(server: int, alive: Sequence[int], attempted: str) -> None:
+    """Raises ParameterServerError where no server of that number is `alive`."""
+    if not alive:
+        raise ParameterServerError(attempted, "no server is alive", "make a new one, and restore the last snapshot")
+    if server not in alive:
+        raise ParameterServerError(attempted, f"there is none: {', '.join(map(str, alive))}", "name one that is alive")
+
+
+def lost(spec: TableSpec) -> ServerLost:
+    """The error for a table with ranges that no server has."""
+    return ServerLost(
+        f"copying table {spec.name!r}", "every server of some of its key ranges is dead", "restore the last snapshot"
+    )
+
+
+def still_so(attempted: str, for_s: float) -> ParameterServerError:
+    """The error for who has waited so long in vain."""
+    return ParameterServerError(attempted, f"still so after {for_s:g} s", "look at facts()")
