@@ -32,9 +32,7 @@ def test_a_server_that_is_not_there_or_the_last_one_is_not_removed() -> None:
         group.remove_server(0)
         with pytest.raises(ParameterServerError, match="removing server 0\nFound: there is none: 1"):
             group.remove_server(0)
-        with pytest.raises(
-            ParameterServerError, match="server 1\nFound: it is the only one\nTo do: add another"
-        ):
+        with pytest.raises(ParameterServerError, match="server 1\nFound: it is the only one\nTo do: add another"):
             group.remove_server(1)
         assert group.add_server() == 2
         group.remove_server(1)
