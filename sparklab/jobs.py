@@ -12,7 +12,6 @@ from sparklab.checkpoints import Checkpoints
 from sparklab.cluster import jobs
 from sparklab.cluster.backends import Backend
 from sparklab.cluster.dispatch import JobHandle
-from sparklab.cluster.orders import indices
 from sparklab.cluster.rerun import Rerun as Rerun
 from sparklab.cluster.rerun import Work, note_failure, rerun, work_of
 from sparklab.cluster.results import unpack
@@ -117,7 +116,7 @@ class Jobs(Labels, Checkpoints):
         """A job that has ended well, or had its time, and the positions of the values that it gave."""
         if self._stopped:
             raise SparklabError(f"running {action}", "this SparkContext is stopped", "make a new SparkContext")
-        chosen = indices(partitions, rdd)
+        chosen = _indices(partitions, rdd)
         job = next(self._job_ids)
         where = call_site()
         done: set[int] = set()
@@ -223,3 +222,15 @@ class Jobs(Labels, Checkpoints):
         """
         for job in self._dispatcher.call(lambda scheduler: sorted(scheduler.jobs)):
             self.cancelJob(job, "cancelled by sc.cancelAllJobs")
+
+
+def _indices(partitions: Sequence[int] | None, rdd: RDDCore) -> list[int]:
+    """The asked partitions, all of them by default; IndexError for one that does not exist."""
+    count = len(rdd.partitions)
+    if partitions is None:
+        return list(range(count))
+    chosen = [int(p) for p in partitions]
+    for p in chosen:
+        if not 0 <= p < count:
+            raise IndexError(f"partition {p} of an RDD with {count} partitions")
+    return chosen

@@ -17,8 +17,7 @@ from distributed import Client, Worker, WorkerPlugin
 
 from sparklab import __version__
 from sparklab.cluster import compat, plugin, retirement
-from sparklab.cluster.backends import JOIN_S
-from sparklab.cluster.heartbeat import ATTACHED_TIMEOUT_S, Seat
+from sparklab.cluster.heartbeat import ATTACHED_TIMEOUT_S, JOIN_S, Seat
 from sparklab.cluster.orders import Feed, OrderBook, TaskRunner
 from sparklab.cluster.runner import DaskRunner, Lane
 from sparklab.cluster.scratch import OwnScratch

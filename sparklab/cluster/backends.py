@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sparklab.cluster.executor import Budgets
-from sparklab.cluster.heartbeat import LOCAL_TIMEOUT_S, Seat
+from sparklab.cluster.heartbeat import JOIN_S, LOCAL_TIMEOUT_S, Seat
 from sparklab.cluster.master import AddressMaster, LocalClusterMaster, LocalMaster, Master, ThreadsMaster
-from sparklab.cluster.orders import Feed, OrderBook, TaskRunner, changes_of
+from sparklab.cluster.orders import Feed, OrderBook, TaskRunner
+from sparklab.cluster.reports import changes_of
 from sparklab.cluster.resources import ExecutorPlan, cpu_s, find_resources, plan_executors
 from sparklab.cluster.threads import BY_HAND, ThreadsRunner
 from sparklab.conf import Settings
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sparklab.cluster")
 
 WORKING_SHARE: Final = 0.05  # of an interval on the processor: more than a process needs that only breathes
-JOIN_S: Final = 2.0  # how long a start waits for executors that are known and have not answered yet
 
 
 class Backend(Protocol):

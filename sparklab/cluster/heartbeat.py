@@ -16,6 +16,7 @@ logger = logging.getLogger("sparklab.cluster")
 
 LOCAL_TIMEOUT_S: Final = 10.0
 ATTACHED_TIMEOUT_S: Final = 60.0  # a busy worker of somebody else's shows no CPU time to us
+JOIN_S: Final = 2.0  # how long a start waits for executors that are known and have not answered yet
 
 
 class Seat(NamedTuple):

@@ -1,21 +1,20 @@
-"""From the scheduler's instructions to what travels: stage orders, task orders, and back from reports to stimuli."""
+"""From the scheduler's instructions to what travels: stage orders, task orders."""
 
 from __future__ import annotations
 
 import contextlib
 import pickle
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from sparklab.broadcast import Broadcast, collecting
 from sparklab.cluster.closures import dump_stage, large_captures
 from sparklab.cluster.failures import WireError
-from sparklab.cluster.peers import Missing
 from sparklab.cluster.seeding import Seeding
-from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
-from sparklab.errors import ClosureError, SparklabError, UserCodeError
+from sparklab.cluster.wire import StageOrder, TaskOrder, TaskReport
+from sparklab.errors import ClosureError
 from sparklab.events.facts import BroadcastSent, Fact
 from sparklab.events.said import Said
 from sparklab.files import AddedFiles, key_of
@@ -316,85 +315,3 @@ class OrderBook:
 
     def forget(self, stage: int) -> None:
         self._stages.pop(stage, None)
-
-
-def changes_of(stored: Sequence[Any]) -> list[m.BlockChange]:
-    """Block changes of a store as the scheduler takes them."""
-    return [m.BlockChange(c.op, c.rdd, c.partition, c.tier, c.bytes, c.reason, c.records, c.copies) for c in stored]
-
-
-def missing_of(missing: Sequence[Missing]) -> list[m.BlockMissing]:
-    """Copies that were not to be had, as the scheduler takes them."""
-    return [m.BlockMissing(b.rdd, b.partition, b.executor, b.epoch, b.answered) for b in missing]
-
-
-def copy_ended(order: m.CopyBlock, taken: Taken) -> m.CopyEnded:
-    """The stimulus that the end of a copy means."""
-    changes, missing = changes_of(taken.changes), missing_of(taken.missing)
-    return m.CopyEnded(order.rdd, order.partition, order.executor, order.epoch, changes, missing)
-
-
-def ended(report: TaskReport, executor: int, epoch: int, stage: int, ago_s: float = 0.0) -> m.TaskEnded:
-    """The stimulus that `report` means; its task ended `ago_s` before it was sent."""
-    changes = changes_of(report.changes)
-    outcome: m.Outcome
-    match report.status:
-        case "succeeded":
-            outcome = m.Succeeded(report.value, report.updates)
-        case "fetch_failed":
-            outcome = m.FetchFailed(*report.value)
-        case "failed":
-            outcome = _user_error(report.value, stage)
-        case "cancelled" | "stage_unknown" | "parts_missing":
-            outcome = m.Cancelled()
-        case other:
-            raise ValueError(f"no such status: {other}")
-    missing = missing_of(report.missing)
-    return m.TaskEnded(
-        report.task,
-        executor,
-        epoch,
-        outcome,
-        report.duration_s,
-        report.metrics,
-        changes,
-        missing,
-        report.digests,
-        report.differs,
-        ago_s,
-    )
-
-
-def _user_error(wire: WireError, stage: int) -> m.UserError:
-    cause: BaseException | None = None
-    if wire.pickled is not None:
-        try:
-            cause = pickle.loads(wire.pickled)
-        except Exception:  # its class cannot be imported here: the text has to do
-            cause = None
-    summary = wire.found or f"{wire.kind}: {wire.text}".rstrip(": ")
-    if isinstance(cause, SparklabError):
-        return m.UserError(cause, summary)
-    where = wire.where or f"stage {stage}"
-    number = f" {wire.record_index}" if wire.record_index >= 0 else ""
-    if wire.record is not None:
-        where += f", record{number}: {wire.record}"
-    elif number:
-        where += f", record{number}"
-    do = wire.do or "mend what the traceback points to, then run it again"
-    error = UserCodeError(f"running {where}", summary, do)
-    error.remote_traceback = wire.user_traceback
-    error.__cause__ = cause
-    return m.UserError(error, summary)
-
-
-def indices(partitions: Sequence[int] | None, rdd: RDDCore) -> list[int]:
-    """The asked partitions, all of them by default; IndexError for one that does not exist."""
-    count = len(rdd.partitions)
-    if partitions is None:
-        return list(range(count))
-    chosen = [int(p) for p in partitions]
-    for p in chosen:
-        if not 0 <= p < count:
-            raise IndexError(f"partition {p} of an RDD with {count} partitions")
-    return chosen

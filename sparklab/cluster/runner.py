@@ -17,7 +17,8 @@ from distributed import Client
 from sparklab.cluster import compat, handlers, plugin
 from sparklab.cluster.ear import HEAR_S, Ear
 from sparklab.cluster.heartbeat import Heartbeats, Seat
-from sparklab.cluster.orders import Feed, OrderBook, changes_of, copy_ended, ended
+from sparklab.cluster.orders import Feed, OrderBook
+from sparklab.cluster.reports import changes_of, copy_ended, ended
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import ClusterError
 from sparklab.scheduler import messages as m

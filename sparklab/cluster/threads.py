@@ -11,7 +11,8 @@ from typing import Final
 from sparklab.cluster.executor import Budgets, Executor
 from sparklab.cluster.host import open_local
 from sparklab.cluster.meeting import Meetings, meet_in
-from sparklab.cluster.orders import Feed, OrderBook, copy_ended, ended
+from sparklab.cluster.orders import Feed, OrderBook
+from sparklab.cluster.reports import copy_ended, ended
 from sparklab.cluster.scratch import OwnScratch
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder
 from sparklab.faults import AnswerDropped, ExecutorStruck
