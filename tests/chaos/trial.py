@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 
@@ -23,6 +24,7 @@ from sparklab import SparkConf, SparkContext, StorageLevel
 from sparklab.errors import StorageError
 from sparklab.testing import Fault, inject, random_faults
 from tests.model.programs import Program, programs
+from tests.support.fast_paths import take_fast_paths_for_all_sizes
 
 DEADLINE_S: Final = 90.0
 CLEAN_S: Final = 15.0  # within this nothing of a program is left, once nobody refers to its RDDs
@@ -58,7 +60,9 @@ def program_of(seed: int) -> Program:
 def schedule_of(seed: int) -> list[Fault]:
     """One to three faults that `seed` decides."""
     chance = random.Random(f"faults {seed}")
-    return random_faults(chance.randrange(1 << 30), chance.choice((1, 1, 2, 3)), ACTIONS)
+    # Threads of this process cannot be stopped without it.
+    actions = [action for action in ACTIONS if action != "stop" or not variant_of(seed).master.startswith("threads")]
+    return random_faults(chance.randrange(1 << 30), chance.choice((1, 1, 2, 3)), actions)
 
 
 @dataclass
@@ -97,8 +101,9 @@ class Variant:
     """A kind of context that trials run in."""
 
     name: str
-    executors: int = 2
+    master: str = "local[2]"
     settings: dict[str, str] = field(default_factory=dict)
+    fast: bool = False  # ways of working for many records are taken for the few of these programs, too
 
 
 VARIANTS: Final = (
@@ -115,8 +120,9 @@ VARIANTS: Final = (
         },
     ),
     Variant("graph lane", settings={"sparklab.task.lane": "graph"}),
-    Variant("three executors", executors=3),
+    Variant("three executors", "local[3]"),
     Variant("checked twice", settings={"sparklab.checkDeterminism": "1"}),
+    Variant("fast paths", "threads[2]", fast=True),  # in threads: what is set here is set for the executors
 )
 TRIALS_EACH: Final = 25  # of one context, then it must leave nothing behind
 
@@ -141,7 +147,10 @@ class Laboratory:
             .set("sparklab.allowMultipleContexts", "true")
             .setAll(variant.settings.items())
         )
-        self.sc = SparkContext(f"local[{variant.executors}]", "chaos", conf=conf)
+        self._patch = pytest.MonkeyPatch()
+        if variant.fast:
+            take_fast_paths_for_all_sizes(self._patch)
+        self.sc = SparkContext(variant.master, "chaos", conf=conf)
         self.sc.waitUntilReady(60)
 
     @staticmethod
@@ -231,6 +240,7 @@ class Laboratory:
         """The context is stopped. What is left of it: processes, files, open files and sockets of this process."""
         children = _children() - self._children_before
         self.sc.stop()
+        self._patch.undo()
         gc.collect()
         left = _once(lambda: sorted(pid for pid in children if psutil.pid_exists(pid) and not _is_zombie(pid)))
         found = [f"processes {left}"] if left else []

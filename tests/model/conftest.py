@@ -11,21 +11,10 @@ import pytest
 
 from sparklab import SparkContext
 from sparklab.rdd import loops
-from sparklab.shuffle import buckets, order, reader, tally
+from tests.support.fast_paths import take_fast_paths_for_all_sizes
 from tests.support.naive_driver import NaiveDriver
 
 MakeContext = Callable[[], Any]
-
-# Ways of working that pay for many records alone, and from how many on they are taken.
-FAST_PATHS = (
-    (order, "_WORTH_ARRAYS"),
-    (order, "_WORTH_IMPORT"),
-    (buckets, "_WORTH_DIVIDING"),
-    (reader, "_WORTH_DIVIDING_BYTES"),
-    (reader, "_WORTH_DIVIDING_HERE"),
-    (tally, "_WORTH_TALLY"),
-    (loops, "LOOPED_FROM"),
-)
 
 
 @pytest.fixture(scope="module", params=["naive", "threads[2]", "threads[2], fast paths for all sizes"])
@@ -38,8 +27,7 @@ def make_context(request: pytest.FixtureRequest) -> Iterator[MakeContext]:
             yield NaiveDriver
         return
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in FAST_PATHS if fast else ():
-            assert getattr(module, name) > 1
-            patch.setattr(module, name, 1)
+        if fast:
+            take_fast_paths_for_all_sizes(patch)
         with SparkContext(master, "model tests") as context:
             yield lambda: context
