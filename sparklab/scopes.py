@@ -6,7 +6,9 @@ import contextvars
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
+from sparklab.events import announced
 from sparklab.events.bus import Bus
 from sparklab.events.facts import Record, ScopeClosed, ScopeOpened, bounded
 from sparklab.events.journal import Journal
@@ -79,13 +81,16 @@ class Scopes:
 
     def run_of(self, scope_id: str) -> Run:
         """What happened in a scope."""
+        begun = announced.of_scope(scope_id)
         with self.bus.lock:
-            return run_of(self.bus.views, scope=scope_id)
+            run = run_of(self.bus.views, scope=scope_id)
+        return replace(run, training=_with(run.training, begun)) if begun else run
 
     def training_of(self, scope_id: str) -> tuple[Trained, ...]:
         """What the runs of training that began in a scope have come to by now."""
+        begun = announced.of_scope(scope_id)
         with self.bus.lock:
-            return tuple(map(trained, self.bus.views.training.of_scope(scope_id)))
+            return _with(tuple(map(trained, self.bus.views.training.of_scope(scope_id))), begun)
 
     def run_of_job(self, job_id: int) -> Run:
         """What happened in a job."""
@@ -96,3 +101,9 @@ class Scopes:
     def lastRun(self) -> Run:
         """What happened in the scope that ended last; in the last job where there was no scope."""
         return self.run_of(self._last_scope) if self._last_scope else self.run_of_job(self._last_job)
+
+
+def _with(told: tuple[Trained, ...], begun: tuple[Trained, ...]) -> tuple[Trained, ...]:
+    """`told` and those of `begun`, asked for before, that are not among them."""
+    numbers = {each.run for each in told}
+    return (*told, *(each for each in begun if each.run not in numbers))

@@ -148,7 +148,8 @@ class Trained:
     run : int
         Its number, as `%sparklab train` has it.
     label, status : str
-        "ps, sgd"; "running", "paused", "finished", "stopped", "diverged" or "failed".
+        "ps, sgd"; "reading" (its rows, before it can begin), "running", "paused", "finished", "stopped", "diverged" or
+        "failed".
     workers, clock, updates : int
         Workers; clocks (or passes) of the slowest; rows learnt from.
     loss : float
@@ -173,6 +174,8 @@ class Trained:
     idle: float
 
     def __str__(self) -> str:
+        if self.status == "reading":
+            return f"{self.label}: reading its rows"
         loss = f", loss {self.loss:.3f}" if self.loss >= 0 else ""
         ahead = f", idle {self.idle:.0%}, at most {self.most_lag} ahead" if self.clock else ""
         return f"{self.label}: {self.status} after {self.updates:,} rows{loss}{ahead}"

@@ -45,21 +45,19 @@ def _unreported(rows: Rows) -> str:
 
 
 def staleness(_magics: Magics, options: Namespace) -> None:
-    """A run's bound is another; where no run is at work, that of the newest parameter server's tables."""
-    from sparklab import ps
-
+    """The bound of the run or group named is another, else of a run at work, else of the newest group's tables."""
     tau = -1 if options.tau == math.inf else int(options.tau)
-    try:
-        handle = steering.steered(options.training)
-    except SparklabError:
-        open_ = ps.sessions()
-        if options.training is not None or not open_:
-            raise
-        open_[-1].tau = tau
-        names = ", ".join(open_[-1].tables)
-        print(f"tau of {names} is {'unbounded' if tau < 0 else tau} from each worker's next clock")
+    own = _own_server(options, "setting tau")
+    if own is None:
+        print(steering.steer("tau", steering.steered(options.training), {"tau": tau}))
         return
-    print(steering.steer("tau", handle, {"tau": tau}))
+    from sparklab.train.handle import served_by
+
+    if (handle := served_by(own)) is not None:  # the run's own gate has to know of it
+        print(steering.steer("tau", handle, {"tau": tau}))
+        return
+    own.tau = tau
+    print(f"tau of {', '.join(own.tables)} is {'unbounded' if tau < 0 else tau} from each worker's next clock")
 
 
 def straggler(magics: Magics, options: Namespace) -> None:

@@ -256,7 +256,7 @@ def _staleness(parser: Parser) -> None:
     parser.add_argument(
         "tau", metavar="TAU", type=bound, help="clocks a worker may be ahead: 0 is bsp; async: no bound"
     )
-    _training(parser)
+    _whose_servers(parser)
 
 
 def _replay(parser: Parser) -> None:
@@ -329,7 +329,10 @@ SUBCOMMANDS: Final[dict[str, tuple[str, _Options]]] = {
     ),
     "auto": ("The strip under plain cells comes at once, after 0.5 s, or never.", _auto),
     "train": ("Prints the runs of training; or pauses, resumes, stops one, or sets its learning rate.", _train),
-    "staleness": ("The bound of a run of training is another, from each worker's next clock.", _staleness),
+    "staleness": (
+        "The bound of a run of training, or of a group's tables, is another, from each worker's next clock.",
+        _staleness,
+    ),
     "straggler": ("A worker of a run of training rests after each clock, or is let go again.", _straggler),
     "ps": ("Prints the parameter servers: ranges on the ring, replicas, bytes, pushes, epochs.", _out),
     "kill-server": ("A parameter server's process is killed; its replicas serve.", _kill_server),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import math
@@ -83,8 +82,7 @@ class PanelSurface:
             self._panel.pin()
         if not run.jobs:
             leaves = defined_in(cell, self._shell.user_ns, value)
-            with cell.sc.bus.lock if cell.sc is not None else contextlib.nullcontext():
-                trained = cell.sc is not None and bool(cell.sc.bus.views.training.of_scope(cell.scope))
+            trained = cell.sc is not None and bool(cell.sc.training_of(cell.scope))
             if leaves and status == "ok" and not trained:  # after an error the same question would raise it again
                 self._panel.show_lineage(explain.plan(leaves[-1]))
         # The end is drawn at once, however new the last picture: a headless run may listen no longer.

@@ -177,7 +177,7 @@ class ValuesOf(Operator):
 
 class Larger(Operator):
     __slots__ = ()
-    of_order = True
+    of_order = "or give key=..., which is compared in their place"
 
     def __call__(self, a: Any, b: Any) -> Any:
         return max(a, b) if self.f is None else max(a, b, key=self.f)
@@ -185,7 +185,7 @@ class Larger(Operator):
 
 class Smaller(Operator):
     __slots__ = ()
-    of_order = True
+    of_order = "or give key=..., which is compared in their place"
 
     def __call__(self, a: Any, b: Any) -> Any:
         return min(a, b) if self.f is None else min(a, b, key=self.f)
@@ -193,7 +193,7 @@ class Smaller(Operator):
 
 class Largest(Operator):
     __slots__ = ("num",)
-    of_order = True
+    of_order = "or give key=..., which is compared in their place"
 
     def __init__(self, num: int, f: Callable[[Any], Any] | None) -> None:
         super().__init__(f)

@@ -9,6 +9,7 @@ from itertools import pairwise
 from math import isinf, isnan
 from typing import Any
 
+from sparklab.errors import UserTypeError
 from sparklab.rdd.actions import Actions
 from sparklab.rdd.operators import Filter, Operator, Records
 from sparklab.rdd.statcounter import StatCounter
@@ -98,7 +99,8 @@ class Statistics(Actions):
     def histogram(self, buckets: int | Sequence[Any]) -> tuple[Sequence[Any], list[int]]:
         """The edges of the buckets and the number of records in each. Blocks.
 
-        A bucket holds its lower edge; the last one both. None and nan are not counted.
+        A bucket holds its lower edge; the last one both. None and nan are not counted. Records that have no order among
+        each other, or with the edges, are a UserCodeError with the record's place, or a UserTypeError.
 
         Parameters
         ----------
@@ -117,13 +119,13 @@ class Statistics(Actions):
         if isinstance(buckets, int):
             if buckets < 1:
                 raise ValueError("number of buckets must be >= 1")
-            extremes = self._pipeline(Filter(_comparable), "histogram")._run(_extremes, "histogram")
+            extremes = self._pipeline(Filter(_comparable), "histogram")._run(_Extremes(), "histogram")
             found = [pair for pair in extremes if pair is not None]
             if not found:
                 raise ValueError("can not generate buckets from empty RDD")
-            low, high = min(pair[0] for pair in found), max(pair[1] for pair in found)
+            low, high, count = self._in_driver("histogram", lambda: _Extremes().merged(found))
             if low == high or buckets == 1:
-                return [low, high], [sum(pair[2] for pair in found)]
+                return [low, high], [count]
             edges, width = _even_edges(low, high, buckets)
         elif isinstance(buckets, list | tuple):
             width = _checked_width(buckets)
@@ -157,21 +159,38 @@ def _comparable(x: Any) -> bool:
     return x is not None and not (type(x) is float and isnan(x))
 
 
-def _extremes(index: int, records: Records) -> tuple[Any, Any, int] | None:
-    low = high = None
-    count = 0
-    for x in records:
-        low = x if count == 0 else min(low, x)
-        high = x if count == 0 else max(high, x)
-        count += 1
-    return (low, high, count) if count else None
+class _Extremes(Operator):
+    """The least and the largest record, and how many there are; None where there is none."""
+
+    __slots__ = ()
+    of_order = "numbers for buckets of equal width"
+
+    def __call__(self, index: int, records: Records) -> tuple[Any, Any, int] | None:
+        low = high = None
+        count = 0
+        for x in records:
+            low = x if count == 0 else min(low, x)
+            high = x if count == 0 else max(high, x)
+            count += 1
+        return (low, high, count) if count else None
+
+    def merged(self, found: list[tuple[Any, Any, int]]) -> tuple[Any, Any, int]:
+        """The same of all partitions."""
+        low, high, count = found[0]
+        for pair in found[1:]:
+            low, high, count = min(low, pair[0]), max(high, pair[1]), count + pair[2]
+        return low, high, count
 
 
 def _even_edges(low: Any, high: Any, buckets: int) -> tuple[list[Any], Any]:
     try:
         width = (high - low) / buckets
     except TypeError:
-        raise TypeError("Can not generate buckets with non-number in RDD") from None
+        raise UserTypeError(
+            f"making {buckets} buckets of equal width from {low!r} to {high!r}",
+            "Can not generate buckets with non-number in RDD",
+            "give their edges, of the records' type: histogram(['a', 'n', 'z'])",
+        ) from None
     if isinf(width):
         raise ValueError("Can not generate buckets with infinite value")
     # Whole numbers stay whole where the width is.
@@ -187,7 +206,13 @@ def _checked_width(edges: Sequence[Any]) -> Any:
         raise ValueError("buckets should have more than one value")
     if any(i is None or (isinstance(i, float) and isnan(i)) for i in edges):
         raise ValueError("can not have None or NaN in buckets")
-    if sorted(edges) != list(edges):
+    try:
+        ordered = sorted(edges)
+    except TypeError as error:
+        raise UserTypeError(
+            "making buckets", f"edges that have no order among each other (TypeError: {error})", "give them of one type"
+        ) from None
+    if ordered != list(edges):
         raise ValueError("buckets should be sorted")
     if len(set(edges)) != len(edges):
         raise ValueError("buckets should not contain duplicated values")
@@ -202,6 +227,7 @@ class _Histogram(Operator):
     """Counts per bucket, with ``f = (edges, common width or None)``."""
 
     __slots__ = ()
+    of_order = "that of the edges of the buckets"
 
     def __call__(self, index: int, records: Records) -> list[int]:
         edges, width = self.f

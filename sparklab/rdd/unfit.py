@@ -115,10 +115,10 @@ def _without_order(own: FrameType, text: str) -> Unfit | None:
             f"keys that have no order among each other (TypeError: {text})",
             "make them of one type that can be compared, or give a keyfunc: sortByKey(keyfunc=str), sortBy(str)",
         )
-    if getattr(own.f_locals.get("self"), "of_order", False):
+    if else_ := getattr(own.f_locals.get("self"), "of_order", ""):
         return Unfit(
             f"records that have no order among each other (TypeError: {text})",
-            "make them of one type that can be compared, or give key=..., which is compared in their place",
+            f"make them of one type that can be compared, {else_}",
         )
     return None
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 
 from sparklab.errors import SparklabError
+from sparklab.events import announced
 from sparklab.events import training as f
 from sparklab.events.facts import Fact
 from sparklab.nearness import did_you_mean
@@ -89,6 +90,8 @@ class TrainingHandle:
         self._serving: Any = None  # a Serving, while there are servers
         self._listeners: list[Callable[[], None]] = []
         _handles[self.number] = self
+        if self.scope:
+            announced.announce(self.scope, self.number, label, _as_bound(tau) if tau is not None else -1)
 
     def __setattr__(self, name: str, value: Any) -> None:
         # What a slip of the hand has named must not be taken for a change that acts.
@@ -288,9 +291,12 @@ class TrainingHandle:
                     return
                 facts, self._early = (facts[0], *self._early, *facts[1:]), None
         self._publisher.publish(*facts)
+        if facts and isinstance(facts[0], f.TrainingStarted):
+            announced.known(self.number)
 
     def _end(self, status: str, model: Any, error: BaseException | None = None) -> None:
         self._status, self._model, self._error = status, model, error
+        announced.known(self.number)
         self._ended.set()
 
 
@@ -303,6 +309,12 @@ def newest_running() -> TrainingHandle | None:
     """The run that began last of those still at work."""
     running = [handle for handle in _handles.values() if handle.status in ("running", "paused")]
     return max(running, key=lambda handle: handle.number, default=None)
+
+
+def served_by(group: Any) -> TrainingHandle | None:
+    """The run at work whose weights the servers of `group` hold."""
+    served = (handle for handle in _handles.values() if handle._serving is not None)
+    return next((handle for handle in served if handle._serving.group is group), None)
 
 
 def is_number(value: Any) -> bool:

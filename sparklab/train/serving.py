@@ -32,7 +32,7 @@ class Serving:
     """
 
     def __init__(self, group: Any, table: Table, clock: Callable[[], float] = time.monotonic) -> None:
-        self._group = group
+        self.group = group
         self._table = table
         self._clock = clock
         self._due_s = -1.0
@@ -49,28 +49,28 @@ class Serving:
             There is none of that number, it has no replica, or it is no process of ours.
         """
         attempted = f"killing server {server}{whose and ' of '}{whose}"
-        alive, replicas = self._group.manage(lambda manager: (manager.layout.servers, manager.replicas))
+        alive, replicas = self.group.manage(lambda manager: (manager.layout.servers, manager.replicas))
         check_alive(server, alive, attempted)
         if not replicas or len(alive) < 2:
             found = "nobody else has its ranges, and the weights in them would be gone"
             raise SparklabError(attempted, found, "train with servers=2 and replicas=1, or more")
         if not self._ours(server):
             raise SparklabError(attempted, "it runs on somebody else's cluster", "kill only what sparklab has started")
-        self._group.kill_server(server)
+        self.group.kill_server(server)
         with contextlib.suppress(ParameterServerError):  # it is dead in any case: the run may have ended with it
             # Else a second kill right after it could take the last copy.
-            self._group.until(lambda manager: server not in manager.layout.servers, KNOWN_S, attempted)
+            self.group.until(lambda manager: server not in manager.layout.servers, KNOWN_S, attempted)
         self._due_s = -1.0
 
     def add(self) -> int:
         """A further server has its share of the ranges; its number. Blocks, a second or two."""
-        added: int = self._group.add_server()
+        added: int = self.group.add_server()
         self._due_s = -1.0
         return added
 
     def _ours(self, server: int) -> bool:
         with contextlib.suppress(ParameterServerError):  # it has died this very moment
-            return isinstance(self._group, LocalGroup) or self._group.pid(server) > 0
+            return isinstance(self.group, LocalGroup) or self.group.pid(server) > 0
         return True
 
     def sampled(self, run: int) -> list[ServersSampled]:
@@ -78,10 +78,10 @@ class Serving:
         if self._clock() < self._due_s:
             return []
         self._due_s = self._clock() + SAMPLE_S
-        local = isinstance(self._group, LocalGroup)
+        local = isinstance(self.group, LocalGroup)
         number = self._table.spec.table
-        layout, promotions, replicas, known = self._group.manage(_look)
-        answers = self._group.server_facts() if local else known
+        layout, promotions, replicas, known = self.group.manage(_look)
+        answers = self.group.server_facts() if local else known
         ranges = layout.tables[number].chains
         ranges = ranges[:: -(-len(ranges) // RANGES_MAX) or 1]
         of = [answers.get(server, {}).get("tables", {}).get(str(number), {}) for server in layout.servers]

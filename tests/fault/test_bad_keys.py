@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sparklab import RDD, SparkContext
-from sparklab.errors import UserCodeError
+from sparklab.errors import SparklabError, UserCodeError
 
 PAIRS = [([1], 1), ([2], 2)]
 
@@ -117,3 +117,26 @@ def test_records_that_cannot_be_compared_are_told_alike_from_executor_and_driver
         assert error.attempted.startswith(f"running {action} at test_bad_keys.py:")
         assert error.found.startswith("records that have no order among each other")
         assert "key=" in error.do
+
+
+def test_records_without_order_in_a_histogram_are_told_alike_from_executor_and_driver(sc_local: SparkContext) -> None:
+    for partitions, buckets, do in ((1, 2, "numbers"), (2, 2, "numbers"), (1, [0, 1, 2], "that of the edges")):
+        rdd = sc_local.parallelize([1, "a"], partitions)
+        error, _ = fails(lambda rdd=rdd, buckets=buckets: rdd.histogram(buckets))  # type: ignore[misc]
+        assert error.attempted.startswith("running histogram at test_bad_keys.py:")
+        assert error.found.startswith("records that have no order among each other")
+        assert do in error.do
+
+
+def test_a_histogram_of_text_or_with_edges_without_order_says_what_helps(sc_local: SparkContext) -> None:
+    for records, buckets, attempted, found, do in (
+        ("ab", 2, "making 2 buckets of equal width from 'a' to 'b'", "Can not generate buckets with non-n", "edges"),
+        ("ab", [0, "b"], "making buckets", "edges that have no order among each other", "one type"),
+    ):
+        with pytest.raises(TypeError) as caught:
+            sc_local.parallelize(records, 2).histogram(buckets)
+        error = caught.value
+        assert isinstance(error, SparklabError)
+        assert error.attempted == attempted
+        assert found in error.found
+        assert do in error.do

@@ -39,7 +39,7 @@ TABLE: dict[str, tuple[list[str], list[str], str]] = {
     "kill-executor": (["1", "1 --stay-dead"], ["--stay-dead"], f"{CONTEXT}.kill_executor"),
     "drop-partition": (["links 2"], [], f"{CONTEXT}.drop_partition"),
     "train": (["", "pause", "--lr 0.1 --run 2"], ["--lr", "--run"], f"{HANDLE}.lr"),
-    "staleness": (["4", "async --run 2", "bsp"], ["--run"], f"{HANDLE}.tau"),
+    "staleness": (["4", "async --run 2", "bsp", "4 --group 2"], ["--group", "--run"], f"{HANDLE}.tau"),
     "ps": ([""], ["--out"], "sparklab.ps:describe"),
     "straggler": (["", "1 --delay 40", "1 --off", "--off"], ["--delay", "--off", "--run"], f"{HANDLE}.slow"),
     "kill-server": (["1", "1 --group 2"], ["--group", "--run"], f"{HANDLE}.kill_server"),

@@ -146,7 +146,13 @@ def test_a_group_named_is_reached_while_a_run_trains(shell: Any, loaded: Any, tr
     with ps.LocalGroup(num_servers=2, replicas=1) as group:
         group.table("beside", num_keys=100)
         loaded("%sparklab ps -o rows")
-        mine = next(row["group"] for row in shell.user_ns["rows"] if row["table"] == "beside")
+        groups = {row["table"]: row["group"] for row in shell.user_ns["rows"]}
+        mine, its = groups["beside"], groups[f"weights-{training.number}"]
+        before = training.tau
+        assert "tau of beside is 6 from" in loaded(f"%sparklab staleness 6 --group {mine}").out
+        assert (group.tau, training.tau) == (6, before)
+        assert "tau is 9 from" in loaded(f"%sparklab staleness 9 --group {its}").out
+        assert (group.tau, training.tau) == (6, 9)
         assert f"killed server 1 of group {mine}" in loaded(f"%sparklab kill-server 1 --group {mine}").out
         assert group.servers == (0,)
         told = loaded(f"%sparklab kill-server 1 --group {mine}").out
@@ -154,7 +160,7 @@ def test_a_group_named_is_reached_while_a_run_trains(shell: Any, loaded: Any, tr
         assert f"killing server 9 of run {training.number}" in loaded("%sparklab kill-server 9").out
         loaded(f"%sparklab add-server --group {mine}")
         assert group.servers == (0, 2)
-        for line in ("kill-server 0", "add-server"):
+        for line in ("kill-server 0", "add-server", "staleness 4"):
             assert "no such group is open: " in loaded(f"%sparklab {line} --group 987654").out
 
 

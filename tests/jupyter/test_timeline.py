@@ -14,6 +14,7 @@ from sparklab.events.facts import ExecutorAdded, ExecutorLost, Record, TaskEnded
 from sparklab.events.run import run_of
 from sparklab.jupyter.model import BYTES_MAX
 from sparklab.jupyter.skew import skew, verdict
+from sparklab.jupyter.tables import precise
 from sparklab.jupyter.timeline_model import BANDS_MAX, BARS_MAX, timeline_model, timeline_text
 from sparklab.jupyter.twin import BYTES_MAX as TWIN_BYTES_MAX
 from sparklab.jupyter.twin import twin_bundle
@@ -232,6 +233,17 @@ def test_a_jobs_skew_names_the_slowest_and_the_largest_task() -> None:
     assert verdict(rows).startswith("Stage 2: task 15 took 3.3 x the median with no more records")
     even = views_of(timed.of_three_tasks())
     assert verdict(skew(even, even.jobs[1])).startswith("Even")
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if name != "plain"])  # which has no job
+def test_the_skew_and_the_timeline_of_a_job_have_the_same_medians(name: str) -> None:
+    records = RUNS[name]()
+    views = views_of(records)
+    job = views.jobs[max(views.jobs)]
+    shown = {stage["id"]: precise(stage["median"]) for stage in timeline_model(views, job)["stages"]}
+    rows = {row["stage"]: row["median"] for row in skew(views, job)}
+    assert shown
+    assert {stage: rows[stage] for stage in shown} == shown
 
 
 def test_a_heavy_key_is_told_from_a_slow_executor() -> None:

@@ -130,7 +130,7 @@ def test_magics_steer_the_newest_run(slow: Slow, shell: Any, run: Any) -> None:
     assert "running" in run("%sparklab train").out
     assert "after the batches" in run("%sparklab train stop").out
     slow.run.result(60)
-    assert "none is at work" in str(run("%sparklab staleness async").error)
+    assert "no run of training is at work" in str(run("%sparklab staleness async").error)
     assert "neither a number of clocks" in str(run("%sparklab staleness soon").error)
 
 

@@ -16,7 +16,13 @@ from sparklab.errors import SparklabError
 from sparklab.events import training as f
 from sparklab.events.facts import JobStarted
 from sparklab.ps import SSP
-from sparklab.train import SparseLogisticRegression, TrainingHandle, TrainingInputError, TrainingStoppedError
+from sparklab.train import (
+    SparseLogisticRegression,
+    TrainingHandle,
+    TrainingInputError,
+    TrainingStoppedError,
+    logistic,
+)
 from sparklab.train.strategies import STRATEGIES
 from tests.waiting import wait_until
 
@@ -220,6 +226,30 @@ def test_what_happens_in_a_run_is_published_as_facts(sc_threads: SparkContext) -
     assert len(losses) <= 10 * run.history[-1].time_s + 10, "at most ten a second"
     assert isinstance(facts[-1], f.TrainingEnded)
     assert facts[-1].status == "stopped"
+
+
+def test_a_run_that_still_reads_its_rows_is_told_of_in_the_run_of_its_cell(
+    sc_threads: SparkContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, source_of = threading.Event(), logistic.source_of
+
+    def slowly(*arguments: Any) -> Any:
+        assert read.wait(60)
+        return source_of(*arguments)
+
+    monkeypatch.setattr(logistic, "source_of", slowly)
+    with sc_threads.scope("a cell") as cell:
+        run = SparseLogisticRegression(workers=2, epochs=2).start(X, Y)
+    assert sc_threads.run_of(cell).headline == "Training hogwild, adagrad: reading its rows"
+    assert [(each.run, each.status) for each in sc_threads.training_of(cell)] == [(run.number, "reading")]
+    read.set()
+    run.result(60)
+    assert [(each.run, each.status) for each in sc_threads.run_of(cell).training] == [(run.number, "finished")]
+    with sc_threads.scope("another cell") as cell:
+        run = SparseLogisticRegression(workers=2).start("no such file.svm")
+    with pytest.raises(SparklabError):
+        run.result(60)
+    assert "reading" not in [each.status for each in sc_threads.run_of(cell).training]
 
 
 def test_what_a_hand_changes_before_a_run_is_known_is_told_after_its_beginning() -> None:
