@@ -21,8 +21,8 @@ export class View {
     this.model = model;
     this.uid = `sl${++views}-${Math.random().toString(36).slice(2, 7)}`;
     this.stop = new AbortController();
-    this.tab = model.get("tab") in TABS ? model.get("tab") : "dag";
-    this.wish = this.tab; // shown once there is something for it, unless the reader has chosen another
+    this.wish = model.get("tab"); // shown once there is something for it, unless the reader has chosen another; "": what the headline is about
+    this.tab = this.wish in TABS ? this.wish : "dag";
     this.unfolded = model.get("form") !== "strip";
     this.job = null; // null follows the newest job
     this.opened = [];
@@ -163,8 +163,8 @@ export class View {
     say(u.main, this.synced.running ? (stopping ? "Cancelling" : "Cancel") : "Reset");
     u.main.disabled = this.off || stopping || this.busy("reset");
     u.main.title = this.synced.running ? "Cancel the jobs of this cell" : data.reset || "";
-    const wish = this.wish === "dag" && !data.counts.dag && data.counts.training ? "training" : this.wish;
-    if (wish in data.counts) this.tab = wish;
+    if (this.wish === "" && (data.leads === "training" || (!data.counts.dag && data.counts.training))) this.wish = "training"; // and stays: tabs do not come and go by themselves
+    if (this.wish in data.counts) this.tab = this.wish;
     if (!(this.tab in data.counts)) this.tab = "dag";
     for (const tab of u.tabs) {
       const key = tab.dataset.tab;

@@ -42,7 +42,7 @@ export class Chapter {
 
 // Stands where a synced model stands under a live view.
 class Recorded {
-  constructor() { this.state = { tab: "dag", form: "panel", alive: true, recorded: true, model: {} }; this.handlers = new Map(); }
+  constructor() { this.state = { tab: "", form: "panel", alive: true, recorded: true, model: {} }; this.handlers = new Map(); }
   get(key) { return this.state[key]; }
   send() { /* there is nobody to hear */ }
   on(name, act) { this.handlers.set(name, [...(this.handlers.get(name) || []), act]); }

@@ -224,6 +224,7 @@ def _with_training(model: PanelModel, runs: Sequence[TrainingView], jobs: Sequen
     model["training"] = training
     model["counts"]["training"] = len(runs)
     if at_work or not others or runs[-1].ended_s >= others[-1]:
+        model["leads"] = "training"
         model["head"] = training_headline(runs, now_s)
         model["summary"] = model["head"] if at_work else f"{model['head']}. {training['foot']}"
         model["strip"] = {"state": _GLYPHS.get("running" if at_work else "succeeded", "w"), "name": model["head"]}

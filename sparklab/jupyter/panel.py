@@ -54,7 +54,7 @@ class PanelWidget(anywidget.AnyWidget):
 
     model = traitlets.Dict().tag(sync=True)
     form = traitlets.Unicode("panel").tag(sync=True)
-    tab = traitlets.Unicode("dag").tag(sync=True)
+    tab = traitlets.Unicode("").tag(sync=True)
     alive = traitlets.Bool(True).tag(sync=True)
 
     def __init__(self, **state: Any) -> None:
@@ -75,8 +75,8 @@ class Panel:
         The context: its ``bus`` (``lock``, ``views``) is read, nothing else.
     form : "panel" or "strip"
         The full panel, or the one line under plain cells that opens to it.
-    tab : "dag", "timeline" or "cache"
-        Which tab lies in front.
+    tab : "dag", "timeline", "cache", "training" or ""
+        Which tab lies in front; with "" the DAG, or Training once the headline is about that.
     commands
         Who carries out clicks; by default what ``Panel.commands_for(sc)`` makes.
     lineage
@@ -95,7 +95,7 @@ class Panel:
         sc: Any,
         scope_id: str,
         form: str = "panel",
-        tab: str = "dag",
+        tab: str = "",
         commands: Commands | None = None,
         lineage: Any = None,
         job: int | None = None,

@@ -126,7 +126,12 @@ def cell_parser() -> Parser:
     parser = Parser("%%sparklab", "Run this cell with the full panel from the start. Never changes a result.")
     parser.add_argument("-o", "--out", metavar="RUN", type=variable, help="bind the cell's Run to this name")
     parser.add_argument("--name", default="", help="a name for the run, shown in the panel")
-    parser.add_argument("--view", choices=VIEWS, default="dag", help="the tab in front, or no panel (default: dag)")
+    parser.add_argument(
+        "--view",
+        choices=VIEWS,
+        default="",
+        help="the tab in front, or no panel (default: dag, or training where something trains)",
+    )
     parser.add_argument(
         "--check-determinism",
         action="store_true",

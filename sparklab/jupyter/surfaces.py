@@ -234,7 +234,7 @@ def surface_for(shell: InteractiveShell) -> Callable[[Cell, Cells], Surface]:
             elif options is not None and options.pace:
                 parts.append(PacedSurface(shell, options.pace))
             elif options is None:
-                parts.append(PanelSurface(shell, "strip", "dag"))
+                parts.append(PanelSurface(shell, "strip", ""))
             else:
                 parts.append(PanelSurface(shell, "panel", options.view))
         return Together(parts)

@@ -11,6 +11,7 @@ import pytest
 from sparklab.events.facts import Record
 from sparklab.events.training import LossReported, TauChanged
 from tests.browser import panel_page
+from tests.jupyter import sample_facts
 from tests.jupyter.models import model_of
 from tests.jupyter.training_facts import served, training
 
@@ -79,8 +80,27 @@ def test_a_curve_that_ran_away_is_named_and_does_not_rescale_the_chart(page: Any
     assert "100k" in page.locator(".sl-train-loss").inner_text()
 
 
+def in_front(page: Any) -> str:
+    return str(page.locator('[role="tab"][aria-selected="true"]').get_attribute("data-tab"))
+
+
+def test_training_comes_to_the_front_with_the_headline_unless_a_tab_was_chosen(chromium: Any) -> None:
+    jobs, records = sample_facts.word_count(), training()
+    page = panel_page.open_panel(chromium, model_of(jobs), tab="")
+    put = "(model) => window.model.put('model', model)"
+    assert in_front(page) == "dag"
+    page.evaluate(put, model_of(records))
+    assert in_front(page) == "training"
+    page.locator('[data-tab="cache"]').click()
+    page.evaluate(put, model_of(records))
+    assert in_front(page) == "cache", "the reader's choice stays"
+    page.context.close()
+    page = panel_page.open_panel(chromium, model_of(records), tab="dag")
+    assert in_front(page) == "dag", "`--view dag` was said"
+    page.context.close()
+
+
 def test_a_run_without_training_has_no_training_tab(chromium: Any) -> None:
-    from tests.jupyter import sample_facts
 
     opened = panel_page.open_panel(chromium, model_of(sample_facts.word_count()), tab="training")
     assert not opened.locator('[data-tab="training"]').is_visible()

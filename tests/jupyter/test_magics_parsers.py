@@ -16,7 +16,7 @@ def test_the_options_of_a_cell_are_read_as_a_shell_would() -> None:
 def test_a_cell_without_options_shows_the_dag_and_binds_nothing() -> None:
     options = cell_parser().parse_line("")
 
-    assert (options.out, options.name, options.view, options.explain, options.quiet) == (None, "", "dag", False, False)
+    assert (options.out, options.name, options.view, options.explain, options.quiet) == (None, "", "", False, False)
 
 
 @pytest.mark.parametrize(

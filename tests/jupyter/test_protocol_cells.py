@@ -177,7 +177,7 @@ def test_the_view_option_chooses_the_tab_in_front_or_no_panel(k: Kernel) -> None
         states = [m["content"]["data"]["state"] for m in ran.of("comm_open")]
         return [(state["form"], state["tab"]) for state in states if "form" in state]
 
-    assert opened("%%sparklab") == [("panel", "dag")]
+    assert opened("%%sparklab") == [("panel", "")]
     assert opened("%%sparklab --view cache") == [("panel", "cache")]
     assert opened("%%sparklab --view off") == []
     assert opened("%%sparklab -q") == []
