@@ -126,9 +126,14 @@ class Executors:
         self.waitUntilReady()
         if count < 1:
             raise ValueError(f"Number of executors to add must be positive, got {count}.")
-        wanted = len(self._epochs()) + count
-        self._backend.add(count)
-        self._wait_for_executors(lambda alive: len(alive) >= wanted, f"adding {count} executors")
+        missing = set(self._backend.add(count))
+
+        def come(alive: dict[int, int]) -> bool:
+            # By number: others may die meanwhile, or their successors come.
+            missing.difference_update(alive)
+            return not missing
+
+        self._wait_for_executors(come, f"adding {count} executors")
 
     def removeExecutors(self, numbers: Sequence[int], timeout_s: float = 600.0) -> None:
         """The executors `numbers` are gone, and no others take their places. Blocks.

@@ -244,8 +244,9 @@ class AttachedBackend:
     def kill(self, executor: int, stay_dead: bool, reason: str = "") -> None:
         self.check_ours(f"killing executor {executor}")
 
-    def add(self, count: int) -> None:
+    def add(self, count: int) -> Sequence[int]:
         self.check_ours(f"adding {count} executors")
+        return ()
 
     def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
         assert self._runner is not None

@@ -59,8 +59,8 @@ class Backend(Protocol):
         """Raise ClusterError where the executors are somebody else's to start and to end."""
         ...
 
-    def add(self, count: int) -> None:
-        """Start `count` more executors. Returns when the order was given; they arrive as stimuli."""
+    def add(self, count: int) -> Sequence[int]:
+        """Start `count` more executors; their numbers. Returns when the order was given; they arrive as stimuli."""
         ...
 
     def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]: ...
@@ -123,9 +123,9 @@ class ThreadsBackend:
     def check_ours(self, attempted: str) -> None:
         """They are ours."""
 
-    def add(self, count: int) -> None:
+    def add(self, count: int) -> Sequence[int]:
         assert self._runner is not None
-        self._runner.add(count)
+        return self._runner.add(count)
 
     def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
         store = self._store(executor)
@@ -294,9 +294,9 @@ class LocalBackend:
     def check_ours(self, attempted: str) -> None:
         """They are ours."""
 
-    def add(self, count: int) -> None:
+    def add(self, count: int) -> Sequence[int]:
         assert self._cluster is not None
-        self._cluster.add(count)
+        return self._cluster.add(count)
 
     def drop(self, executor: int, epoch: int, rdd: int, partition: int) -> Sequence[m.BlockChange]:
         assert self._runner is not None

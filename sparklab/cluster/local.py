@@ -174,12 +174,13 @@ class LocalCluster:
         self._check_number(number)
         self._send(command="kill", number=number, epoch=epoch, stay_dead=stay_dead)
 
-    def add(self, count: int) -> None:
-        """The launcher was told to start `count` more executors, numbered from where the last ones ended."""
+    def add(self, count: int) -> range:
+        """The launcher was told to start `count` more executors, numbered from where the last ones ended: these."""
         with self._changed:
             first, self._count = self._count, self._count + count
         for number in range(first, first + count):
             self._send(command="add", number=number)
+        return range(first, first + count)
 
     def revive(self, number: int) -> None:
         """The launcher was told to start executor `number` again, if it is dead."""

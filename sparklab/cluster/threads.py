@@ -105,10 +105,12 @@ class ThreadsRunner:
     def _struck(self, number: int) -> None:
         self._end(number, "an injected fault struck it", by_user=False, stay_dead=False)
 
-    def add(self, count: int) -> None:
-        """`count` more executors, with numbers that were not used before."""
-        for number in range(self._next, self._next + count):
+    def add(self, count: int) -> range:
+        """`count` more executors, with numbers that were not used before: these."""
+        added = range(self._next, self._next + count)
+        for number in added:
             self._join(number, 0)
+        return added
 
     def kill(self, number: int, stay_dead: bool = False, reason: str = BY_HAND) -> None:
         """Fence executor `number` off; its blocks and files are gone, its running task is disowned."""

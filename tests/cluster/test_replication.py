@@ -117,6 +117,30 @@ def test_an_executor_added_in_mid_job_gets_work(sc: SparkContext, tmp_path: Path
     assert len(alive(sc)) == 3
 
 
+def test_who_is_added_is_told_by_number_whoever_dies_or_comes_back_meanwhile(
+    sc: SparkContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_until(lambda: len(alive(sc)) == 3)
+    for stay_dead in (False, True):
+        before, add = alive(sc), sc._backend.add
+        victim = min(before)
+
+        def dies_meanwhile(count: int, add: Any = add, victim: int = victim, stay_dead: bool = stay_dead) -> Any:
+            added = add(count)
+            sc._backend.kill(victim, stay_dead)
+            return added
+
+        with monkeypatch.context() as patched:
+            patched.setattr(sc._backend, "add", dies_meanwhile)
+            sc.addExecutors(1)
+        (added,) = set(alive(sc)) - set(before)
+        assert added > max(before)
+        wait_until(lambda stay_dead=stay_dead: len(alive(sc)) == 4 - stay_dead)  # type: ignore[misc]
+        sc.removeExecutors([added])
+    wait_until(lambda: len(alive(sc)) == 2)
+    sc.addExecutors(1)
+
+
 def test_a_removed_executor_ends_its_task_and_moves_its_blocks_first(sc: SparkContext, tmp_path: Path) -> None:
     wait_until(lambda: len(alive(sc)) == 3)
     sc.addExecutors(1)
