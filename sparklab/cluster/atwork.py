@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from sparklab.rdd.cancellation import TaskCancelled, raise_in, take_exception
+from sparklab.rdd.cancellation import TaskCancelled, imports, raise_in, take_exception
 
 INTERRUPT_AFTER_S: Final = 0.05  # a cancelled task that has not seen it by then gets an exception between two lines
 REMEMBERED: Final = 10_000  # cancelled tasks that have not come yet
@@ -56,6 +56,9 @@ class AtWork:
             if self.task not in self._cancelled:
                 return
         # Most tasks see the flag at their next batch, where nothing is half done. Only the others are interrupted.
+        self._interrupt_later()
+
+    def _interrupt_later(self) -> None:
         timer = threading.Timer(INTERRUPT_AFTER_S, self._interrupt)
         timer.daemon = True
         timer.start()
@@ -63,5 +66,8 @@ class AtWork:
     def _interrupt(self) -> None:
         with self._lock:
             if self.task in self._cancelled and self.thread is not None:
+                if imports(self.thread):
+                    self._interrupt_later()
+                    return
                 self._struck = True
                 raise_in(self.thread)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import time
+from typing import Final
+
+_IMPORTING: Final = "<frozen importlib"
 
 
 class TaskCancelled(BaseException):
@@ -13,6 +17,16 @@ class TaskCancelled(BaseException):
 def raise_in(thread: int) -> None:
     """TaskCancelled is raised in `thread` at its next step of Python."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TaskCancelled))
+
+
+def imports(thread: int) -> bool:
+    """Whether `thread` imports a module: a module that is half there stays broken for its whole process."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_IMPORTING):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def take_exception(thread: int) -> None:
