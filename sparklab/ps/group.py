@@ -17,7 +17,7 @@ _ATTEMPTED: Final = "making a group of tables"
 
 
 class TableGroup(Movable):
-    """Tables of one parameter server under one clock; can be pickled where its tables can.
+    """Tables of one parameter server under one clock; can be pickled where its tables can. Thread-safe.
 
     Invariant: all its tables have the same bound, and a worker of the group has completed the same clocks in each.
 
@@ -67,7 +67,7 @@ class TableGroup(Movable):
 
     @property
     def tau(self) -> int:
-        """The bound of all its tables; setting it is one change for all. See :attr:`Table.tau`."""
+        """The bound of all its tables; setting it is one change for all. Does not block. See :attr:`Table.tau`."""
         return next(iter(self.tables.values())).tau
 
     @tau.setter
@@ -78,16 +78,16 @@ class TableGroup(Movable):
         first.set_bounds(bound, others)
 
     def worker(self, rank: int, incarnation: int | None = None) -> GroupWorker:
-        """A connection for worker `rank` to all tables; see :meth:`Table.worker`."""
+        """A connection for worker `rank` to all tables; see :meth:`Table.worker`. Blocks until it stands."""
         return GroupWorker(self.tables, rank, incarnation)
 
     def worker_lost(self, rank: int) -> None:
-        """Worker `rank` is dead: no table's floor counts it."""
+        """Worker `rank` is dead: no table's floor counts it. Does not block."""
         for table in self.tables.values():
             table.worker_lost(rank)
 
     def facts(self) -> dict[str, dict[str, Any]]:
-        """What is known of each table, by name."""
+        """What is known of each table, by name. Blocks."""
         return {name: table.facts() for name, table in self.tables.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -97,7 +97,8 @@ class TableGroup(Movable):
 class GroupWorker(ClosedOrAbandoned):
     """One worker at several tables that share its keys and its clock. Made by :meth:`TableGroup.worker`. Thread-safe.
 
-    Timestamps of the group are numbers of its own; :meth:`wait` answers by the names of the tables.
+    Timestamps of the group are numbers of its own; :meth:`wait` answers by the names of the tables. In each table its
+    requests keep the order of the calls; tables have no order to each other, but for `deps` and the clock.
     """
 
     def __init__(self, tables: Mapping[str, Table], rank: int, incarnation: int | None = None) -> None:
@@ -118,11 +119,13 @@ class GroupWorker(ClosedOrAbandoned):
 
     @property
     def clock_now(self) -> int:
-        """Clocks completed, in each table."""
+        """Clocks completed, in each table. Does not block."""
         return next(iter(self._workers.values())).clock_now
 
     def push(self, keys: Any, values: Mapping[str, Any], deps: Sequence[int] = ()) -> int:
-        """`values`, by the names of tables, are on their way for the same `keys`; returns a timestamp at once.
+        """`values`, by the names of tables, are on their way for the same `keys`; returns a timestamp.
+
+        Blocks only as :meth:`Worker.push` does.
 
         Raises
         ------
@@ -147,7 +150,7 @@ class GroupWorker(ClosedOrAbandoned):
         )
 
     def pull(self, keys: Any, deps: Sequence[int] = ()) -> int:
-        """The weights of `keys` in all tables are asked for; returns a timestamp at once."""
+        """The weights of `keys` in all tables are asked for; returns a timestamp, does not block."""
         shared = keys if isinstance(keys, KeySet) else KeySet(keys)
         return self._remember({name: each.pull(shared, self._of(name, deps)) for name, each in self._workers.items()})
 
@@ -179,7 +182,7 @@ class GroupWorker(ClosedOrAbandoned):
             worker.close(leave)
 
     def abandon(self) -> None:
-        """The connections are gone, as if this process had died. Idempotent."""
+        """The connections are gone, as if this process had died. Idempotent; does not block."""
         for worker in self._workers.values():
             worker.abandon()
 

@@ -31,6 +31,8 @@ _T = TypeVar("_T")
 class LocalGroup(Session):
     """Servers in this process, deterministic and without I/O. Everything works as with processes, but for speed.
 
+    Thread-safe. A call blocks while another thread's is at work, and where a worker has to wait for others.
+
     Parameters
     ----------
     num_servers : int
@@ -103,7 +105,7 @@ class LocalGroup(Session):
             return server
 
     def remove_server(self, server: int) -> None:
-        """`server` has given away its ranges and is gone. Of two calls at once one may come too late, and says so.
+        """`server` has given away its ranges and is gone. Blocks. Of two calls at once one may come too late.
 
         Raises
         ------
@@ -116,7 +118,7 @@ class LocalGroup(Session):
             self._shards.pop(server, None)
 
     def kill_server(self, server: int) -> None:
-        """`server` is dead, with all it held: its replicas serve. For tests and lectures.
+        """`server` is dead, with all it held: its replicas serve, when this returns. Blocks. For tests and lectures.
 
         Nobody is asked: ranges without a replica are lost, and their tables with them.
 
@@ -172,7 +174,7 @@ class LocalGroup(Session):
                 transfer.load(shard.tables[spec.table], shard.server, part.keys, part.weights, part.states)
 
     def close(self) -> None:
-        """Nothing is held any more."""
+        """Nothing is held any more. Does not block."""
         with self._lock:
             self._closed = True
             self._shards.clear()

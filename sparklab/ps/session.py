@@ -38,6 +38,8 @@ _T = TypeVar("_T")
 class Session(Movable, ABC):
     """What :class:`LocalGroup` and :class:`ParameterServer` have in common. Thread-safe.
 
+    Changes (tables, bounds, servers) take effect in the order of the calls: each is a layout, which all are told.
+
     Source: Li et al. 2014, section 3.
     """
 
@@ -83,7 +85,7 @@ class Session(Movable, ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """No server is left. Idempotent."""
+        """No server is left. Idempotent. Blocks for milliseconds."""
 
     # --- tables -----------------------------------------------------------------------------------
 
@@ -178,7 +180,7 @@ class Session(Movable, ABC):
         return made
 
     def drop(self, table: Table) -> None:
-        """The table is gone, its name and memory are free. Idempotent."""
+        """The table is gone, its name and memory are free. Idempotent. Blocks while pushes are under way."""
         if self._tables.get(table.name) is table:
             del self._tables[table.name]
             table.close()
@@ -186,12 +188,15 @@ class Session(Movable, ABC):
 
     @property
     def tables(self) -> dict[str, Table]:
-        """The tables by name."""
+        """The tables by name. Does not block."""
         return dict(self._tables)
 
     @property
     def tau(self) -> int | None:
-        """The bound of all tables, None where it is not one. Setting it sets that of each; see :attr:`Table.tau`."""
+        """The bound of all tables, None where it is not one. Setting it sets that of each; see :attr:`Table.tau`.
+
+        Does not block.
+        """
         bounds = {table.tau for table in self._tables.values()}
         return bounds.pop() if len(bounds) == 1 else None
 
@@ -279,7 +284,7 @@ class Session(Movable, ABC):
 
     @property
     def servers(self) -> tuple[int, ...]:
-        """Numbers of the servers alive."""
+        """Numbers of the servers alive. Does not block."""
         return self.manage(lambda manager: manager.layout.servers)
 
     def settle(self, timeout_s: float = SETTLE_S) -> None:

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 
 class Table(Movable):
-    """A table of a parameter server; made by ``server.table(...)``. Thread-safe; all methods block.
+    """A table of a parameter server; made by ``server.table(...)``. Thread-safe; methods that ask the servers block.
 
-    Reads and writes here belong to no worker: no bound holds them, and a write is applied when it arrives.
+    Reads and writes here belong to no worker: no bound holds them, and a write is applied when it arrives. They are
+    taken in by each server in the order of the calls, one call at a time; those of workers have no order to them.
     """
 
     _GIVEN = ("spec",)
@@ -48,13 +49,13 @@ class Table(Movable):
 
     @property
     def name(self) -> str:
-        """What it was called."""
+        """What it was called. Does not block."""
         return self.spec.name
 
     # --- workers ----------------------------------------------------------------------------------
 
     def worker(self, rank: int, incarnation: int | None = None, *, join: bool = False) -> Worker:
-        """A connection for worker `rank`, to be used by one process; close it when it is done.
+        """A connection for worker `rank`, to be used by one process; close it when it is done. Blocks until it stands.
 
         It begins at the clock at which the rank stood before. The same rank connected again, anywhere, takes over: the
         one before is refused from then on, and what it pushed for a clock it did not complete is dropped where pushes
@@ -95,7 +96,10 @@ class Table(Movable):
         return f"; still at clock {floor}: worker{'s' * (len(ranks) > 1)} {', '.join(ranks)}{absent and '; '}{absent}"
 
     def worker_lost(self, rank: int) -> None:
-        """Worker `rank` is dead: the floor leaves it out, and it is refused if it comes back without :meth:`worker`."""
+        """Worker `rank` is dead: the floor leaves it out, and it is refused if it comes back without :meth:`worker`.
+
+        Does not block: who waits for it goes on as soon as the servers have heard.
+        """
         self._session.manage(lambda manager: manager.worker_gone(self.spec.table, rank))
 
     # --- what can be moved while workers train ----------------------------------------------------
@@ -106,7 +110,7 @@ class Table(Movable):
 
         Raising it lets who waits go on at once. Lowering it acts on each worker from its next clock on and rolls
         nothing back: workers that are further ahead wait until the others have come near. Refused for a table of a
-        :class:`TableGroup`, whose bound is one.
+        :class:`TableGroup`, whose bound is one. Does not block; of two changes the later call holds.
         """
         return self._bound
 
@@ -121,19 +125,19 @@ class Table(Movable):
         self.set_bounds(bound, ())
 
     def bound_with(self) -> dict[str, Table]:
-        """The tables, by name, that groups have put under one bound with this one, itself among them."""
+        """The tables, by name, that groups have put under one bound with this one, itself too. Does not block."""
         standing = getattr(self._session, "tables", {})
         return {name: table for name, table in self._bound_with.items() if standing.get(name) is table}
 
     def bind(self, others: Iterable[Table]) -> None:
-        """This table and `others`, and what each shares a bound with, share one from now on."""
+        """This table and `others`, and what each shares a bound with, share one from now on. Does not block."""
         together = {name: each for table in (self, *others) for name, each in table.bound_with().items()}
         together |= {table.name: table for table in (self, *others)}
         for table in together.values():
             table._bound_with = together
 
     def set_bounds(self, bound: int, others: Sequence[Table]) -> None:
-        """The bound of this table and of `others` of the same servers has been set, by one layout."""
+        """The bound of this table and of `others` of the same servers has been set, by one layout. Does not block."""
         if isinstance(bound, bool) or not hasattr(bound, "__index__"):
             needed = any(table.spec.aggregate for table in (self, *others))
             do = "give 0 or more: it aggregates, which needs a bound" if needed else "give a whole number; -1 for none"
@@ -152,16 +156,18 @@ class Table(Movable):
 
     @property
     def session(self) -> Session:
-        """The servers, or the way to them."""
+        """The servers, or the way to them. Does not block."""
         return self._session
 
     @property
     def consistency(self) -> Consistency:
-        """The consistency in force."""
+        """The consistency in force. Does not block."""
         return of_bound(self._bound)
 
     def set(self, **parameters: float) -> None:
-        """The update goes on with other parameters, such as ``lr=0.05``, from now on.
+        """The update goes on with other parameters, such as ``lr=0.05``, from now on. Does not block.
+
+        A server acts on them from the push on that it takes in after it has heard; servers may hear a moment apart.
 
         Raises
         ------
@@ -174,22 +180,22 @@ class Table(Movable):
     # --- weights ----------------------------------------------------------------------------------
 
     def get(self, keys: Any) -> Array:
-        """The weights of `keys` as they stand: shape (keys,), or (keys, width) where the width is not 1."""
+        """The weights of `keys` as they stand: shape (keys,), or (keys, width) where the width is not 1. Blocks."""
         weights: Array = self._ask(lambda observer: observer.get(keys))
         return weights
 
     def put(self, keys: Any, values: Any) -> None:
-        """`values` went through the update."""
+        """`values` went through the update. Blocks."""
         self._ask(lambda observer: observer.wait(observer.push(keys, values)))
 
     def weights(self, low: int = 0, high: int | None = None) -> Any:
-        """The weights of a range as they stand; of a sparse table, the keys that exist and their rows."""
+        """The weights of a range as they stand; of a sparse table, the keys that exist and their rows. Blocks."""
         return self._ask(lambda observer: observer.get_range(low, self.spec.end if high is None else high))
 
     # --- functions over a range -------------------------------------------------------------------
 
     def call(self, function: str | RangeFunction, low: int = 0, high: int | None = None, **arguments: Any) -> Any:
-        """The value of `function` over a range, computed by the servers; the weights do not travel.
+        """The value of `function` over a range, computed by the servers; the weights do not travel. Blocks.
 
         Parameters
         ----------
@@ -208,11 +214,11 @@ class Table(Movable):
         return known.whole(parts, **arguments)
 
     def norm(self, order: float = 2.0) -> float:
-        """The norm of the weights; order 0 counts those that are not zero."""
+        """The norm of the weights; order 0 counts those that are not zero. Blocks."""
         return float(self.call("norm", order=order))
 
     def top_k(self, count: int) -> list[tuple[int, Any]]:
-        """The keys with the largest absolute weights, and these weights, largest first."""
+        """The keys with the largest absolute weights, and these weights, largest first. Blocks."""
         if isinstance(count, bool) or not hasattr(count, "__index__") or count < 0:
             raise ParameterServerError(
                 f"asking table {self.name!r} for its {count!r} largest weights", "no such count", "give 0 or more"
@@ -221,7 +227,7 @@ class Table(Movable):
         return found
 
     def quantile(self, q: float) -> float:
-        """The value that a share `q` of the weights is below.
+        """The value that a share `q` of the weights is below. Blocks.
 
         Exact up to 65,536 weights per server, else within 1/4096 of the rank.
         """
@@ -232,15 +238,15 @@ class Table(Movable):
     # --- facts ------------------------------------------------------------------------------------
 
     def facts(self) -> dict[str, Any]:
-        """Clocks, lags, parked pulls, waiting, duplicates, ranges per server: plain data, summed over the servers."""
+        """Clocks, lags, parked pulls, waiting, duplicates, ranges per server: plain data, over all servers. Blocks."""
         return table_facts(self._session.server_facts(), self.spec.table, self._bound)
 
     def drop(self) -> None:
-        """The table is gone from the servers."""
+        """The table is gone from the servers: who waits for it is told. Blocks while pushes are under way."""
         self._session.drop(self)
 
     def close(self, abandon: bool = False) -> None:
-        """Connections held here are closed; the table itself stays. Idempotent.
+        """Connections held here are closed; the table itself stays. Idempotent. Blocks.
 
         With `abandon` the servers are not told: they are about to end.
         """

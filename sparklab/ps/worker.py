@@ -97,11 +97,11 @@ class Worker(ClosedOrAbandoned):
 
     @property
     def clock_now(self) -> int:
-        """Clocks this worker has completed."""
+        """Clocks this worker has completed. Does not block."""
         return self._client.clock
 
     def facts(self) -> dict[str, Any]:
-        """What this worker knows: its clock, requests sent again, and for each filter bytes before and after."""
+        """What this worker knows: its clock, requests sent again, bytes before and after each filter. Blocks nobody."""
         with self._lock:
             return {
                 "clock": self._client.clock,
@@ -115,7 +115,7 @@ class Worker(ClosedOrAbandoned):
     # --- requests ---------------------------------------------------------------------------------
 
     def push(self, keys: Any, values: Any, deps: Sequence[int] = ()) -> int:
-        """`values` are on their way to the table's update; returns a timestamp at once.
+        """`values` are on their way to the table's update; returns a timestamp. Blocks only while 1,024 are unsettled.
 
         Parameters
         ----------
@@ -148,7 +148,7 @@ class Worker(ClosedOrAbandoned):
         return self.push_prepared(checked, rows, deps)
 
     def prepared(self, keys: Any, values: Any) -> tuple[Keys, Array]:
-        """Keys and a copy of the values for :meth:`push_prepared`; nothing is sent. Raises as :meth:`push`."""
+        """Keys and a copy of the values for :meth:`push_prepared`; nothing is sent or blocks. Raises as it does."""
         attempted = self._pushing
         checked = self._keys(keys, attempted)
         rows = self._copied(values, len(checked))
@@ -164,13 +164,13 @@ class Worker(ClosedOrAbandoned):
         return checked, rows
 
     def push_prepared(self, checked: Keys, rows: Array, deps: Sequence[int] = ()) -> int:
-        """What :meth:`prepared` gave is on its way; returns a timestamp at once."""
+        """What :meth:`prepared` gave is on its way; returns a timestamp. Blocks only as :meth:`push`."""
         with self._lock:
             self._make_room()
             return self._sent(self._client.push(checked, rows, deps))
 
     def pull(self, keys: Any, deps: Sequence[int] = ()) -> int:
-        """The weights of `keys` are asked for; returns a timestamp at once, :meth:`wait` gives them.
+        """The weights of `keys` are asked for; returns a timestamp, does not block. :meth:`wait` gives them.
 
         A server answers when the floor is near enough: see :class:`SSP`. A key that was never pushed is 0.
         """
@@ -181,11 +181,11 @@ class Worker(ClosedOrAbandoned):
             return self._sent(self._client.pull(checked, deps))
 
     def push_range(self, low: int, high: int, values: Any, deps: Sequence[int] = ()) -> int:
-        """`values`, a row for each key from `low` up to `high`, are on their way. Otherwise as :meth:`push`."""
+        """`values`, a row for each key from `low` up to `high`, are on their way. Does not block; as :meth:`push`."""
         return self.push(KeyRange(low, high), values, deps)
 
     def pull_range(self, low: int, high: int, deps: Sequence[int] = ()) -> int:
-        """The weights of all keys from `low` up to `high` are asked for; otherwise as :meth:`pull`.
+        """The weights of all keys from `low` up to `high` are asked for; does not block, otherwise as :meth:`pull`.
 
         :meth:`wait` gives a row per key; from a sparse table, a pair of the keys that exist and their rows.
         """
@@ -214,7 +214,7 @@ class Worker(ClosedOrAbandoned):
             return self._shaped(client.take(ts))
 
     def poll(self, ts: int, timeout_s: float) -> bool:
-        """Whether request `ts` has been answered, after at most `timeout_s` seconds; :meth:`wait` gives the answer."""
+        """Whether request `ts` has been answered; blocks for at most `timeout_s` seconds. :meth:`wait` gives it."""
         with self._lock:
             return self._until(lambda: self._client.done(ts), timeout_s)
 
@@ -266,7 +266,7 @@ class Worker(ClosedOrAbandoned):
             return self._client.clock
 
     def hold_clock(self, clock: int) -> None:
-        """This worker makes the clocks from `clock` on; those that a table has of them count once there."""
+        """This worker makes the clocks from `clock` on; what a table has of them counts once. No blocking."""
         with self._lock:
             self._client.clock = min(self._client.clock, clock)
 
@@ -304,7 +304,7 @@ class Worker(ClosedOrAbandoned):
                 self._link.close()
 
     def abandon(self) -> None:
-        """The connection is gone, as if this process had died. Idempotent."""
+        """The connection is gone, as if this process had died. Idempotent; does not block."""
         self._closed = True
         self._link.close()
 

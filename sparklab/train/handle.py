@@ -45,6 +45,9 @@ class Point(NamedTuple):
 class TrainingHandle:
     """A run of training that goes on in the background. Every member may be used from any thread.
 
+    None blocks but :meth:`result` and :meth:`add_server`, :meth:`kill_server` a moment: a change acts at the next batch
+    or clock. Changes act, and are told as facts, in the order of the calls.
+
     Attributes
     ----------
     number : int
@@ -108,17 +111,17 @@ class TrainingHandle:
 
     @property
     def status(self) -> str:
-        """``running``, ``paused``, ``finished``, ``stopped`` (by hand), ``diverged`` or ``failed``."""
+        """``running``, ``paused``, ``finished``, ``stopped`` (by hand), ``diverged`` or ``failed``. Does not block."""
         return "paused" if self._status == "running" and self._paused else self._status
 
     @property
     def loss(self) -> float:
-        """The newest mean log loss in nats; NaN before the first."""
+        """The newest mean log loss in nats; NaN before the first. Does not block."""
         return self.history[-1].loss if self.history else math.nan
 
     @property
     def clock(self) -> int:
-        """Clocks that the slowest worker has completed; passes over the data where there are no clocks."""
+        """Clocks that the slowest worker has completed; passes where there are no clocks. Does not block."""
         return self.history[-1].clock if self.history else 0
 
     @property
@@ -140,7 +143,7 @@ class TrainingHandle:
         """How many clocks the fastest worker may be ahead of the slowest; ``math.inf`` for no bound.
 
         Raising it lets who waits go on at once; lowering it acts at the next clock and lets the fast ones wait until
-        the gap has closed. Nothing is rolled back.
+        the gap has closed. Nothing is rolled back. Does not block.
 
         Raises
         ------
@@ -179,13 +182,13 @@ class TrainingHandle:
 
     @property
     def delays_s(self) -> dict[int, float]:
-        """What each worker that a hand has slowed rests after a clock, in seconds."""
+        """What each worker that a hand has slowed rests after a clock, in seconds. Does not block."""
         return dict(self._delays_s)
 
     # --- what a hand does -------------------------------------------------------------------------
 
     def slow(self, worker: int, delay_s: float) -> None:
-        """`worker` rests `delay_s` seconds after each of its clocks from now on; 0 lets it go again.
+        """`worker` rests `delay_s` seconds after each of its clocks from now on; 0 lets it go again. Does not block.
 
         It rests where it holds no slot. For lectures and tests: a straggler at hand.
 
@@ -207,7 +210,7 @@ class TrainingHandle:
         self._wake()
 
     def kill_server(self, server: int) -> None:
-        """`server` of the run's parameter server is dead, its replicas serve, and training goes on.
+        """`server` of the run's parameter server is dead, its replicas serve, and training goes on. Blocks a moment.
 
         Raises
         ------
@@ -230,11 +233,11 @@ class TrainingHandle:
         return serving
 
     def pause(self) -> None:
-        """Workers rest after the batch they are at, until :meth:`resume`."""
+        """Workers rest after the batch they are at, until :meth:`resume`. Does not block: they may be at it still."""
         self._set_paused(True)
 
     def resume(self) -> None:
-        """Workers go on."""
+        """Workers go on. Does not block."""
         self._set_paused(False)
 
     def _set_paused(self, paused: bool) -> None:
@@ -244,7 +247,7 @@ class TrainingHandle:
             self._wake()
 
     def stop(self) -> None:
-        """The run ends after the batches that are at work; the model keeps the weights it has. Idempotent."""
+        """The run ends after the batches at work; the model keeps the weights it has. Idempotent; does not block."""
         self._stopping = True
         self._wake()
 

@@ -59,6 +59,31 @@ def test_the_range_of_all_keys_is_cut_and_asked_as_any_other() -> None:
     assert (EVERYTHING.size, bool(EVERYTHING), END_OF_KEYS - 1 in EVERYTHING) == (1 << 64, True, True)
 
 
+@pytest.mark.parametrize("kind", [{"num_keys": 60}, {"num_keys": 60, "sparse": True}])
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_range_pushed_and_pulled_is_what_its_keys_would_be(kind: dict[str, Any], width: int) -> None:
+    rng = np.random.default_rng(5)
+    expected = np.zeros((60, width))
+    with ps.LocalGroup(num_servers=3, replicas=1) as group:
+        table = group.table("w", width=width, dtype="float64", update=ps.Add(), apply="arrival", workers=1, **kind)
+        with table.worker(0) as w:
+            for step, (low, high) in enumerate([(0, 60), (7, 31), (30, 31), (12, 12), (59, 60), (3, 58)]):
+                rows = rng.normal(size=(high - low, width))
+                expected[low:high] += rows
+                ts = w.push_range(low, high, rows) if step % 2 else w.push(KeyRange(low, high), rows)
+                w.wait(ts)
+                if step == 3:
+                    group.remove_server(0)
+                a, b = sorted(rng.integers(0, 61, 2).tolist())
+                for found in (w.wait(w.pull_range(a, b)), w.wait(w.pull(KeyRange(a, b))), w.get_range(a, b)):
+                    if kind.get("sparse"):
+                        assert found[0].tolist() == list(range(a, b))
+                        found = found[1]
+                    assert np.allclose(found.reshape(-1, width), expected[a:b])
+                one_by_one = w.get(np.arange(60)).reshape(-1, width)
+                assert np.allclose(one_by_one, expected)
+
+
 @pytest.mark.parametrize("ends", [(-1, 3), (5, 2), (0, END_OF_KEYS + 1)])
 def test_what_is_no_range_is_refused(ends: tuple[int, int]) -> None:
     with pytest.raises(ParameterServerError, match=r"(?s)making KeyRange.*To do: give 0 <= low"):

@@ -128,6 +128,17 @@ def test_tau_moved_live_acts_at_the_next_clock(group: ps.LocalGroup) -> None:
         table.worker_lost(0)
 
 
+def test_without_a_bound_nobody_waits(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=10, update=ps.Add(), apply="arrival", consistency=ps.ASP(), workers=2)
+    with table.worker(0), table.worker(1) as fast:
+        for clock in range(1, 101):
+            fast.push([1], [1.0])
+            fast.clock()
+            assert fast.wait(fast.pull([1]), timeout_s=5).tolist() == [clock]
+        assert max(table.facts()["lags"]) == 100
+        assert table.facts()["parked_total"] == 0
+
+
 def test_a_lost_worker_is_left_out_and_refused(group: ps.LocalGroup) -> None:
     table = group.table("w", num_keys=10, workers=2)
     lost, other = table.worker(0), table.worker(1)

@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 
 
 class ParameterServer(Questions):
-    """Server processes of their own, beside a SparkContext or a Dask cluster. Thread-safe.
+    """Server processes of their own, beside a SparkContext or a Dask cluster. Thread-safe. Making one blocks: a second.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class ParameterServer(Questions):
             raise ServerLost(attempted, "it died with ranges that nobody else has", "restore the last snapshot")
 
     def kill_server(self, server: int) -> None:
-        """The process of `server` was ended by SIGKILL: its replicas serve. For lectures and tests.
+        """The process of `server` was ended by SIGKILL: its replicas serve. Does not block. For lectures and tests.
 
         Nobody is asked: ranges without a replica are lost, and their tables with them. Returns before the others know.
 
@@ -311,7 +311,7 @@ class ParameterServer(Questions):
     # --- what tables ask --------------------------------------------------------------------------
 
     def table(self, name: str, **arguments: Any) -> Table:
-        """A new table; see :meth:`Session.table`. Its kernels are compiled when this returns."""
+        """A new table; see :meth:`Session.table`. Blocks until its kernels are compiled."""
         made = super().table(name, **arguments)
         epoch = self.manage(lambda manager: manager.layout.epoch)
 
@@ -323,7 +323,7 @@ class ParameterServer(Questions):
         return made
 
     def handle(self) -> Handle:
-        """What another process needs to reach the servers."""
+        """What another process needs to reach the servers. Does not block."""
         with self._lock:
             work = handshake.Secrets(self._known.work)
             return Handle(dict(self._addresses), work, self._how, self._how == "auto", self._pem)
@@ -345,7 +345,7 @@ class ParameterServer(Questions):
     # --- the end ----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """No process is left of it. Idempotent; takes milliseconds."""
+        """No process is left of it. Idempotent; blocks for milliseconds, and 2 s at most for one that hangs."""
         with self._lock:
             if self._closed:
                 return
@@ -364,7 +364,7 @@ class ParameterServer(Questions):
         _open_servers.discard(self)
 
     def pid(self, server: int) -> int:
-        """The process of `server`, on the driver's host; 0 where it is elsewhere."""
+        """The process of `server`, on the driver's host; 0 where it is elsewhere. Does not block."""
         return self._starter.pid(server)
 
     def __repr__(self) -> str:
