@@ -163,6 +163,8 @@ class AttachedBackend:
     def _lane_of(self, launch: m.Launch) -> Lane:
         if self._settings.task_lane != "auto":
             return self._settings.task_lane
+        if launch.background:
+            return "direct"  # beside the worker's own task thread, which they would hold
         return "direct" if launch.stage_tasks <= SMALL_JOB_TASKS * self.slots else "graph"
 
     async def _watch_scheduler(self) -> None:

@@ -1,4 +1,4 @@
-"""The task that an executor has at work, and how it is made to end: by a flag, and if need be between two lines."""
+"""The tasks that an executor has at work, and how they are made to end: by a flag, and if need be between two lines."""
 
 from __future__ import annotations
 
@@ -14,14 +14,25 @@ REMEMBERED: Final = 10_000  # cancelled tasks that have not come yet
 
 
 class AtWork:
-    """One task at a time, in one thread. Thread-safe."""
+    """Tasks, each in a thread of its own. Thread-safe."""
 
     def __init__(self) -> None:
         self._cancelled: set[int] = set()
-        self._lock = threading.Lock()  # guards the three below
-        self.task: int | None = None
-        self.thread: int | None = None
-        self._struck = False  # an exception was set in the task's thread
+        self._lock = threading.Lock()  # guards the two below
+        self._threads: dict[int, int] = {}  # task -> its thread
+        self._struck: set[int] = set()  # tasks in whose threads an exception was set
+
+    @property
+    def tasks(self) -> list[int]:
+        """Those at work."""
+        with self._lock:
+            return list(self._threads)
+
+    @property
+    def threads(self) -> list[int]:
+        """Of the tasks at work."""
+        with self._lock:
+            return list(self._threads.values())
 
     @contextlib.contextmanager
     def interruptible(self, task: int) -> Iterator[None]:
@@ -30,16 +41,16 @@ class AtWork:
             if task in self._cancelled:
                 self._cancelled.discard(task)
                 raise TaskCancelled
-            self.task, self.thread = task, threading.get_ident()
+            self._threads[task] = threading.get_ident()
         try:
             yield
         finally:
             with self._lock:
-                thread, self.task, self.thread = self.thread, None, None
+                thread = self._threads.pop(task)
                 self._cancelled.discard(task)
-                struck, self._struck = self._struck, False
+                struck = task in self._struck
+                self._struck.discard(task)
             if struck:
-                assert thread is not None
                 take_exception(thread)
 
     def check(self, task: int) -> None:
@@ -53,7 +64,7 @@ class AtWork:
             if len(self._cancelled) > REMEMBERED:
                 self._cancelled.clear()
             self._cancelled.update(tasks)
-            if self.task not in self._cancelled:
+            if self._cancelled.isdisjoint(self._threads):
                 return
         # Most tasks see the flag at their next batch, where nothing is half done. Only the others are interrupted.
         self._interrupt_later()
@@ -65,9 +76,11 @@ class AtWork:
 
     def _interrupt(self) -> None:
         with self._lock:
-            if self.task in self._cancelled and self.thread is not None:
-                if imports(self.thread):
+            for task, thread in self._threads.items():
+                if task not in self._cancelled:
+                    continue
+                if imports(thread):
                     self._interrupt_later()
-                    return
-                self._struck = True
-                raise_in(self.thread)
+                else:
+                    self._struck.add(task)
+                    raise_in(thread)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from sparklab.events.said import Said, fresh
@@ -21,10 +21,13 @@ class Ear:
     ----------
     say : callable
         Told of each piece once.
+    tasks : collection of int
+        Those of the message: others may be at work beside them, and have somebody else who listens.
     """
 
-    def __init__(self, say: Callable[[Said], None]) -> None:
+    def __init__(self, say: Callable[[Said], None], tasks: Collection[int]) -> None:
         self._say = say
+        self._tasks = frozenset(tasks)
         self._heard: dict[int, int] = {}  # task -> characters told
         self.closed = False
         self.listening: asyncio.Future[None] | None = None
@@ -52,7 +55,7 @@ class Ear:
         self._tell(task, pieces, ended=True)
 
     def _tell(self, task: int, pieces: Sequence[Said], ended: bool) -> None:
-        if not pieces:
+        if not pieces or task not in self._tasks:
             return
         found, self._heard[task] = fresh(pieces, self._heard.get(task, 0), ended)
         for said in found:

@@ -1,24 +1,24 @@
-"""One executor: runs tasks one after another over its own block store and shuffle files. Knows nothing of Dask."""
+"""One executor: runs tasks over its own block store and shuffle files. Knows nothing of Dask."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import shutil
+import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from sparklab import steps
-from sparklab.cluster import edits, results
+from sparklab.cluster import results
 from sparklab.cluster.atwork import AtWork
-from sparklab.cluster.closures import load_stage
 from sparklab.cluster.determinism import Check
 from sparklab.cluster.failures import wire_error
 from sparklab.cluster.gang import GangMember
+from sparklab.cluster.loadedstages import LoadedStage, LoadedStages
 from sparklab.cluster.losses import FindGone, gone_here, with_others
 from sparklab.cluster.meeting import Meet, MeetingId, Meetings, meet_in
 from sparklab.cluster.parts import Parts
@@ -27,13 +27,12 @@ from sparklab.cluster.resources import resident_bytes
 from sparklab.cluster.stageshuffle import StageShuffle
 from sparklab.cluster.voices import Voice, heard
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
+from sparklab.conf import BACKGROUND
 from sparklab.errors import FetchFailedError
 from sparklab.events.said import Said
 from sparklab.faults import PROPERTY, AnswerDropped, ExecutorStruck, Place, Striker
 from sparklab.pieces import PartsMissing
-from sparklab.profiler import Profiler
 from sparklab.rdd.cancellation import TaskCancelled
-from sparklab.rdd.core import RDDCore
 from sparklab.rdd.nodes import counted_keys
 from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext, TaskMetrics
@@ -48,8 +47,6 @@ from sparklab.storage.store import BlockStore
 ANSWER_AFTER_S: Final = HOME_BATCH_S  # several tasks in one message that take longer are answered in parts
 logger = logging.getLogger("sparklab.cluster")
 
-KEPT_STAGES: Final = 64  # loaded stages an executor remembers; the driver sends a forgotten one again
-
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
@@ -60,19 +57,10 @@ class Budgets:
     process_bytes: int = 0  # what the whole process may hold before its cache must not grow any more; 0: no limit
 
 
-@dataclass(slots=True)
-class _LoadedStage:
-    rdd: RDDCore
-    writes: ShuffleSpec | None
-    function: Any
-    profiler: Profiler | None
-    replaced: tuple[type, ...]
-    inputs: dict[int, dict[int, ShuffleInput]]  # by stage attempt
-    files_root: str
-
-
 class Executor:
-    """Runs tasks. One at a time: :meth:`run` is called from one thread; :meth:`cancel` from any.
+    """Runs tasks. Those that somebody waits for one after the other, and beside them those of the background.
+
+    :meth:`run` is called from one thread for each of these two; :meth:`cancel` from any.
 
     Parameters
     ----------
@@ -115,21 +103,20 @@ class Executor:
         self._ask_peer = ask_peer
         self._find_gone = find_gone
         self.parts = Parts(number, directory, ask_piece)
+        self._stages = LoadedStages(self.parts)
         self.shuffle_directory = directory / "shuffle"
         self.shuffle_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         self.blocks = BlockStore(str(directory / "blocks"), budgets.cache_bytes, self._may_grow)
-        self._stages: OrderedDict[int, _LoadedStage] = OrderedDict()
         self._sampler = LineSampler()
         self._at_work = AtWork()
-        self._speaking: tuple[TaskContext, Voice] | None = None
+        self._speaking: dict[int, tuple[TaskContext, Voice]] = {}
 
-    def said_so_far(self) -> tuple[int, list[Said]]:
-        """The task at work, -1 for none, and all that it has said. From any thread."""
-        speaking = self._speaking
-        if speaking is None:
-            return -1, []
-        task, voice = speaking
-        return task.task, voice.said(task.job, task.stage, task.partition, task.attempt)
+    def said_so_far(self) -> dict[int, list[Said]]:
+        """By task at work, all that it has said. From any thread."""
+        return {
+            number: voice.said(task.job, task.stage, task.partition, task.attempt)
+            for number, (task, voice) in list(self._speaking.items())
+        }
 
     def _may_grow(self) -> bool:
         limit = self.budgets.process_bytes
@@ -144,7 +131,7 @@ class Executor:
         again.
         """
         try:
-            stage = self._stage(order)
+            stage = self._stages.of(order)
         except KeyError:
             return [self._report(t.task, "stage_unknown", None) for t in tasks]
         except PartsMissing as missing:
@@ -160,22 +147,6 @@ class Executor:
                 break
         return reports
 
-    def _stage(self, order: StageOrder) -> _LoadedStage:
-        if order.binary is not None:
-            files_root = self.parts.take(order)  # first: what is unpickled may import an added file
-            edits.refresh(order.properties.get(edits.PROPERTY))
-            rdd, writes, function, profiler, replaced = load_stage(order.binary)
-            self._stages[order.stage] = _LoadedStage(rdd, writes, function, profiler, replaced, {}, files_root)
-            while len(self._stages) > KEPT_STAGES:
-                self._stages.popitem(last=False)
-        stage = self._stages[order.stage]
-        self._stages.move_to_end(order.stage)
-        if order.inputs is not None:
-            stage.inputs = {order.attempt: order.inputs}
-        if order.attempt not in stage.inputs:
-            raise KeyError(order.attempt)
-        return stage
-
     def peer_blocks(
         self, holders: Mapping[tuple[int, int], Sequence[Holder]], check_cancelled: Callable[[], None]
     ) -> PeerBlocks:
@@ -183,9 +154,12 @@ class Executor:
         limit_bytes = self.budgets.shuffle_bytes // 4
         return PeerBlocks(holders, self._ask_peer, self.host, str(self.directory), limit_bytes, check_cancelled)
 
-    def _shuffle(self, inputs: dict[int, ShuffleInput]) -> StageShuffle:
-        directory = str(self.shuffle_directory)
-        return StageShuffle(inputs, self.open_map_output, directory, self.budgets.shuffle_bytes)
+    def _shuffle(self, inputs: dict[int, ShuffleInput], budget_bytes: int) -> StageShuffle:
+        return StageShuffle(inputs, self.open_map_output, str(self.shuffle_directory), budget_bytes)
+
+    def _shuffle_bytes(self, properties: Mapping[str, str]) -> int:
+        """What a task of a job may hold of a shuffle: half in the background, where others are at work beside it."""
+        return self.budgets.shuffle_bytes // (2 if properties.get(BACKGROUND) == "true" else 1)
 
     def take_output(self, source: MapLocation) -> MapOutput | None:
         """The map output at `source` is a file here too, byte for byte; None where it cannot be had or kept."""
@@ -207,7 +181,7 @@ class Executor:
             self.blocks.put_frames(rdd, partition, block.level, block.frames())
         return Taken(self.blocks.drain_changes(), peers.missing)
 
-    def _run_one(self, stage: _LoadedStage, order: StageOrder, task_order: TaskOrder) -> TaskReport:
+    def _run_one(self, stage: LoadedStage, order: StageOrder, task_order: TaskOrder) -> TaskReport:
         stale = () if order.gang is None else order.gang.stale
         holders = {block: known for block, known in task_order.holders.items() if block[0] not in stale}
         peers = self.peer_blocks(holders, lambda: self._at_work.check(task_order.task))
@@ -219,7 +193,7 @@ class Executor:
             task=task_order.task,
             executor=self.number,
             blocks=self.blocks,
-            shuffle=self._shuffle(stage.inputs[order.attempt]),
+            shuffle=self._shuffle(stage.inputs, self._shuffle_bytes(order.properties)),
             shipped=task_order.shipped,
             check_cancelled=lambda: self._at_work.check(task_order.task),
             properties=order.properties,
@@ -245,7 +219,7 @@ class Executor:
         check = Check.of(order.properties, task)
         differs = ""
         voice = Voice()
-        self._speaking = task, voice
+        self._speaking[task.task] = task, voice
         try:
             with self._at_work.interruptible(task_order.task), running(task), self._faults(order, task), heard(voice):
                 try:
@@ -272,10 +246,10 @@ class Executor:
             status, value = "parts_missing", missing.keys
         except FetchFailedError as error:
             status = "fetch_failed"
-            _, value = with_others(error, stage.inputs[order.attempt], self._find_gone).__reduce__()
+            _, value = with_others(error, stage.inputs, self._find_gone).__reduce__()
         except BaseException as error:
             status, value = "failed", wire_error(error, task, stage.rdd)
-        self._speaking = None
+        del self._speaking[task.task]
         counted = updates if status == "succeeded" else b""
         duration_s = time.perf_counter() - started
         report = self._report(task_order.task, status, value, duration_s, task.metrics, counted, peers.missing)
@@ -291,7 +265,7 @@ class Executor:
         place = Place(self.number, self.epoch, task.job, task.stage, task.partition, task.attempt)
         return steps.watched(Striker(plan, place, task.check_cancelled))
 
-    def _compute(self, stage: _LoadedStage, task: TaskContext, check: Check | None) -> Any:
+    def _compute(self, stage: LoadedStage, task: TaskContext, check: Check | None) -> Any:
         writes = stage.writes
         if writes is not None and check is None and stage.profiler is None and counts_keys(writes):
             counted = counted_keys(stage.rdd, task.partition, task)
@@ -318,7 +292,7 @@ class Executor:
             spec,
             task.partition,
             str(self.shuffle_directory),
-            self.budgets.shuffle_bytes,
+            self._shuffle_bytes(task.properties),
             task.metrics,
             task.check_cancelled,
             constant,
@@ -346,13 +320,12 @@ class Executor:
             warnings,
             updates,
             missing,
-            lines=self._sampler.drain(),
+            lines=self._sampler.drain(threading.get_ident()),
         )
 
     def look(self) -> None:
-        """The line at which the task at work stands counts once more. From any thread."""
-        thread = self._at_work.thread
-        if thread is not None:
+        """The line at which each task at work stands counts once more. From any thread."""
+        for thread in self._at_work.threads:
             self._sampler.look(thread)
 
     # --- cancelling -------------------------------------------------------------------------------
@@ -361,23 +334,21 @@ class Executor:
         """Have `tasks` end soon: at their next batch, at the next line of Python, or before they begin."""
         self._at_work.cancel(tasks)
 
-    @property
-    def current_task(self) -> int | None:
-        return self._at_work.task
+    def cancel_all(self) -> None:
+        """Have all tasks at work end soon."""
+        self.cancel(self._at_work.tasks)
 
     # --- forgetting -------------------------------------------------------------------------------
 
     def forget_stage(self, stage: int) -> None:
-        self._stages.pop(stage, None)
+        self._stages.forget(stage)
 
     def remove_shuffle(self, shuffle: int) -> None:
         remove_shuffle(str(self.shuffle_directory), shuffle)
 
     def forget_all(self) -> None:
         """Nothing is held of what there was: blocks, shuffle files, stages; what runs ends soon and is not kept."""
-        running = self.current_task
-        if running is not None:
-            self.cancel([running])
+        self.cancel_all()
         self._stages.clear()
         for rdd in {block[0] for block in self.blocks.blocks()}:
             self.blocks.drop(rdd, None, "unpersisted")

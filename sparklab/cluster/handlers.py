@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 RUN: Final = "sparklab_run"
+RUN_BESIDE: Final = "sparklab_run_beside"
 RUN_IN_GANG: Final = "sparklab_run_in_gang"
 CANCEL: Final = "sparklab_cancel"
 HELLO: Final = "sparklab_hello"
@@ -22,6 +23,7 @@ TAKE: Final = "sparklab_take"
 PIECE: Final = "sparklab_piece"
 HANDLERS: Final = (
     RUN,
+    RUN_BESIDE,
     RUN_IN_GANG,
     CANCEL,
     HELLO,

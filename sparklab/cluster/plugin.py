@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from distributed import Worker, get_worker
 
@@ -25,6 +25,7 @@ from sparklab.cluster.collector import Collector
 from sparklab.cluster.executor import Budgets, Executor
 from sparklab.cluster.handlers import BLOCK, GONE, HANDLERS, MEET, PIECE, READ, handler_of
 from sparklab.cluster.host import host_token, open_local
+from sparklab.cluster.lane import Lane
 from sparklab.cluster.losses import gone_anywhere, gone_below
 from sparklab.cluster.meeting import Answer, MeetingId, Meetings
 from sparklab.cluster.peers import ANSWER_S
@@ -107,6 +108,7 @@ class ExecutorService:
             self._ask_piece,
             self._find_gone,
         )
+        self._beside = Lane("sparklab-beside")
         # A process that is somebody else's keeps the settings of its collector.
         self._collector = None if self._app else Collector(also=self.executor.look)
 
@@ -131,13 +133,18 @@ class ExecutorService:
         return self.executor.epoch
 
     async def hear(self) -> bytes:
-        """What the task at work has said so far, pickled."""
+        """What the tasks at work have said so far, by task, pickled."""
         return pickle.dumps(self.executor.said_so_far(), protocol=5)
 
     async def run(self, order: bytes, parts: bytes = b"") -> bytes:
         await self._take_parts(parts)
         # In the worker's own task thread: work of the graph lane and of other clients takes its turn with ours.
         return await self._loop.run_in_executor(compat.task_threads(self._worker), self.run_now, order)
+
+    async def run_beside(self, order: bytes, parts: bytes = b"") -> bytes:
+        await self._take_parts(parts)
+        # One after the other in a thread of their own: what somebody waits for finds the worker's task thread free.
+        return cast("bytes", await asyncio.wrap_future(self._beside.submit(self.run_now, order)))
 
     async def run_in_gang(self, order: bytes, parts: bytes = b"") -> bytes:
         await self._take_parts(parts)
@@ -237,6 +244,7 @@ class ExecutorService:
         """The handlers answer no more; blocks and files are gone."""
         for name in HANDLERS:
             compat.remove_handler(self._worker, handler_of(name, self._app))
+        self._beside.close()
         if self._collector is not None:
             self._collector.close()
         self.executor.close()

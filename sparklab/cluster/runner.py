@@ -194,14 +194,15 @@ class DaskRunner:
         parts = pickle.dumps((stage.broadcasts, stage.pieces), protocol=5) if stage.pieces else b""
         stage = replace(stage, pieces={})
         data = pickle.dumps((stage, tasks), protocol=5)
-        handler = handlers.RUN if launch.gang is None else handlers.RUN_IN_GANG
+        beside = handlers.RUN_BESIDE if launch.background else handlers.RUN
+        handler = beside if launch.gang is None else handlers.RUN_IN_GANG
         compat.on_loop(self._client, self._run(seat, stage, tasks, data, parts, handler))
 
     async def _run(
         self, seat: Seat, stage: StageOrder, tasks: list[TaskOrder], data: bytes, parts: bytes, handler: str
     ) -> None:
         while True:
-            ear = Ear(self._book.say)
+            ear = Ear(self._book.say, [task.task for task in tasks])
             timer = asyncio.get_running_loop().call_later(HEAR_S, self._lend, ear, seat)
             try:
                 answer = await self._call(seat.address, handler, {"order": data, "parts": parts})
@@ -230,7 +231,8 @@ class DaskRunner:
             except OSError:
                 return  # who waits for the tasks' answer hears of it
             if not ear.closed:  # else the report is here, which has all of it
-                ear.overhear(*pickle.loads(answer))
+                for task, said in pickle.loads(answer).items():
+                    ear.overhear(task, said)
             await ear.rest()
 
     def _unreachable(self, seat: Seat, error: BaseException) -> None:
@@ -278,7 +280,7 @@ class DaskRunner:
             self._book.line_samples.add(stage.job, report.lines)
             for subject, message in report.warnings:
                 self._book.warn(subject, f"executor {seat.executor}: {message}")
-            (ear or Ear(self._book.say)).hear_out(report.task, report.said)
+            (ear or Ear(self._book.say, [report.task])).hear_out(report.task, report.said)
         # They ran one after the other, and travelled together when the last had ended.
         ago_s = list(accumulate((report.duration_s for report in reports[:0:-1]), initial=0.0))[::-1]
         self._feed(

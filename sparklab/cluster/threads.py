@@ -1,4 +1,4 @@
-"""Executors in this process, a thread each: master ``threads[N]``. No Dask, no start-up; user code shares one GIL."""
+"""Executors in this process, in threads: master ``threads[N]``. No Dask, no start-up; user code shares one GIL."""
 
 from __future__ import annotations
 
@@ -20,26 +20,46 @@ from sparklab.pieces import held
 from sparklab.scheduler import messages as m
 from sparklab.storage.peers import BlockPart, BlockRequest, Holder
 
+_Orders = queue.SimpleQueue[tuple[StageOrder, list[TaskOrder]] | None]
+
 BY_HAND: Final = "killed by hand"  # why an executor is gone, where nobody says otherwise
 
 HOST: Final = "threads"
 
 
 class _Seat:
-    """An executor and the thread that runs its tasks."""
+    """An executor, the thread that runs its tasks, and another one for those of the background, once there are any."""
 
     def __init__(self, executor: Executor, feed: Feed, book: OrderBook, on_struck: Callable[[int], None]) -> None:
         self.executor = executor
         self._on_struck = on_struck
-        self.orders: queue.SimpleQueue[tuple[StageOrder, list[TaskOrder]] | None] = queue.SimpleQueue()
         self._feed = feed
         self._book = book
         self.dead = False
-        self.thread = threading.Thread(target=self._run, name=f"sparklab-executor-{executor.number}", daemon=True)
-        self.thread.start()
+        self._lanes: dict[bool, tuple[_Orders, threading.Thread]] = {}  # by whether they are the background's
 
-    def _run(self) -> None:
-        while (order := self.orders.get()) is not None:
+    def take(self, background: bool, stage: StageOrder, tasks: list[TaskOrder]) -> None:
+        """The tasks run after those that are waiting for the same thread. From one thread alone."""
+        if background not in self._lanes:
+            orders: _Orders = queue.SimpleQueue()
+            name = f"sparklab-executor-{self.executor.number}{'-beside' if background else ''}"
+            thread = threading.Thread(target=self._run, args=(orders,), name=name, daemon=True)
+            self._lanes[background] = orders, thread
+            thread.start()
+        self._lanes[background][0].put((stage, tasks))
+
+    def end(self) -> None:
+        """The threads end with what they are at. Does not block."""
+        for orders, _ in list(self._lanes.values()):
+            orders.put(None)
+
+    def join(self, timeout_s: float) -> None:
+        """The threads have ended, or `timeout_s` are over for one of them."""
+        for _, thread in list(self._lanes.values()):
+            thread.join(timeout_s)
+
+    def _run(self, orders: _Orders) -> None:
+        while (order := orders.get()) is not None:
             stage, tasks = order
             for task in tasks:
                 try:
@@ -121,10 +141,8 @@ class ThreadsRunner:
         if seat is None:
             return  # somebody else was faster
         seat.dead = True
-        running = seat.executor.current_task
-        if running is not None:
-            seat.executor.cancel([running])
-        seat.orders.put(None)
+        seat.executor.cancel_all()
+        seat.end()
         # Before its files go: tasks that miss them would each be told of one, and give up after a few.
         self._feed(m.ExecutorGone(number, seat.executor.epoch, reason, by_user))
         seat.executor.close()
@@ -152,7 +170,7 @@ class ThreadsRunner:
     def launch(self, launch: m.Launch) -> None:
         seat = self._seat(launch.executor, launch.epoch)
         if seat is not None:
-            seat.orders.put(self._book.orders(launch))
+            seat.take(launch.background, *self._book.orders(launch))
 
     def cancel(self, tasks: m.CancelTasks) -> None:
         seat = self._seat(tasks.executor, tasks.epoch)
@@ -216,11 +234,9 @@ class ThreadsRunner:
         seats = list(self._seats.values())  # one that is being struck takes itself out
         for seat in seats:
             seat.dead = True
-            running = seat.executor.current_task
-            if running is not None:
-                seat.executor.cancel([running])
-            seat.orders.put(None)
+            seat.executor.cancel_all()
+            seat.end()
         for seat in seats:
-            seat.thread.join(2)
+            seat.join(2)
             seat.executor.close()
         self._scratch.cleanup()

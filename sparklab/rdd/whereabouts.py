@@ -30,25 +30,24 @@ class Line(NamedTuple):
 
 
 class LineSampler:
-    """Counts at which lines a thread was found. Thread-safe."""
+    """Counts at which lines threads were found. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._seen: Counter[Line] = Counter()
+        self._seen: dict[int, Counter[Line]] = {}  # by thread
 
     def look(self, thread: int) -> None:
         """The innermost line of the user's that `thread` is at counts once more."""
         line = user_line(sys._current_frames().get(thread))
         with self._lock:
-            self._seen[line] += 1
+            self._seen.setdefault(thread, Counter())[line] += 1
 
-    def drain(self) -> Mapping[Line, int]:
-        """What was counted since the last call."""
-        if not self._seen:
+    def drain(self, thread: int) -> Mapping[Line, int]:
+        """What was counted of `thread` since the last call."""
+        if thread not in self._seen:
             return {}
         with self._lock:
-            seen, self._seen = self._seen, Counter()
-        return dict(seen)
+            return dict(self._seen.pop(thread))
 
 
 def user_line(frame: FrameType | None) -> Line:

@@ -37,7 +37,10 @@ class Forgotten:
         """Block changes of a task that has ended, but for blocks of RDDs forgotten while it ran: these go once more."""
         if not self._before:
             return s.changes
-        late = {rdd for rdd, first in self._before.items() if s.task < first}
+        there = self._state.executors.get(s.executor)
+        # A report has what changed in the executor's store, also by tasks that are at work beside.
+        eldest = min((s.task, *(() if there is None else there.running)))
+        late = {rdd for rdd, first in self._before.items() if eldest < first}
         oldest = next(iter(self._state.tasks), self._state.next_task)
         self._before = {rdd: first for rdd, first in self._before.items() if oldest < first}
         kept = {change.rdd for change in s.changes if change.op == "stored"} & late

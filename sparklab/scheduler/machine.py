@@ -169,6 +169,7 @@ class Scheduler:
         outcome = s.outcome if known else m.Lost("its executor was replaced")
         if current:
             self.executors[s.executor].running.discard(s.task)
+            self.executors[s.executor].beside.discard(s.task)
             self.executors[s.executor].in_gang = False  # nothing runs beside a gang's task
         run = self.runs.get(task.stage)
         if run is not None:
@@ -370,6 +371,7 @@ class Scheduler:
         for executor in self.executors.values():
             for task_id in executor.running:
                 assert self.tasks[task_id].executor == executor.executor
+            assert executor.beside <= executor.running
         for task in self.tasks.values():
             assert self._is_current(task.executor, task.epoch), f"{task} runs on a dead executor"
         for run in self.runs.values():

@@ -270,6 +270,7 @@ class Launch:
     stage_tasks: int  # how many tasks the whole stage has
     tasks: Sequence[TaskSpec]
     gang: Gang | None = None  # of a barrier stage
+    background: bool = False  # nobody waits for them: they run beside what comes meanwhile
 
 
 @dataclass(frozen=True, slots=True)

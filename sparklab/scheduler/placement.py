@@ -88,7 +88,11 @@ class Placement:
 
     def _rank(self, run: StageRun) -> tuple[bool, int, int]:
         """Lowest first: what somebody waits for, then the jobs' order of submission."""
-        return all(self._state.jobs[job].submitted.background for job in run.jobs), min(run.jobs), run.stage.id
+        return self._is_background(run), min(run.jobs), run.stage.id
+
+    def _is_background(self, run: StageRun) -> bool:
+        """Whether nobody waits for it."""
+        return all(self._state.jobs[job].submitted.background for job in run.jobs)
 
     def place(self) -> None:
         launches: dict[tuple[int, int], list[m.TaskSpec]] = {}
@@ -107,14 +111,16 @@ class Placement:
                         break  # nobody behind it takes the executors that it waits for
                     continue
                 sizes = {held: self._batch_size(run, held) for held in (True, False)}
-                for executor in sorted(self._state.executors.values(), key=lambda e: (len(e.running), e.executor)):
+                background = self._is_background(run)
+                by_load = sorted(self._state.executors.values(), key=lambda e: (e.occupied(background), e.executor))
+                for executor in by_load:
                     if executor.retiring or executor.in_gang:
                         continue  # what is sent now would wait for all of the gang
                     if not self._exclusion.is_open(run, executor):
                         continue
                     held = run.waiting.has_home(executor.executor)
                     size = sizes[held]
-                    free = executor.slots * size + prefetch(run.times(held).mean_s) - len(executor.running)
+                    free = executor.room(background, size, prefetch(run.times(held).mean_s))
                     if free <= 0 or not len(run.waiting):
                         continue
                     patient = self._is_patient(run)
@@ -150,6 +156,7 @@ class Placement:
                     run.stage.num_tasks,
                     tuple(tasks),
                     run.gang.plan if run.gang is not None else None,
+                    self._is_background(run),
                 )
             )
 
@@ -192,6 +199,8 @@ class Placement:
         self._state.next_task += 1
         self._state.tasks[task.id] = task
         executor.running.add(task.id)
+        if run.gang is None and self._is_background(run):
+            executor.beside.add(task.id)
         run.running.setdefault(partition, set()).add(task.id)
         self._state.out.facts.append(
             TaskStarted(task.id, task.stage, partition, attempt, task.executor, task.epoch, speculative)

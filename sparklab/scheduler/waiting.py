@@ -23,10 +23,24 @@ class ExecutorState:
     host: str
     slots: int
     running: set[int] = field(default_factory=set)  # task ids, sent and not answered
+    beside: set[int] = field(default_factory=set)  # those of them that nobody waits for: they run beside the others
     retiring: bool = False  # gets no more tasks
     failures_until_s: list[float] = field(default_factory=list)  # of the user's code there, and until when each counts
     excluded_until_s: float = 0.0  # gets no tasks before; 0 where it is not excluded
     in_gang: bool = False  # what runs is of a barrier stage, which may wait for others
+
+    def occupied(self, background: bool) -> int:
+        """How many slots are taken for tasks that nobody waits for (`background`), or for others.
+
+        What runs in the background keeps no slot from what somebody waits for; it waits for a slot itself.
+        """
+        return len(self.running) if background else len(self.running) - len(self.beside)
+
+    def room(self, background: bool, batch: int, ahead: int) -> int:
+        """How many more tasks it may be sent: a slot takes `batch` of them, and `ahead` wait there for the next."""
+        if background and len(self.running) > len(self.beside):
+            batch, ahead = 1, 0  # what is sent would begin at once, beside what somebody waits for
+        return self.slots * batch + ahead - self.occupied(background)
 
 
 @dataclass(slots=True)

@@ -88,7 +88,7 @@ def killing_fit(model: SparseLogisticRegression, rows: RDD, server: int, after_s
     history = model.handle_.history
     until(lambda: history[-1].time_s > history[0].time_s + after_s)
     serving = model.handle_._serving
-    os.kill(serving._group.pid(server), signal.SIGKILL)
+    os.kill(serving.group.pid(server), signal.SIGKILL)
     thread.join(90)
     assert not thread.is_alive()
     return ended[0] if ended else None

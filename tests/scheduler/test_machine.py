@@ -345,6 +345,21 @@ def test_a_block_that_a_task_keeps_after_its_rdd_was_forgotten_is_removed_and_no
     assert world.scheduler.blocks.is_cached(cached._id, 0)
 
 
+def test_a_block_that_an_older_task_beside_has_kept_of_a_forgotten_rdd_is_removed_and_not_booked() -> None:
+    world = World(1)
+    cached = Mapped(Source(Ids(), 1))
+    cached.storage_level = StorageLevel.MEMORY_ONLY
+    world.submit(cached, background=True)
+    world.send(m.RddForgotten(cached._id))
+    count = world.submit(Source(Ids(), 1))
+    (task_id,) = (task for task, (launch, _) in world.launched.items() if launch.job == count)
+    before = len(world.removed)
+    kept = [m.BlockChange("stored", cached._id, 0, "memory", 10)]
+    world.send(m.TaskEnded(task_id, 0, 0, m.Succeeded(None), changes=kept))
+    assert world.removed[before:] == [0]
+    assert not world.scheduler.blocks.is_cached(cached._id, 0)
+
+
 def test_a_map_output_that_comes_when_its_shuffle_is_forgotten_is_removed() -> None:
     world = World(1)
     _, _, reduced = lineage()
@@ -552,6 +567,46 @@ def test_what_somebody_waits_for_goes_before_older_jobs_in_the_background(fair: 
     assert {launch.job for launch, _ in world.launched.values()} == {count}
     world.run()
     assert world.finished == dict.fromkeys([*behind, count])
+
+
+@pytest.mark.parametrize("fair", [False, True])
+def test_a_job_that_somebody_waits_for_begins_at_once_beside_tasks_of_the_background(fair: bool) -> None:
+    world = World(2, Limits(fair=fair))
+    behind = world.submit(Source(Ids(), 6), background=True)
+    held = set(world.launched)
+    assert {launch.background for launch, _ in world.launched.values()} == {True}
+    count = world.submit(Source(Ids(), 4))
+    mine = {task: launch for task, (launch, _) in world.launched.items() if launch.job == count}
+    assert sorted(launch.executor for launch in mine.values()) == [0, 1]
+    assert not any(launch.background for launch in mine.values())
+    for task in mine:
+        world.succeed(task)
+    assert {launch.job for task, (launch, _) in world.launched.items() if task not in held} == {count}
+    world.succeed(min(held))  # its place stays empty while somebody waits for the others
+    assert {launch.job for task, (launch, _) in world.launched.items() if task not in held} == {count}
+    world.run()
+    assert world.finished == dict.fromkeys([behind, count])
+
+
+def test_a_job_of_the_background_waits_for_a_slot_as_any_other() -> None:
+    world = World(1)
+    world.submit(Source(Ids(), 1))
+    world.submit(Source(Ids(), 1), background=True)
+    world.submit(Source(Ids(), 1), background=True)
+    assert len(world.launched) == 1
+    world.succeed(0)
+    assert len(world.launched) == 1
+
+
+def test_a_barrier_job_waits_until_its_executors_have_nothing_at_work_in_the_background_either() -> None:
+    world = World(1)
+    world.submit(Source(Ids(), 1), background=True)
+    gang = Mapped(Source(Ids(), 1))
+    gang.is_barrier = True
+    job = world.submit(gang)
+    assert [launch.gang for launch, _ in world.launched.values()] == [None]
+    world.run()
+    assert world.finished[job] is None
 
 
 def test_a_stage_that_somebody_waits_for_too_is_not_in_the_background() -> None:

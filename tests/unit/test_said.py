@@ -88,10 +88,11 @@ def test_a_listener_that_raises_hinders_nobody(caplog: pytest.LogCaptureFixture)
 
 def test_what_is_heard_while_a_task_runs_is_told_once_and_by_whole_lines() -> None:
     told: list[Said] = []
-    ear = Ear(told.append)
+    ear = Ear(told.append, [3, 4])
     said = Said(7, 0, 1, 0, "stdout", "one\ntw")
     ear.overhear(3, [said])
     ear.overhear(3, [said])
+    ear.overhear(5, [said])  # is of another message, which has an ear of its own
     ear.overhear(3, [replace(said, text="one\ntwo\n"), replace(said, stream="stderr", text="care")])
     ear.hear_out(3, [replace(said, text="one\ntwo\n"), replace(said, stream="stderr", text="careful", left_out=5)])
     ear.hear_out(4, [replace(said, text="another")])
@@ -102,5 +103,5 @@ def test_what_is_heard_while_a_task_runs_is_told_once_and_by_whole_lines() -> No
 
 def test_a_report_alone_tells_everything() -> None:
     told: list[Said] = []
-    Ear(told.append).hear_out(3, [Said(7, 0, 1, 0, "stdout", "all of it", 2)])
+    Ear(told.append, [3]).hear_out(3, [Said(7, 0, 1, 0, "stdout", "all of it", 2)])
     assert [(each.text, each.left_out) for each in told] == [("all of it", 2)]
