@@ -33,7 +33,9 @@ export const ink = (name) => `var(--sl-${name})`;
 export const px = (n) => `${Math.round(n * 100) / 100}px`;
 export const rect = (x, y, width, height, style, more) => sv("rect", { x, y, width, height, style, ...more });
 export const place = (x, y, w, h) => ({ left: px(x), top: px(y), width: px(w), height: px(h) });
-export function say(node, text) { if (node.textContent !== text) node.textContent = text; }
+export function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
 
 // `was` becomes what `now` is by the least change: each new element is held against all of a notebook's style rules.
 export function patch(was, now) {
@@ -44,18 +46,33 @@ export function patch(was, now) {
     const old = was.childNodes[i];
     if (!old) was.append(kid);
     else if (old.nodeName !== kid.nodeName) old.replaceWith(kid);
-    else if (kid.nodeType === 3) { if (old.data !== kid.data) old.data = kid.data; } else patch(old, kid);
+    else if (kid.nodeType === 3) {
+      if (old.data !== kid.data) old.data = kid.data;
+    } else patch(old, kid);
   });
   while (was.childNodes.length > kids.length) was.lastChild.remove();
 }
 
 // JupyterLab takes a key for a shortcut of the notebook's before its target has seen it, unless the target says no.
 const KEYED = "input, select, .sl-node, .sl-rdd, .sl-time, .sl-tab[role=tab], .sl-replay, .sl-replay button";
-export function keep(target) { if (target.matches?.(KEYED)) target.setAttribute("data-lm-suppress-shortcuts", "true"); }
+export function keep(target) {
+  if (target.matches?.(KEYED)) target.setAttribute("data-lm-suppress-shortcuts", "true");
+}
 
-export function own(event) { event.preventDefault(); event.stopPropagation(); } // a notebook has shortcuts of its own
+// A notebook has shortcuts of its own.
+export function own(event) {
+  event.preventDefault();
+  event.stopPropagation();
+}
 
-export function axis(x, y, text, back = "0") { return el("span", { class: "sl-axis", "aria-hidden": "true", text, style: { left: px(x), top: px(y), transform: `translateX(-${back})` } }); }
+export function axis(x, y, text, back = "0") {
+  return el("span", {
+    class: "sl-axis",
+    "aria-hidden": "true",
+    text,
+    style: { left: px(x), top: px(y), transform: `translateX(-${back})` },
+  });
+}
 
 // Positions come from Helvetica's widths: a much wider font of the notebook's is not taken.
 export function wide(family) {
@@ -64,6 +81,16 @@ export function wide(family) {
   return pen.measureText("Stage 2, 24 tasks, 0.09 s").width > WIDTH * 1.06;
 }
 
-export function shorten(text, length) { return text.length <= length ? text : `${text.slice(0, Math.ceil((length - 1) / 2))}…${text.slice(-Math.floor((length - 1) / 2))}`; }
+export function shorten(text, length) {
+  return text.length <= length
+    ? text
+    : `${text.slice(0, Math.ceil((length - 1) / 2))}…${text.slice(-Math.floor((length - 1) / 2))}`;
+}
 
-export function resolve(panel, name) { const probe = el("span", { style: { color: ink(name) } }); panel.append(probe); const got = getComputedStyle(probe).color; probe.remove(); return got; }
+export function resolve(panel, name) {
+  const probe = el("span", { style: { color: ink(name) } });
+  panel.append(probe);
+  const got = getComputedStyle(probe).color;
+  probe.remove();
+  return got;
+}

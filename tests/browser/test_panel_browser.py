@@ -415,7 +415,7 @@ def test_only_what_was_evicted_is_marked_hollow(show: Any) -> None:
     shapes = row.locator("use").evaluate_all("all => all.map((use) => use.getAttribute('href').split('-').pop()[0])")
     assert "".join(shapes[:5]) == "moklm"
     assert "evicted pages[1], 2.0 MiB, LRU" in page.locator(".sl-foot-text").inner_text()
-    page.wait_for_function("() => !document.querySelector('.sl-row use[href*=\"-o\"]')", timeout=5_000)
+    page.wait_for_function("() => !document.querySelector('.sl-row use[href*=\"-o\"]')", timeout=30_000)
     assert row.locator("use").nth(1).get_attribute("href").split("-")[-1].startswith("w")
 
 
