@@ -11,6 +11,7 @@ import numpy as np
 
 from sparklab.context import SparkContext
 from sparklab.errors import UserCodeError
+from sparklab.quantities import size_text
 from sparklab.rdd.rdd import RDD
 from sparklab.rdd.textfile import splits_in
 from sparklab.storage.level import StorageLevel
@@ -240,7 +241,7 @@ class RddSource:
         if needed > room:
             raise TrainingInputError(
                 "bringing the rows of the RDD into this process, where they are learnt from",
-                f"they need {needed / 2**20:,.0f} MiB, and it has room for {room / 2**20:,.0f} MiB",
+                f"they need {size_text(needed)}, and it has room for {size_text(room)}",
                 'choose strategy="ps" or "bismarck", which leave them on the executors, or take fewer: rdd.sample(...)',
             )
         return rows_of(self._blocks.collect(), positive)

@@ -181,7 +181,7 @@ def test_an_rdd_that_is_larger_than_this_process_has_room_for_is_not_collected(
     monkeypatch.setattr(SparkContext, "driverRoomBytes", lambda self: 100_000)
     told = refusal(rows)
     assert "bringing the rows of the RDD into this process" in told
-    assert "it has room for 0 MiB" in told
+    assert "it has room for 98 KiB" in told
     assert 'choose strategy="ps" or "bismarck"' in told
     model = SparseLogisticRegression("bismarck", epochs=1).fit(rows)  # these leave rows where they are
     assert model.status_ == "finished"
