@@ -20,7 +20,7 @@ help:
 	@echo "make bench          all workloads in full size (25 minutes), how cost grows, what being watched costs: reports in out/"
 	@echo "make bench-memory   shuffles of four times the executors' memory, and what the executors took"
 	@echo "make bench-faults   what a death costs beyond the recomputation; memory over 2,000 jobs"
-	@echo "make bench-train    trainers against Vowpal Wabbit and scikit-learn: CPU seconds at equal held-out loss"
+	@echo "make bench-train    trainers against Vowpal Wabbit and scikit-learn at equal held-out loss; jobs beside training"
 	@echo "make bench-ps       the parameter server against a Ray actor and raw sockets"
 	@echo "make bench-ps-scale 10^9 dense and 10^8 sparse keys on two servers, memory per key (7 GB; ARGS=\"--dense 1000000\")"
 	@echo "make soak-ps        random deaths, arrivals, splits and merges under a bad network, for 600 s from seed 0 (ARGS=\"SECONDS SEED\")"

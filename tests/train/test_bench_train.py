@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.train import __main__ as bench
+from tests.benchmarks.train import beside, contenders, threads, through_server
 from tests.benchmarks.train import clicks as data
-from tests.benchmarks.train import contenders, threads, through_server
 from tests.benchmarks.train.contenders import Result
 from tests.benchmarks.train.threads import Pace
 from tests.benchmarks.train.through_server import Cost
@@ -64,3 +64,22 @@ def test_the_report_says_each_goal_and_misses_none_that_is_reached(capsys: pytes
 
 def test_a_goal_that_is_missed_is_named_with_its_figure(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.report(measured(1.5), 400_000) == ["through one server / alone 1.95, at most 1.3"]
+
+
+def test_jobs_beside_each_run_of_training_are_measured_and_held_to_twice_their_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "ROWS", 4_000)
+    monkeypatch.setattr(beside, "DIMENSION", 1 << 10)
+    monkeypatch.setattr(beside, "SHORT", 1)
+    monkeypatch.setattr(beside, "SETTLE_S", 0.01)
+    monkeypatch.setattr(beside, "PACE_S", 0.01)
+    monkeypatch.setattr(beside, "TASK_CPU_S", 0.001)
+    monkeypatch.setattr(beside, "RUNS", {name: beside.RUNS[name] for name in ("gradient",)})
+    monkeypatch.setattr(beside, "PARTITIONS", 2)
+    waited = beside.measure(1, lambda line: None)
+    assert all(seconds > 0 for each in waited.values() for seconds in each[:6])
+    quick = beside.Waited(0.005, 0.010, 1.5, 3.0, 0.02, 0.03, 80.0)
+    assert bench.report_beside({"ps BSP": quick}) == []
+    assert "5.0 -> 10.0" in capsys.readouterr().out
+    assert bench.report_beside({"ps BSP": quick._replace(short_s=0.011)}) == ["a count beside ps BSP 2.20, at most 2.0"]

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests.benchmarks.train import beside, contenders, threads
 from tests.benchmarks.train import clicks as data
-from tests.benchmarks.train import contenders, threads
 from tests.benchmarks.train.contenders import Result
 from tests.benchmarks.train.through_server import CLOCK_ROWS, Through
 
@@ -26,6 +26,8 @@ SCORES_ALIKE = 0.005  # of (loss - Bayes) / (prior - Bayes)
 HOGWILD_OF_INDEPENDENT = 0.9
 HOGWILD_OF_LOCKED = 1.5
 THROUGH_SERVER = 1.3  # times the CPU seconds of this process alone
+BESIDE = 2.0  # times as long as usual, a job takes at most while a run trains
+PARTS = ("learning", "beside")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,10 +35,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.train", description=__doc__)
     parser.add_argument("--rows", type=int, default=400_000)
     parser.add_argument("--rounds", type=int, default=5, help="how often each has its turn (default 5)")
+    parser.add_argument("--part", choices=PARTS, help="only the learning, or only jobs beside it; by default both")
     asked = parser.parse_args(arguments)
+    parts = PARTS if asked.part is None else (asked.part,)
     began = time.monotonic()
+    missed = learning(asked.rows, asked.rounds) if "learning" in parts else []
+    if "beside" in parts:
+        waited = beside.measure(asked.rounds, say)
+        say("")
+        missed += report_beside(waited)
+    verdict = f"{len(missed)} goals missed: {'; '.join(missed)}" if missed else "every goal reached"
+    print(f"\nbench-train: {verdict}; {time.monotonic() - began:.0f} s")
+    return 1 if missed else 0
+
+
+def learning(rows: int, rounds: int) -> list[str]:
+    """Measure and print what learning costs; the goals that were missed."""
     with tempfile.TemporaryDirectory(prefix="sparklab-bench-") as folder:
-        clicks = data.make(asked.rows, 1 << 20, Path(folder))
+        clicks = data.make(rows, 1 << 20, Path(folder))
         say(f"{clicks.count:,} clicks, {len(clicks.rows.indices) / clicks.count:.1f} entries a row, 2**20 features")
         turns: dict[str, Callable[[], Any]] = {
             "sparklab adagrad": lambda: contenders.ours(clicks, "adagrad"),
@@ -54,15 +70,30 @@ def main(arguments: list[str] | None = None) -> int:
             say(f"first: {name}")
             turn()
         found: dict[str, list[Any]] = {name: [] for name in turns}
-        for number in range(asked.rounds):
+        for number in range(rounds):
             for name, turn in turns.items():
-                say(f"round {number + 1} of {asked.rounds}: {name}")
+                say(f"round {number + 1} of {rounds}: {name}")
                 found[name].append(turn())
     say("")
-    missed = report(found, asked.rows)
-    verdict = f"{len(missed)} goals missed: {'; '.join(missed)}" if missed else "every goal reached"
-    print(f"\nbench-train: {verdict}; {time.monotonic() - began:.0f} s")
-    return 1 if missed else 0
+    return report(found, rows)
+
+
+def report_beside(waited: dict[str, beside.Waited]) -> list[str]:
+    """Print how long jobs take beside each strategy; the goals that were missed."""
+    print(
+        "\na count of 8 small partitions and a job of some 1.6 s: alone and while a run trains, ms, medians; goal 2.0"
+    )
+    print(f"{'':12}{'count':>16}{'ratio':>7}{'job':>16}{'ratio':>7}{'reading':>9}{'first':>7}{'clocks/s':>10}")
+    missed = []
+    for name, each in waited.items():
+        count = f"{1e3 * each.short_alone_s:.1f} -> {1e3 * each.short_s:.1f}"
+        job = f"{1e3 * each.long_alone_s:.0f} -> {1e3 * each.long_s:.0f}"
+        reading = f"{1e3 * each.reading_s:>9.1f}{1e3 * each.first_s:>7.1f}"
+        print(f"{name:12}{count:>16}{each.short:>7.2f}{job:>16}{each.long:>7.2f}{reading}{each.pace:>10.1f}")
+        for what, ratio in (("a count", each.short), ("a job", each.long)):
+            if ratio > BESIDE:
+                missed.append(f"{what} beside {name} {ratio:.2f}, at most {BESIDE}")
+    return missed
 
 
 def report(found: dict[str, list[Any]], rows: int) -> list[str]:
