@@ -110,6 +110,7 @@ class _Columns:
     __slots__ = ("bytes", "part", "records")
 
     def __init__(self, records: int, part: _Part) -> None:
+        _freeze(part)
         self.records = records
         self.part = part
         self.bytes = part.bytes
@@ -172,9 +173,9 @@ class _Copies:
 
 
 class _Arrays:
-    """NumPy arrays: a private read-only one each, handed out as views, since even a shape can be assigned.
+    """NumPy arrays: a private one each, handed out as views, since even a shape can be assigned.
 
-    An array that nothing but the batch refers to is private already; of the others a copy is kept.
+    Read-only from :func:`_freeze` on: until then the batch may have to be pickled for another column's sake. An array that nothing but the batch refers to is private already; of the others a copy is kept.
     """
 
     __slots__ = ("bytes", "items")
@@ -185,8 +186,6 @@ class _Arrays:
             array if alone and array.flags.owndata and not getweakrefcount(array) else array.copy("K")
             for array, alone in zip(items, ours, strict=True)
         ]
-        for array in self.items:
-            array.setflags(write=False)
         self.bytes = sum(array.nbytes + 120 for array in self.items)
 
     def hand_out(self) -> Iterator[Any]:
@@ -241,6 +240,16 @@ class _Zipped(zip):  # type: ignore[type-arg]  # it has no subscript when the pr
 
     def __length_hint__(self) -> int:
         return int(self.column.__length_hint__())
+
+
+def _freeze(part: _Part) -> None:
+    """The arrays of `part` are read-only."""
+    if isinstance(part, _Rows):
+        for column in part.columns:
+            _freeze(column)
+    elif isinstance(part, _Arrays):
+        for array in part.items:
+            array.setflags(write=False)
 
 
 def _referred_here_alone(items: Sequence[Any], within: Containers) -> Iterator[bool]:

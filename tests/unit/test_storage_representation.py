@@ -221,6 +221,19 @@ def test_large_array_that_somebody_can_still_reach_is_copied_however_it_is_reach
         assert not any(np.any(part) for part in flat if isinstance(part, np.ndarray)), way
 
 
+@pytest.mark.parametrize("order", [1, -1], ids=["array first", "array last"])
+def test_an_array_beside_what_must_be_pickled_can_be_changed_whoever_could_reach_it(order: int) -> None:
+    nested = [(("a", np.zeros(5_000)), Frozen([n]))[::order] for n in range(3)]
+    flat = [(np.zeros(5_000), Frozen([n]))[::order] for n in range(3)]
+    for batch in (flat, nested):
+        held = hold(batch)
+        batch.clear()
+        for record in held.hand_out():
+            part = record[::order][0]
+            array = part[1] if isinstance(part, tuple) else part
+            array[0] = 1
+
+
 def test_a_shape_assigned_to_an_array_handed_out_does_not_reach_the_next_one() -> None:
     held = hold([np.arange(6)])
     with warnings.catch_warnings():
