@@ -77,8 +77,8 @@ class AtWork:
     def _interrupt(self) -> None:
         with self._lock:
             for task, thread in self._threads.items():
-                if task not in self._cancelled:
-                    continue
+                if task not in self._cancelled or task in self._struck:
+                    continue  # what it does on its way out is not to be struck again because of another
                 if imports(thread):
                     self._interrupt_later()
                 else:

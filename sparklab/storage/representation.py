@@ -175,7 +175,8 @@ class _Copies:
 class _Arrays:
     """NumPy arrays: a private one each, handed out as views, since even a shape can be assigned.
 
-    Read-only from :func:`_freeze` on: until then the batch may have to be pickled for another column's sake. An array that nothing but the batch refers to is private already; of the others a copy is kept.
+    An array that nothing but the batch refers to is private already; of the others a copy is kept. They are read-only
+    from :func:`_freeze` on: until then it may turn out that the batch must be pickled as it is.
     """
 
     __slots__ = ("bytes", "items")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,48 @@ def test_a_task_that_is_cancelled_while_it_imports_ends_when_the_module_is_whole
     thread.join(30)
     assert ended
     assert sys.modules.pop("half_there").whole
+
+
+def test_what_a_cancelled_task_does_on_its_way_out_is_not_struck_because_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    importing, tries, ended = [0], [0], []
+    working = threading.Event()
+    monkeypatch.setattr(atwork, "INTERRUPT_AFTER_S", 0.001)
+    monkeypatch.setattr(atwork, "imports", lambda thread: thread == importing[0])
+
+    class Counted(AtWork):
+        def _interrupt(self) -> None:
+            super()._interrupt()
+            tries[0] += 1
+
+    at_work = Counted()
+
+    def imports() -> None:
+        importing[0] = threading.get_ident()
+        with contextlib.suppress(TaskCancelled), at_work.interruptible(1):
+            while True:
+                time.sleep(0.001)
+
+    def cleans_up() -> None:
+        with contextlib.suppress(TaskCancelled), at_work.interruptible(2):
+            try:
+                while True:
+                    working.set()
+                    time.sleep(0.001)
+            finally:
+                before = tries[0]
+                wait_until(lambda: tries[0] >= before + 3)
+                ended.append("whole")
+
+    threads = [threading.Thread(target=each, daemon=True) for each in (imports, cleans_up)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(at_work.tasks) == 2)
+    assert working.wait(30)
+    at_work.cancel([1, 2])
+    threads[1].join(30)
+    importing[0] = 0
+    threads[0].join(30)
+    assert ended == ["whole"]
+    assert not any(thread.is_alive() for thread in threads)
