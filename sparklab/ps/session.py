@@ -9,8 +9,6 @@ from dataclasses import fields
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-import numpy as np
-
 from sparklab.errors import ParameterServerError
 from sparklab.ps import directory, snapshot
 from sparklab.ps import updates as known_updates
@@ -26,6 +24,7 @@ from sparklab.ps.movable import Movable
 from sparklab.ps.settling import until_moved
 from sparklab.ps.spec import TableSpec, checked
 from sparklab.ps.table import Table
+from sparklab.ps.transfer import keys_of
 from sparklab.ps.updates import SGD, Update
 
 RANGES: Final = 64  # per table, at least; more where a range would be large
@@ -231,10 +230,7 @@ class Session(Movable, ABC):
     def _parts(self, table: Table) -> Iterator[snapshot.Part]:
         for range_id in self.manage(lambda manager: manager.layout.tables[table.spec.table].ids):
             data = self.export_range(table.spec, range_id)
-            keys = data["keys"]
-            if keys is None:
-                keys = np.arange(data["low"], data["high"], dtype=np.uint64)
-            yield snapshot.Part(keys, data["values"], tuple(data["states"]))
+            yield snapshot.Part(keys_of(data), data["values"], tuple(data["states"]))
 
     def restore(self, path: str, updates: Mapping[str, Update] | None = None) -> dict[str, Table]:
         """The tables of the snapshot at `path` are here, weights and the states of their updates, by name. Blocks.

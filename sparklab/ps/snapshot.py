@@ -77,7 +77,7 @@ def write(path: str, tables: list[tuple[dict[str, Any], Iterator[Part]]]) -> str
 def _written(fs: Any, own: str, path: str, number: int, parts: Iterable[Part]) -> list[dict[str, Any]]:
     """The files of one table are in the folder `own`; what the manifest says of them."""
     files = []
-    for index, part in enumerate(parts):
+    for index, part in enumerate(part for part in parts if len(part.keys)):
         data = _encoded(part)
         name = f"{number:03d}-{index:05d}.parquet"
         with _said(f"saving a snapshot at {path}"), fs.open(f"{own}/{name}", "wb") as file:
@@ -137,7 +137,8 @@ def _decoded(data: bytes) -> Part:
 
     def rows(name: str) -> Array:
         column = table.column(name).combine_chunks()
-        return np.array(column.flatten().to_numpy(zero_copy_only=False)).reshape(table.num_rows, -1)
+        flat = column.flatten().to_numpy(zero_copy_only=False)
+        return np.array(flat).reshape(table.num_rows, column.type.list_size)
 
     names = [name for name in table.column_names if name.startswith("state")]
     return Part(table.column("key").to_numpy().astype(np.uint64), rows("weight"), tuple(map(rows, names)))

@@ -11,6 +11,7 @@ from sparklab.ps import kernels
 from sparklab.ps.keys import KEY, Array, Keys
 
 _FIRST_ROWS: Final = 1 << 10
+_SPAN_ROWS: Final = 1024
 _LOAD: Final = 0.7  # of the slots, at most: longer probes beyond
 
 Allocate = Callable[[tuple[int, ...], np.dtype[Any]], Array]
@@ -68,6 +69,7 @@ class DenseStore:
         self.states = tuple(zeros((count, width), dtype) for _ in range(states))
         self._places: Array | None = None
         self.look: Callable[[int, int], Array] = lambda low, high: self.weights[low:high]
+        self.taken: Callable[[], int] = lambda: self.weights.nbytes
 
     def rows(self, keys: Keys) -> Array:
         """The keys themselves, as signed numbers."""
@@ -92,15 +94,34 @@ class DenseStore:
         """These rows, by whatever way `look` has: reading some kinds of memory takes it."""
         return self.look(low, high)
 
+    def written(self, low: int, high: int) -> list[tuple[int, int]]:
+        """The parts of [low, high) in which a weight or a state stands that is not zero, in steps of 1,024 rows.
+
+        Nothing outside of them takes memory by being asked for, copied or dropped.
+        """
+        starts = np.arange(0, high - low, _SPAN_ROWS)
+        if not len(starts):
+            return []
+        found = np.zeros(len(starts), bool)
+        for rows in (self.looked_at(low, high), *(state[low:high] for state in self.states)):
+            bits = np.ascontiguousarray(rows).reshape(-1).view(f"u{rows.itemsize}")  # -0.0 is no zero
+            found |= np.bitwise_or.reduceat(bits, starts * rows.shape[1]) != 0
+        edges = np.flatnonzero(np.diff(found, prepend=False, append=False))
+        return [
+            (low + int(first) * _SPAN_ROWS, min(low + int(last) * _SPAN_ROWS, high))
+            for first, last in zip(edges[::2], edges[1::2], strict=True)
+        ]
+
     def drop(self, low: int, high: int) -> None:
         """Zeros stand in [low, high)."""
-        for array in (self.weights, *self.states):
-            array[low:high] = 0
+        for first, last in self.written(low, high):
+            for array in (self.weights, *self.states):
+                array[first:last] = 0
 
     @property
     def used_bytes(self) -> int:
-        """All of it: what was never written takes less."""
-        return sum(array.nbytes for array in (self.weights, *self.states))
+        """Of the pages that were ever written, where the system tells; else all of it, which is too much."""
+        return self.taken() * (1 + len(self.states))
 
 
 class SparseStore:

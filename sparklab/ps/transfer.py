@@ -17,7 +17,7 @@ import numpy as np
 from sparklab.ps.frames import MANAGER, Frame, Kind, Peer
 from sparklab.ps.keys import Array, Keys
 from sparklab.ps.shardtable import HeldPush, ShardTable
-from sparklab.ps.store import Store
+from sparklab.ps.store import DenseStore, Store
 
 if TYPE_CHECKING:
     from sparklab.ps.layout import TableLayout
@@ -177,15 +177,18 @@ def settle(shard: Shard, number: int, servers: tuple[int, ...]) -> None:
 
 
 def export(table: ShardTable, range_id: int, *, weights: bool = True) -> dict[str, Any]:
-    """All that belongs to a range: weights, states, clocks, ledger, held pushes, bounds; or all but the first two."""
+    """All that belongs to a range: weights, states, clocks, ledger, held pushes, bounds; or all but the first two.
+
+    Of a dense table, rows that were never written are left out.
+    """
     mask = 1 << range_id
     low, high = table.layout.interval(range_id)
     store = table.store
-    keys = values = None
+    keys = values = spans = None
     states = []
-    if weights and table.spec.num_keys is not None:
-        values = store.weights[low:high].copy()
-        states = [state[low:high].copy() for state in store.states]
+    if weights and isinstance(store, DenseStore):
+        spans = store.written(low, high)
+        values, *states = (_joined(array, spans) for array in (store.weights, *store.states))
     elif weights:
         keys, rows = store.live(low, high)
         values = store.weights[rows]
@@ -201,6 +204,7 @@ def export(table: ShardTable, range_id: int, *, weights: bool = True) -> dict[st
         "range": range_id,
         "low": low,
         "high": high,
+        "spans": spans,
         "keys": keys,
         "values": values,
         "states": states,
@@ -213,14 +217,30 @@ def export(table: ShardTable, range_id: int, *, weights: bool = True) -> dict[st
     }
 
 
+def _joined(array: Array, spans: Sequence[tuple[int, int]]) -> Array:
+    return np.concatenate([array[:0], *(array[low:high] for low, high in spans)])
+
+
+def keys_of(data: dict[str, Any]) -> Keys:
+    """The keys whose rows :func:`export` gave; all others of the range are zero, or not there."""
+    if data["keys"] is not None:
+        return np.asarray(data["keys"], np.uint64)
+    none = np.empty(0, np.uint64)
+    return np.concatenate([none, *(np.arange(low, high, dtype=np.uint64) for low, high in data["spans"])])
+
+
 def _put(store: Store, data: dict[str, Any]) -> None:
-    if data["keys"] is None:
-        rows: Any = slice(data["low"], data["high"])
-    else:
-        rows = store.rows_made(np.asarray(data["keys"], np.uint64))
-    store.weights[rows] = data["values"]
-    for state, values in zip(store.states, data["states"], strict=True):
-        state[rows] = values
+    arrays = list(zip((store.weights, *store.states), (data["values"], *data["states"]), strict=True))
+    if data["keys"] is not None:
+        rows = store.rows_made(keys_of(data))
+        for array, values in arrays:
+            array[rows] = values
+        return
+    at = 0
+    for low, high in data["spans"]:
+        for array, values in arrays:
+            array[low:high] = values[at : at + high - low]
+        at += high - low
 
 
 def accept(table: ShardTable, data: dict[str, Any]) -> None:

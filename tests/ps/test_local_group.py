@@ -20,6 +20,7 @@ from sparklab.ps.frames import Frame
 from sparklab.ps.layout import TableLayout
 from sparklab.ps.shardtable import ShardTable
 from sparklab.ps.spec import TableSpec
+from sparklab.ps.store import DenseStore
 
 
 @pytest.fixture
@@ -415,6 +416,41 @@ def test_a_dense_table_of_10_9_keys_takes_memory_for_what_is_touched(group: ps.L
     assert table.get(keys).tolist() == [1] * 5
     assert table.weights(10**9 - 3).tolist() == [0, 0, 1]
     assert psutil.Process().memory_info().rss - before < 100 << 20
+
+
+def test_ranges_that_were_never_written_take_no_memory_where_they_move_and_no_place_in_a_snapshot(
+    tmp_path: Path,
+) -> None:
+    keys = np.array([0, 1, 150_000_000, 2 * 10**8 - 1], np.uint64)
+    with ps.LocalGroup(num_servers=1) as group:
+        table = group.table("w", num_keys=2 * 10**8, update=ps.AdaGrad(lr=1.0))
+        table.put(keys, np.ones(4))
+        before, weights = psutil.Process().memory_info().rss, table.get(keys)
+        group.add_server()
+        group.remove_server(0)
+        assert table.get(keys).tolist() == weights.tolist()
+        group.save(str(tmp_path / "saved"))
+        table.drop()
+        (table,) = group.restore(str(tmp_path / "saved")).values()
+        table.put(keys, np.ones(4))
+        assert (table.get(keys) / weights).tolist() == pytest.approx([1 + 1 / np.sqrt(2)] * 4)  # the states came, too
+        assert psutil.Process().memory_info().rss - before < 200 << 20
+    assert sum(each.stat().st_size for each in (tmp_path / "saved").rglob("*")) < 1 << 20
+
+
+def test_what_was_written_is_found_by_its_bits_wherever_it_stands() -> None:
+    for width, dtype in ((1, "float32"), (3, "float64")):
+        store = DenseStore(10_000, width, np.dtype(dtype), 1)
+        assert store.written(0, 10_000) == store.written(5, 5) == []
+        store.weights[2_000, -1] = -0.0
+        store.states[0][9_999, 0] = np.nan
+        store.weights[3_500] = 1
+        assert store.written(0, 10_000) == [(1024, 2048), (3072, 4096), (9216, 10_000)]
+        assert store.written(2_000, 3_501) == [(2_000, 3_501)]
+        assert store.written(2_001, 3_500) == []
+        store.drop(2_500, 10_000)
+        assert store.written(0, 10_000) == [(1024, 2048)]
+        assert not store.states[0].any()
 
 
 def test_what_a_worker_pushed_before_it_left_stays_when_its_rank_comes_again() -> None:

@@ -100,6 +100,19 @@ def test_a_file_system_whose_package_is_missing_is_named_and_no_frame_of_it_show
             assert raised.value.__cause__ is None
 
 
+@pytest.mark.parametrize("keys", [[5], []])
+def test_a_table_of_which_ranges_are_empty_is_restored(tmp_path: Path, keys: list[int]) -> None:
+    for kind in ({"sparse": True}, {"num_keys": 1000}):
+        with ps.LocalGroup() as group:
+            group.table("w", update=ps.Add(), **kind).put(keys, np.ones(len(keys)))  # type: ignore[arg-type]
+            group.save(str(tmp_path / "saved"))
+        with ps.LocalGroup(num_servers=3) as group:
+            table = group.restore(str(tmp_path / "saved"))["w"]
+            assert table.call("sum") == len(keys)
+            table.put([5, 900], [1.0, 1.0])
+            assert table.get([5, 900]).tolist() == [len(keys) + 1, 1.0]
+
+
 def test_a_function_of_the_users_own_has_to_be_given_again(tmp_path: Path) -> None:
     @ps.udf(lr=0.5)
     def step(weights: np.ndarray, gradients: np.ndarray, lr: float) -> np.ndarray:

@@ -76,6 +76,7 @@ class SharedMemory:
             table.quiet = partial(_closed_and_idle, shared.header)
             table.writers = partial(_writers, shared.header)
         table.store.look = partial(_copied, shared.fd, table.store.weights)
+        table.store.taken = partial(_taken, shared.fd)
 
     def where(self, table: ShardTable, peer: Hashable) -> list[int] | None:
         """By what `peer` finds the memory of `table` (see :func:`place_of`), its place among those who write (0: it may
@@ -172,6 +173,11 @@ def _copied(fd: int, weights: Array, low: int, high: int) -> Array:
         got = os.preadv(fd, [into], at)
         into, at = into[got:], at + got
     return out
+
+
+def _taken(fd: int) -> int:
+    """Bytes of memory behind the file `fd`: its pages that were written."""
+    return os.fstat(fd).st_blocks * 512
 
 
 class SharedView:
