@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from sparklab.events.facts import RddEdge, RddNode, StageNode
 from sparklab.jupyter import folding
 from sparklab.jupyter.grids import NodeKind, NodeSpec
-from sparklab.jupyter.layout import Drawing, EdgeSpec, FrameSpec, layout
+from sparklab.jupyter.layout import Drawing, EdgeSpec, FrameSpec, PlacedEdge, layout
 from sparklab.jupyter.metrics import fit
 from sparklab.jupyter.shapes import NAMES, SHORT, WORST
 from sparklab.quantities import plural, size_text
@@ -106,7 +106,8 @@ class DagDrawer:
             self._folded = what, graph
         graph = self._folded[1]
         drawing = self._place(graph, owner)
-        return _picture(graph, drawing, {step.key: step for step in steps}, owner, look, self.lazy, self.narrow)
+        by_key = {step.key: step for step in steps}
+        return _Picture(drawing, by_key, owner, look, self.lazy, self.narrow).of(graph)
 
     def _narrow_enough(self, graph: folding.Graph, owner: Mapping[str, tuple[StageNode, RddNode]]) -> bool:
         return _few_enough(graph, owner) and self._place(graph, owner).width <= NARROW_PX
@@ -172,86 +173,103 @@ def _frame_title(
     return f"Stage {stage.stage}, {look.title(stage)}"
 
 
-def _picture(
-    graph: folding.Graph,
-    drawing: Drawing,
-    steps: Mapping[str, folding.Step],
-    owner: Mapping[str, tuple[StageNode, RddNode]],
-    look: Look,
-    lazy: bool,
-    narrow: bool,
-) -> dict[str, Any]:
-    frames = []
-    for key, members in graph.frames:
-        box = drawing.frames.get(key)
-        if box is not None:
-            title = fit(_frame_title(key, members, look, owner, narrow), box.width - 15, 11)
-            frames.append({"k": key, **_box(box), "t": title})
-    nodes = []
-    for group in graph.groups:
-        stage, rdd = owner[group.members[-1]]
-        grid, box = drawing.grids[group.key], drawing.nodes[group.key]
-        name, site = folding.label(group, steps)
-        states = look.states(stage, rdd)
-        tally = _tally(states)
-        if group.kind in ("repeat", "equal", "past"):
-            tally = Counter()
-            for member in _outputs(group, owner):
-                tally.update(look.states(*owner[member]))
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """One drawing of a plan, as data for whoever draws it. Keys are short: they travel with each picture."""
+
+    drawing: Drawing
+    steps: Mapping[str, folding.Step]
+    owner: Mapping[str, tuple[StageNode, RddNode]]
+    look: Look
+    lazy: bool
+    narrow: bool
+
+    def of(self, graph: folding.Graph) -> dict[str, Any]:
+        """``w``, ``h``: its size in px; ``lazy``; ``frames``, ``nodes`` and ``edges``."""
+        return {
+            "w": round(self.drawing.width, 1),
+            "h": round(self.drawing.height, 1),
+            "lazy": self.lazy,
+            "frames": [self._frame(key, members) for key, members in graph.frames if key in self.drawing.frames],
+            "nodes": [self._node(group) for group in graph.groups],
+            "edges": [self._edge(placed) for placed in self.drawing.edges],
+        }
+
+    def _frame(self, key: str, members: Sequence[str]) -> dict[str, Any]:
+        """A stage, or several: ``k`` its key, ``t`` the title, the box."""
+        box = self.drawing.frames[key]
+        title = fit(_frame_title(key, members, self.look, self.owner, self.narrow), box.width - 15, 11)
+        return {"k": key, **_box(box), "t": title}
+
+    def _node(self, group: folding.Group) -> dict[str, Any]:
+        """An RDD in a stage, or a fold of several.
+
+        ``k``: its key. ``f``: its frame's. ``n``, ``s``: name and call site as they fit; ``full``, ``title``: whole.
+        ``g``: where its shapes stand. ``p``: their states, a byte each, or of cells of ``bin`` partitions. ``tally``,
+        ``of``, ``say``: how many are in which state. ``losts``, ``why``: which are lost. ``fold``: what opens it.
+        ``facts``, ``acts``, ``code``: its side card.
+        """
+        stage, rdd = self.owner[group.members[-1]]
+        grid, box = self.drawing.grids[group.key], self.drawing.nodes[group.key]
+        name, site = folding.label(group, self.steps)
+        states = self.look.states(stage, rdd)
+        tally = self._tally_of(group, states)
         whole = sum(tally.values())
         computed = sum(tally[state] for state in _COMPUTED)
         cells, per_cell = bins(states)
+        acts = [] if group.kind else self.look.acts(rdd)
         code = rdd.name if rdd.name.isidentifier() and rdd.name != rdd.operator else str(rdd.rdd)
-        acts = [] if group.kind else look.acts(rdd)
         losts = _losts(states)
-        whys = look.losses(stage, rdd) if losts else {}
-        nodes.append(
-            {
-                "k": group.key,
-                "rdd": rdd.rdd,
-                "f": group.frame,
-                **_box(box),
-                "n": fit(name, box.width - 16, 12, "bold"),
-                "s": fit(site, box.width - 16, 11, "regular" if narrow else "mono"),
-                "full": name,
-                "title": f"{name}, {site}",
-                "g": [grid.kind, grid.x, grid.y, grid.columns, grid.cell, grid.pitch_x, grid.pitch_y],
-                "p": "" if grid.kind in ("bar", "none") else cells,
-                "bin": per_cell,
-                "of": f"{computed:,}/{whole:,}" if not lazy else f"{whole:,} partitions",
-                "tally": [(state, tally[state]) for state in _DRAWN if tally[state]],
-                "say": f"{whole:,} partitions: {tally_text(tally)}" if whole else "no partitions",
-                "losts": losts if grid.kind == "mosaic" else [],
-                "why": [whys.get(part, "") for part in losts],
-                "fold": group.key if group.kind else None,
-                "facts": _card(stage, rdd, tally, look),
-                "acts": acts,
-                "code": acts[0]["code"] if acts else f"%sparklab explain {code}",
-            }
-        )
-    edges = []
-    for placed in drawing.edges:
-        written, more = look.shuffle(placed.edge.shuffle) if placed.edge.shuffle >= 0 else (0, False)
-        edges.append(
-            {
-                "a": placed.edge.source,
-                "b": placed.edge.target,
-                "sh": placed.edge.shuffle,
-                "d": [[round(x, 1), round(y, 1)] for x, y in placed.points],
-                "w": 1 + sum(written >= limit for limit in _EDGE_LIMITS),
-                "l": placed.labelled,
-                "lx": round(placed.label_x, 1),
-                "bytes": size_text(written) + (" so far" if more and not narrow else "") if written else "",
-            }
-        )
-    return {
-        "w": round(drawing.width, 1),
-        "h": round(drawing.height, 1),
-        "lazy": lazy,
-        "frames": frames,
-        "nodes": nodes,
-        "edges": edges,
-    }
+        whys = self.look.losses(stage, rdd) if losts else {}
+        return {
+            "k": group.key,
+            "rdd": rdd.rdd,
+            "f": group.frame,
+            **_box(box),
+            "n": fit(name, box.width - 16, 12, "bold"),
+            "s": fit(site, box.width - 16, 11, "regular" if self.narrow else "mono"),
+            "full": name,
+            "title": f"{name}, {site}",
+            "g": [grid.kind, grid.x, grid.y, grid.columns, grid.cell, grid.pitch_x, grid.pitch_y],
+            "p": "" if grid.kind in ("bar", "none") else cells,
+            "bin": per_cell,
+            "of": f"{computed:,}/{whole:,}" if not self.lazy else f"{whole:,} partitions",
+            "tally": [(state, tally[state]) for state in _DRAWN if tally[state]],
+            "say": f"{whole:,} partitions: {tally_text(tally)}" if whole else "no partitions",
+            "losts": losts if grid.kind == "mosaic" else [],
+            "why": [whys.get(part, "") for part in losts],
+            "fold": group.key if group.kind else None,
+            "facts": _card(stage, rdd, tally, self.look),
+            "acts": acts,
+            "code": acts[0]["code"] if acts else f"%sparklab explain {code}",
+        }
+
+    def _tally_of(self, group: folding.Group, states: str) -> Counter[str]:
+        if group.kind not in ("repeat", "equal", "past"):
+            return _tally(states)
+        tally: Counter[str] = Counter()
+        for member in _outputs(group, self.owner):
+            tally.update(self.look.states(*self.owner[member]))
+        return tally
+
+    def _edge(self, placed: PlacedEdge) -> dict[str, Any]:
+        """A dependency, from ``a`` to ``b``.
+
+        ``sh``: the shuffle, below 0 for a narrow one. ``d``: the points of its way. ``w``: how thick, by the bytes
+        written. ``l``, ``lx``: whether and where it has a label; ``bytes``: what that says.
+        """
+        edge = placed.edge
+        written, more = self.look.shuffle(edge.shuffle) if edge.shuffle >= 0 else (0, False)
+        return {
+            "a": edge.source,
+            "b": edge.target,
+            "sh": edge.shuffle,
+            "d": [[round(x, 1), round(y, 1)] for x, y in placed.points],
+            "w": 1 + sum(written >= limit for limit in _EDGE_LIMITS),
+            "l": placed.labelled,
+            "lx": round(placed.label_x, 1),
+            "bytes": size_text(written) + (" so far" if more and not self.narrow else "") if written else "",
+        }
 
 
 def _box(box: Any) -> dict[str, float]:
