@@ -10,8 +10,9 @@ from typing import Any, Final, Protocol
 
 from sparklab.events.facts import RddEdge, RddNode, StageNode
 from sparklab.jupyter import folding
+from sparklab.jupyter.frames import EdgeSpec, FrameSpec
 from sparklab.jupyter.grids import NodeKind, NodeSpec
-from sparklab.jupyter.layout import Drawing, EdgeSpec, FrameSpec, PlacedEdge, layout
+from sparklab.jupyter.layout import Drawing, PlacedEdge, layout
 from sparklab.jupyter.metrics import fit
 from sparklab.jupyter.shapes import NAMES, SHORT, WORST
 from sparklab.quantities import plural, size_text

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sparklab.jupyter.layout import EdgeSpec
+from sparklab.jupyter.frames import EdgeSpec
 from sparklab.jupyter.ranks import depths
 
 NODES_MAX: Final = 40

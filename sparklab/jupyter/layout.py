@@ -10,42 +10,19 @@ placeholders for long edges, order by barycentre.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from sparklab.jupyter.grids import Grid, NodeSpec, grid_of, size_of
+from sparklab.jupyter.frames import LANE, EdgeSpec, Frame, FrameSpec, Item, place_inside, stack
+from sparklab.jupyter.grids import Grid, NodeSpec, grid_of
 from sparklab.jupyter.metrics import text_width
 from sparklab.jupyter.ranks import depths
 
-TITLE: Final = 24  # of a frame, above its nodes
-PAD: Final = 8  # of a frame, around its nodes
-COLUMN_GAP: Final = 16
-BENT_GAP: Final = 34  # between columns where a narrow edge changes its height
-ROW_GAP: Final = 14
 FRAME_GAP: Final = 26  # between frames of one column
-LANE: Final = 26  # height kept free for a shuffle edge that passes by
 LABEL_PAD: Final = 6
 BEND: Final = 40
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeSpec:
-    """An edge to draw; `shuffle` is -1 for a narrow one."""
-
-    source: str
-    target: str
-    shuffle: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class FrameSpec:
-    """A stage to draw around its nodes; `title` is the longest text it will ever carry."""
-
-    key: str
-    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,38 +57,6 @@ class Drawing:
     edges: tuple[PlacedEdge, ...]
 
 
-@dataclass(slots=True)
-class _Item:
-    """Something with a height in a column: a node, or a lane for a shuffle edge."""
-
-    key: str
-    width: float
-    height: float
-    column: int
-    centre: float = 0.0
-    x: float = 0.0
-
-
-@dataclass(slots=True)
-class _Frame:
-    """A stage while it is being placed; heights inside count from the centre of its last node."""
-
-    spec: FrameSpec
-    items: dict[str, _Item] = field(default_factory=dict)
-    lanes: dict[tuple[int, str, str], list[str]] = field(default_factory=dict)  # an edge's stops, left to right
-    sink: str = ""
-    width: float = 0.0
-    top: float = 0.0
-    bottom: float = 0.0
-    rank: int = 0
-    offset: float = 0.0
-    x: float = 0.0
-
-    def entry(self, lane: tuple[int, str, str]) -> float:
-        stops = self.lanes[lane]
-        return self.items[stops[0]].centre if stops else self.items[lane[2]].centre
-
-
 def layout(
     frames: Sequence[FrameSpec], nodes: Sequence[NodeSpec], edges: Sequence[EdgeSpec], narrow: bool = False
 ) -> Drawing:
@@ -126,120 +71,19 @@ def layout(
     known = [edge for edge in edges if edge.source in frame_of and edge.target in frame_of]
     across = [edge for edge in known if frame_of[edge.source] != frame_of[edge.target]]
     grids = {node.key: grid_of(node.cells, node.kind, narrow) for node in nodes}
-    placed: dict[str, _Frame] = {}
+    placed: dict[str, Frame] = {}
     for spec in frames:
         own = [node for node in nodes if node.frame == spec.key]
         if own:
             inner = [e for e in known if frame_of[e.source] == frame_of[e.target] == spec.key]
             entering = [e for e in across if frame_of[e.target] == spec.key]
-            placed[spec.key] = _place_inside(spec, own, inner, entering, grids, narrow)
+            placed[spec.key] = place_inside(spec, own, inner, entering, grids, narrow)
     _rank(placed, across, frame_of)
     passes = _place_frames(placed, across, frame_of)
     return _draw(placed, known, frame_of, grids, passes, narrow)
 
 
-def _stack(items: Sequence[_Item], desired: Sequence[float], gap: float, straight: bool) -> None:
-    """Items stand below one another near their desired centres; `straight` keeps the first exactly there."""
-    edge = None
-    for item, want in zip(items, desired, strict=True):
-        item.centre = want if edge is None else max(want, edge + gap + item.height / 2)
-        edge = item.centre + item.height / 2
-    if not straight and items:
-        shift = sum(want - item.centre for item, want in zip(items, desired, strict=True)) / len(items)
-        for item in items:
-            item.centre += shift
-
-
-def _place_inside(
-    spec: FrameSpec,
-    nodes: Sequence[NodeSpec],
-    edges: Sequence[EdgeSpec],
-    entering: Sequence[EdgeSpec],
-    grids: Mapping[str, Grid],
-    narrow: bool,
-) -> _Frame:
-    frame = _Frame(spec)
-    depth = depths([node.key for node in nodes], [(e.source, e.target) for e in edges])
-    for node in nodes:
-        width, height = size_of(node, grids[node.key], narrow)
-        frame.items[node.key] = _Item(node.key, width, height, depth[node.key])
-    last = max(depth.values())
-    parents: dict[str, list[str]] = defaultdict(list)
-    # A shuffle edge comes first among the inputs of its node, and reserves a lane through the columns it passes.
-    for edge in entering:
-        lane = (edge.shuffle, edge.source, edge.target)
-        stops: list[str] = []
-        below = edge.target
-        for column in range(depth[edge.target] + 1, last + 1):
-            key = f"lane {lane} {column}"
-            frame.items[key] = _Item(key, 0, LANE, column)
-            parents[below].append(key)
-            stops.insert(0, key)
-            below = key
-        frame.lanes[lane] = stops
-    for edge in edges:
-        if edge.source not in parents[edge.target]:
-            parents[edge.target].append(edge.source)
-    spine = _fed({edge.target for edge in entering}, edges)
-    frame.sink = next(key for key, item in frame.items.items() if item.column == 0)
-    order = sorted((key for key, item in frame.items.items() if item.column == 0))
-    _stack([frame.items[key] for key in order], [0.0] * len(order), ROW_GAP, straight=False)
-    for column in range(1, last + 1):
-        wanted: dict[str, float] = {}
-        straight = False
-        for child in order:
-            inputs = [key for key in parents[child] if frame.items[key].column == column and key not in wanted]
-            inputs.sort(key=lambda key: not (key.startswith("lane ") or key in spine))
-            centre = frame.items[child].centre
-            leads = sum(key.startswith("lane ") or key in spine for key in inputs)
-            level = any(key.startswith("lane ") for key in inputs) or (leads == 1 and len(inputs) > 1)
-            straight = straight or (level and not wanted)
-            total = sum(frame.items[key].height for key in inputs) + ROW_GAP * (len(inputs) - 1)
-            at = centre - (frame.items[inputs[0]].height if level else total) / 2 if inputs else centre
-            for key in inputs:
-                wanted[key] = at + frame.items[key].height / 2
-                at += frame.items[key].height + ROW_GAP
-        # parents whose nearest child stands further right
-        for key, item in frame.items.items():
-            if item.column == column and key not in wanted:
-                near = [frame.items[c].centre for c, keys in parents.items() if key in keys]
-                wanted[key] = sum(near) / len(near) if near else 0.0
-        order = sorted(wanted, key=lambda key: wanted[key])
-        _stack([frame.items[key] for key in order], [wanted[key] for key in order], ROW_GAP, straight)
-    at, gap = float(PAD), 0.0
-    for column in range(last, -1, -1):
-        members = [item for item in frame.items.values() if item.column == column]
-        width = max(item.width for item in members)
-        for item in members:
-            item.x = at + (width - item.width) / 2 if item.width else at
-            item.width = item.width or width
-        leaving = [(item, frame.items[c]) for item in members for c, keys in parents.items() if item.key in keys]
-        bent = any(abs(item.centre - child.centre) >= 0.5 for item, child in leaving)
-        gap = BENT_GAP if bent else COLUMN_GAP
-        at += width + gap
-    taken = at - gap + PAD
-    frame.width = max(taken, ceil(text_width(spec.title, 11) + 2 * PAD))
-    spare = (frame.width - taken) / 2
-    for item in frame.items.values():
-        item.x += spare
-    frame.top = min(item.centre - item.height / 2 for item in frame.items.values()) - TITLE
-    frame.bottom = max(item.centre + item.height / 2 for item in frame.items.values()) + PAD
-    return frame
-
-
-def _fed(entered: set[str], edges: Sequence[EdgeSpec]) -> set[str]:
-    """The nodes of a stage that a shuffle reaches: the main line goes through them."""
-    fed, stack = set(entered), list(entered)
-    while stack:
-        at = stack.pop()
-        for edge in edges:
-            if edge.source == at and edge.target not in fed:
-                fed.add(edge.target)
-                stack.append(edge.target)
-    return fed
-
-
-def _rank(placed: Mapping[str, _Frame], across: Sequence[EdgeSpec], frame_of: Mapping[str, str]) -> None:
+def _rank(placed: Mapping[str, Frame], across: Sequence[EdgeSpec], frame_of: Mapping[str, str]) -> None:
     depth = depths(placed, [(frame_of[e.source], frame_of[e.target]) for e in across])
     last = max(depth.values(), default=0)
     for key, frame in placed.items():
@@ -247,13 +91,13 @@ def _rank(placed: Mapping[str, _Frame], across: Sequence[EdgeSpec], frame_of: Ma
 
 
 def _place_frames(
-    placed: Mapping[str, _Frame], across: Sequence[EdgeSpec], frame_of: Mapping[str, str]
+    placed: Mapping[str, Frame], across: Sequence[EdgeSpec], frame_of: Mapping[str, str]
 ) -> dict[tuple[int, str, str], list[float]]:
     """Frames get their heights, from the last one back; returns the heights at which long edges pass other ranks."""
     passes: dict[tuple[int, str, str], list[float]] = {}
     last = max((frame.rank for frame in placed.values()), default=0)
     for rank in range(last, -1, -1):
-        wanted: list[tuple[float, int, _Item, _Frame | tuple[int, str, str]]] = []
+        wanted: list[tuple[float, int, Item, Frame | tuple[int, str, str]]] = []
         for number, frame in enumerate(placed.values()):
             if frame.rank != rank:
                 continue
@@ -266,19 +110,19 @@ def _place_frames(
                 ports.append(entry - frame.items[edge.source].centre)
             offset = sum(ports) / len(ports) if ports else 0.0
             height = frame.bottom - frame.top
-            item = _Item(frame.spec.key, frame.width, height, rank)
+            item = Item(frame.spec.key, frame.width, height, rank)
             wanted.append((offset + (frame.top + frame.bottom) / 2, number, item, frame))
         for number, edge in enumerate(across):
             source, child = placed[frame_of[edge.source]], placed[frame_of[edge.target]]
             if source.rank < rank < child.rank:
                 lane = (edge.shuffle, edge.source, edge.target)
                 entry = passes[lane][0] if passes.get(lane) else child.offset + child.entry(lane)
-                wanted.append((entry, len(placed) + number, _Item("", 0, LANE, rank), lane))
+                wanted.append((entry, len(placed) + number, Item("", 0, LANE, rank), lane))
         wanted.sort(key=lambda row: row[:2])
         items = [row[2] for row in wanted]
-        _stack(items, [row[0] for row in wanted], FRAME_GAP, straight=False)
+        stack(items, [row[0] for row in wanted], FRAME_GAP, straight=False)
         for _, _, item, what in wanted:
-            if isinstance(what, _Frame):
+            if isinstance(what, Frame):
                 what.offset = item.centre - (what.top + what.bottom) / 2
             else:
                 passes.setdefault(what, []).insert(0, item.centre)
@@ -286,7 +130,7 @@ def _place_frames(
 
 
 def _draw(
-    placed: Mapping[str, _Frame],
+    placed: Mapping[str, Frame],
     edges: Sequence[EdgeSpec],
     frame_of: Mapping[str, str],
     grids: Mapping[str, Grid],
@@ -362,7 +206,7 @@ def _bend(start: tuple[float, float], x: float, y: float) -> list[tuple[float, f
 def _bends(
     edge: EdgeSpec,
     rank: int,
-    placed: Mapping[str, _Frame],
+    placed: Mapping[str, Frame],
     frame_of: Mapping[str, str],
     passes: Mapping[tuple[int, str, str], Sequence[float]],
 ) -> bool:

@@ -8,8 +8,9 @@ import random
 import pytest
 
 from sparklab.jupyter.folding import Graph, Step, fold
+from sparklab.jupyter.frames import EdgeSpec, FrameSpec
 from sparklab.jupyter.grids import NodeSpec, grid_of
-from sparklab.jupyter.layout import Box, Drawing, EdgeSpec, FrameSpec, layout
+from sparklab.jupyter.layout import Box, Drawing, layout
 from sparklab.jupyter.metrics import fit, text_width
 from sparklab.jupyter.ranks import depths
 
