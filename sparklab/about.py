@@ -5,11 +5,12 @@ from __future__ import annotations
 import getpass
 import logging
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sparklab import __version__
 from sparklab.cluster.backends import Backend
 from sparklab.conf import Settings, SparkConf
+from sparklab.nearness import no_attribute
 
 LOG_LEVELS: Final = {
     "ALL": 1,
@@ -29,6 +30,11 @@ class About:
     settings: Settings
     _conf: SparkConf
     _backend: Backend
+
+    if not TYPE_CHECKING:  # type checkers know what there is, and say what is not
+
+        def __getattr__(self, name: str) -> Any:
+            return no_attribute(self, name, "a SparkContext")
 
     @property
     def pythonVer(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 _ALIKE: Final = 0.65
 """The least share of letters in common, as :func:`difflib.get_close_matches` counts it: ``tua`` is still ``tau``."""
@@ -34,6 +34,21 @@ def did_you_mean(name: str, names: Iterable[str], *, before: str = "", then: str
     """
     near = " or ".join(f"`{before}{each}`" for each in nearest(name, names))
     return " ".join(part for part in (f"did you mean {near}?" if near else "", then) if part)
+
+
+def no_attribute(thing: object, name: str, kind: str) -> Any:
+    """Raises the AttributeError for a name that Python did not find on `thing`, which is a `kind`, with the nearest.
+
+    For a class's ``__getattr__``. A property that failed with an AttributeError of its own fails with that one.
+    """
+    if hasattr(type(thing), name):
+        return object.__getattribute__(thing, name)
+    # Names with an underscore are asked for by tools (copies, pickles, front ends): no search for these.
+    if name.startswith("_"):
+        raise AttributeError(f"{type(thing).__name__!r} object has no attribute {name!r}")
+    guess = did_you_mean(name, [each for each in dir(type(thing)) if not each.startswith("_")])
+    # With a name and no object Python does not add a guess of its own.
+    raise AttributeError(f"{kind} has no {name}{guess and f': {guess}'}", name=name)
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:

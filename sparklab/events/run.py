@@ -5,11 +5,12 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparklab.events.facts import bounded
 from sparklab.events.learning import Trained, trained
 from sparklab.events.views import JobView, StageView, Tally, Views
+from sparklab.nearness import no_attribute
 from sparklab.quantities import plural, size_text
 
 
@@ -70,6 +71,11 @@ class Run:
     status: str = "lazy"
     error: str = ""
     training: tuple[Trained, ...] = ()
+
+    if not TYPE_CHECKING:  # type checkers know what there is, and say what is not
+
+        def __getattr__(self, name: str) -> Any:
+            return no_attribute(self, name, "a Run")
 
     @property
     def headline(self) -> str:

@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 KEPT_JOBS: Final = 200  # that have ended
+KEPT_TURNS: Final = 200  # jobs of training that have ended: some hundred a second push nobody else's out
+TRAINS: Final = "train"  # how the actions of a trainer's own jobs begin
 KEPT_SCOPES: Final = 1_000
 KEPT_TASKS: Final = 100_000  # at work
 LONGEST_S: Final = 1e7  # four months: a longer task is a mistake of who tells of it
@@ -63,7 +65,8 @@ class Views(Holdings):
     Attributes
     ----------
     jobs, stages, rdds : dict
-        Of the jobs that run and the newest 200 that have ended, by id. A stage belongs to every job that drew it.
+        Of the jobs that run and the newest that have ended, 200 and 200 of training, by id. A stage belongs to every
+        job that drew it.
     training : Learning
         The runs of training.
     executors, cache, shuffles, scopes : dict
@@ -92,6 +95,7 @@ class Views(Holdings):
         self.jobs_total = 0
         self.tasks_total = 0
         self._ended: deque[int] = deque()  # jobs, in the order in which they ended
+        self._turns: deque[int] = deque()  # those of training
         self._drawn: Counter[tuple[str, int]] = Counter()  # ("rdd" | "stage", id) -> kept jobs that draw it
         self._writers: dict[int, int] = {}  # shuffle -> the kept stage that writes it
         self._at_work: dict[int, _AtWork] = {}  # by task
@@ -176,9 +180,10 @@ class Views(Holdings):
             return
         job.status, job.wall_s, job.error, job.failed_stage = fact.status, fact.wall_s, fact.error, fact.stage
         job.ended_s = self.time_s
-        self._ended.append(fact.job)
-        if len(self._ended) > KEPT_JOBS:
-            self._forget_job(self._ended.popleft())
+        ended, kept = (self._turns, KEPT_TURNS) if job.action.startswith(TRAINS) else (self._ended, KEPT_JOBS)
+        ended.append(fact.job)
+        if len(ended) > kept:
+            self._forget_job(ended.popleft())
 
     def _forget_job(self, number: int) -> None:
         """The details of a job go; its scope keeps the sums."""

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from sparklab.events.facts import StageNode
 from sparklab.events.run import headline, run_of_jobs, seconds
-from sparklab.events.views import JobView, ScopeView, TrainingView, Views
+from sparklab.events.views import TRAINS, JobView, ScopeView, TrainingView, Views
 from sparklab.jupyter.cache_model import cache_model
 from sparklab.jupyter.dag_model import DagDrawer, Plan
 from sparklab.jupyter.holdings import Holding, holdings
@@ -26,7 +26,6 @@ PanelModel: TypeAlias = dict[str, Any]
 
 BYTES_MAX: Final = 185_000  # with the code and the style: at most 300 kB in a saved notebook
 TABS_MAX: Final = 12
-TRAINS: Final = "train"  # how the actions of a trainer's own jobs begin
 WALLS_MAX: Final = 40
 _GLYPHS: Final = {"running": "r", "succeeded": "d", "failed": "f", "cancelled": "s", "lazy": "w"}
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparklab.errors import ParameterServerError
-from sparklab.nearness import did_you_mean
+from sparklab.nearness import did_you_mean, no_attribute
 
 
 class UnmovableError(ParameterServerError, AttributeError):
@@ -19,6 +19,11 @@ class Movable:
     _GIVEN: ClassVar[tuple[str, ...]] = ()
     _KIND: ClassVar[str]
     _TO_SET: ClassVar[str]
+
+    if not TYPE_CHECKING:  # type checkers know what there is, and say what is not
+
+        def __getattr__(self, name: str) -> Any:
+            return no_attribute(self, name, self._KIND)
 
     def __setattr__(self, name: str, value: Any) -> None:
         given = name in self._GIVEN

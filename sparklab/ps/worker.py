@@ -196,6 +196,8 @@ class Worker(ClosedOrAbandoned):
     def wait(self, ts: int, timeout_s: float = WAIT_S) -> Any:
         """The answer to the request with timestamp `ts`: weights of a pull, None for a push. Blocks.
 
+        An answer is given once: asked again for the same `ts`, this returns None.
+
         Raises
         ------
         ParameterServerError

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.jvmonly import refuses_jvm_names
-from sparklab.nearness import did_you_mean
+from sparklab.nearness import no_attribute
 from sparklab.rdd.actions import Actions
 from sparklab.rdd.approximate import Approximate
 from sparklab.rdd.barrier import RDDBarrier
@@ -18,6 +18,8 @@ from sparklab.rdd.frames import Frames
 from sparklab.rdd.sampling import Sampling
 from sparklab.rdd.statistics import Statistics
 from sparklab.storage.level import StorageLevel
+
+_A_LEVEL: Final = "StorageLevel.MEMORY_AND_DISK"
 
 
 @refuses_jvm_names
@@ -42,15 +44,8 @@ class RDD(Statistics, Sampling, FileActions, Frames, Checkpointing, Approximate,
 
     if not TYPE_CHECKING:  # type checkers know what there is, and say what is not
 
-        def __getattr__(self, name: str) -> NoReturn:
-            # Names with an underscore are asked for by tools (copies, pickles, front ends): no search for these.
-            if name.startswith("_"):
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            if hasattr(type(self), name):  # a property that failed with an AttributeError of its own: that is the news
-                return object.__getattribute__(self, name)
-            guess = did_you_mean(name, [each for each in dir(type(self)) if not each.startswith("_")])
-            # With a name and no object Python does not add a guess of its own.
-            raise AttributeError(f"an RDD has no {name}{guess and f': {guess}'}", name=name)
+        def __getattr__(self, name: str) -> Any:
+            return no_attribute(self, name, "an RDD")
 
     # --- names ---------------------------------------------------------------------------------------
 
@@ -180,6 +175,8 @@ class RDD(Statistics, Sampling, FileActions, Frames, Checkpointing, Approximate,
         ------
         ValueError
             If another level was given before: ``unpersist()`` first.
+        TypeError
+            If it is no StorageLevel.
 
         Examples
         --------
@@ -189,6 +186,8 @@ class RDD(Statistics, Sampling, FileActions, Frames, Checkpointing, Approximate,
         Traceback (most recent call last):
         ValueError: Cannot change storage level of an RDD after it was already assigned a level
         """
+        if not isinstance(storageLevel, StorageLevel):
+            raise TypeError(f"persist takes a StorageLevel, for example {_A_LEVEL}, not {storageLevel!r}")
         if self.storage_level not in (StorageLevel.NONE, storageLevel):
             raise ValueError("Cannot change storage level of an RDD after it was already assigned a level")
         if self.storage_level != storageLevel:

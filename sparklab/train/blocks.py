@@ -122,7 +122,7 @@ def _entries(record: Any, where: str) -> tuple[Any, npt.NDArray[Any], npt.NDArra
     if not isinstance(record, tuple | list) or len(record) != 2:
         raise TrainingInputError(
             where,
-            f"a {type(record).__name__} that is no pair",
+            f"a record of type {type(record).__name__} that is no pair",
             "give (label, features), or blocks (labels, indptr, indices, values or None) of arrays",
         )
     label, features = record

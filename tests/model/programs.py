@@ -6,6 +6,7 @@ an RDD and what it does to a list. `ordered` says whether the order of the recor
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -95,7 +96,10 @@ def extend(acc: list[int], more: list[int]) -> list[int]:
     return acc
 
 
-_checkpoints = tempfile.TemporaryDirectory(prefix="sparklab-model-")
+@functools.cache
+def _checkpoints() -> tempfile.TemporaryDirectory[str]:
+    """Made when it is first used: executors import this module too, and leave folders behind when they are killed."""
+    return tempfile.TemporaryDirectory(prefix="sparklab-model-")
 
 
 def checkpointed(sc: Any, rdd: Any) -> Any:
@@ -103,7 +107,7 @@ def checkpointed(sc: Any, rdd: Any) -> Any:
     if not isinstance(sc, SparkContext):  # a driver of plain lists has no files
         return rdd
     if sc.getCheckpointDir() is None:
-        sc.setCheckpointDir(_checkpoints.name)
+        sc.setCheckpointDir(_checkpoints().name)
     kept = rdd.filter(lambda _: True)
     kept.checkpoint()
     return kept

@@ -56,6 +56,19 @@ def test_what_a_table_lacks_is_not_set(name: str, found: str) -> None:
         assert table.tau == 4
 
 
+def test_a_mistyped_name_that_is_read_is_answered_with_the_nearest() -> None:
+    with LocalGroup() as group:
+        table = group.table("w", num_keys=9)
+        for of, name, said in (
+            (group, "kil_server", "a parameter server has no kil_server: did you mean `kill_server`?"),
+            (table, "nomr", "a table has no nomr: did you mean `norm`?"),
+            (table, "xylophone", "a table has no xylophone"),
+        ):
+            with pytest.raises(AttributeError) as raised:
+                getattr(of, name)
+            assert str(raised.value) == said
+
+
 @pytest.mark.parametrize(
     ("arguments", "do"),
     [({}, "give 0 or more"), ({"apply": "arrival", "consistency": ps.ASP()}, "give a whole number; -1 for none")],

@@ -99,7 +99,7 @@ def test_a_matrix_that_does_not_fit_is_refused(data: Any, arguments: Any, said: 
         ([(1, {0: 1.0}), (0, {7: 1.0})], {"n_features": 4}, "feature index 7, with 4 features"),
         ([(1, {0: 1.0}), (0, {-1: 1.0})], {}, "feature index -1"),
         ([(1, {0: 1.0}), (0, {1: math.nan})], {}, "feature 1 that is NaN"),
-        ([(1, {0: 1.0}), 17], {}, "a int that is no pair"),
+        ([(1, {0: 1.0}), 17], {}, "a record of type int that is no pair"),
         ([(1, {0: 1.0}), (0, "text")], {}, "features of type str"),
         ([(1, ([0, 1], [1.0])), (0, {1: 1.0})], {}, "(2,) indices and (1,) values"),
         ([(1, ([0.5], [1.0])), (0, {1: 1.0})], {}, "feature indices of type float64"),

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 import sparklab
+from sparklab.context import SparkContext
 from sparklab.errors import ClosureError
+from sparklab.events.run import Run
 from sparklab.jvmonly import ADVICE, NOT_HERE, explain_imports
 from sparklab.rdd import RDD
 
@@ -83,6 +85,21 @@ def test_a_mistyped_name_of_an_rdd_is_answered_with_the_nearest(name: str, meant
     with pytest.raises(AttributeError) as raised:
         getattr(unmade(), name)
     assert str(raised.value) == f"an RDD has no {name}: did you mean `{meant}`?"
+
+
+@pytest.mark.parametrize(
+    ("thing", "name", "said"),
+    [
+        (object.__new__(SparkContext), "paralelize", "a SparkContext has no paralelize: did you mean `parallelize`?"),
+        (object.__new__(SparkContext), "textfile", "a SparkContext has no textfile: did you mean `textFile`?"),
+        (Run(), "bytes_shufled", "a Run has no bytes_shufled: did you mean `bytes_shuffled`?"),
+    ],
+)
+def test_a_mistyped_name_of_a_context_or_a_run_is_answered_with_the_nearest(thing: Any, name: str, said: str) -> None:
+    with pytest.raises(AttributeError) as raised:
+        getattr(thing, name)
+    assert str(raised.value) == said
+    assert not hasattr(thing, "_repr_nothing_")
 
 
 def test_a_name_that_is_like_none_is_said_to_be_missing() -> None:

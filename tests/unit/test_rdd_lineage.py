@@ -265,6 +265,16 @@ def test_persisting_at_another_level_raises_until_unpersisted(sc: NaiveDriver) -
     assert rdd.is_cached
 
 
+@pytest.mark.parametrize("level", ["MEMORY_ONLY", None, 1])
+def test_a_level_that_is_no_storage_level_is_refused_and_changes_nothing(sc: NaiveDriver, level: Any) -> None:
+    rdd = sc.parallelize([1, 2])
+
+    with pytest.raises(TypeError, match=f"persist takes a StorageLevel, for example .*MEMORY_AND_DISK, not {level!r}"):
+        rdd.persist(level)
+    assert not rdd.is_cached
+    assert rdd.cache().collect() == [1, 2]
+
+
 def test_a_persisted_rdd_is_computed_once(sc: NaiveDriver) -> None:
     rdd = sc.parallelize(range(4), 2).map(lambda x: [x]).cache()
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sparklab.events import facts as f
 from sparklab.events import states
 from sparklab.events.run import headline, run_of
-from sparklab.events.views import KEPT_JOBS, KEPT_NOTES, Views
+from sparklab.events.views import KEPT_JOBS, KEPT_NOTES, KEPT_TURNS, Views
 from sparklab.events.work import KEPT_SLOWEST, KEPT_TASKS
 from tests.jupyter import sample_facts
 from tests.jupyter.sample_facts import MIB, SCOPE, Story, node
@@ -333,6 +333,20 @@ def test_thousands_of_jobs_take_the_room_of_hundreds() -> None:
     run = run_of(views, scope=SCOPE)
     assert (len(run.jobs), run.tasks, run.cache_hits) == (1001, 8008, 8000)
     assert sys.getsizeof(views.scopes[SCOPE].jobs) < 4096
+
+
+def test_turns_of_training_do_not_push_out_the_jobs_of_other_cells() -> None:
+    story = Story()
+    for job in range(KEPT_TURNS + 500):
+        action = "count" if job < 3 else "train"
+        stages = (f.StageNode(job, "result", -1, 1, (1,), (), False, "a"),)
+        story.add(f.JobStarted(job, SCOPE, action, "x:1", 1, "", (node(1, "a", "x:1", 1),), (), stages))
+        story.add(f.JobEnded(job, "succeeded", 0.1, ""))
+    views = folded(story.records)
+    assert sorted(views.jobs)[:3] == [0, 1, 2]
+    assert len(views.jobs) == len(views.stages) == 3 + KEPT_TURNS
+    assert len(run_of(views, scope=SCOPE).jobs) == KEPT_TURNS + 500
+    check(views)
 
 
 def test_a_nodes_rdd_stays_while_any_kept_job_draws_it() -> None:
