@@ -187,7 +187,7 @@ export class View {
 
   show(tab) {
     this.tab = tab;
-    this.wish = null;
+    this.chosen();
     this.select(null);
     this.row = null;
     this.notice = "";
@@ -198,11 +198,17 @@ export class View {
     this.update();
   }
 
+  // The reader looks at something: no tab comes in front by itself any more.
+  chosen() {
+    this.wish = null;
+  }
+
   showJob(job) {
     if (this.model.get("recorded")) {
       this.tell("In a recorded run a job is in front while it runs: move the scrubber there.");
       return;
     }
+    this.chosen();
     this.job = job === this.synced.job ? null : job;
     this.opened = [];
     this.other = null;
@@ -222,6 +228,7 @@ export class View {
   }
 
   pick(node, event) {
+    this.chosen();
     if (node.fold) {
       if (this.off) {
         this.tell("the kernel that could open this fold has ended");

@@ -95,6 +95,11 @@ def test_training_comes_to_the_front_with_the_headline_unless_a_tab_was_chosen(c
     page.evaluate(put, model_of(records))
     assert in_front(page) == "cache", "the reader's choice stays"
     page.context.close()
+    page = panel_page.open_panel(chromium, model_of(jobs), tab="")
+    page.locator(".sl-node").first.click()
+    page.evaluate(put, model_of(records))
+    assert in_front(page) == "dag", "who looks at an RDD has chosen the tab"
+    page.context.close()
     page = panel_page.open_panel(chromium, model_of(records), tab="dag")
     assert in_front(page) == "dag", "`--view dag` was said"
     page.context.close()
