@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import numba
 import numpy as np
 
+from sparklab.ps.prefetching import prefetch_to_read
+
+AHEAD: Final = 64  # rows whose cache lines are on their way, where rows are far from each other
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -105,6 +108,8 @@ def read_shared(header: Any, weights: Any, keys: Any, places: Any, out: Any, epo
 @compiled
 def _copy_rows(weights: Any, keys: Any, out: Any, width: int) -> None:
     for i in range(len(keys)):
+        if i + AHEAD < len(keys):
+            prefetch_to_read(weights, keys[i + AHEAD] * np.uint64(width))
         row = keys[i]
         for j in range(width):
             out[i, j] = weights[row, j]

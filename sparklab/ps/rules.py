@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sparklab.ps.kernels import compiled
+from sparklab.ps.kernels import AHEAD, compiled
+from sparklab.ps.prefetching import prefetch
 
 
 @compiled
 def _add(w: Any, rows: Any, g: Any, width: int) -> None:
     for i in range(len(rows)):
+        if i + AHEAD < len(rows):
+            prefetch(w, rows[i + AHEAD] * width)
         for j in range(width):
             w[rows[i], j] += g[i, j]
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -72,6 +73,7 @@ class ShardTable:
         self.clocks = RangeClocks()
         self.ledger = Ledger()
         self.filters = FilterChain(spec.filters)
+        self.fit_keys: WeakValueDictionary[int, Keys] = WeakValueDictionary()  # lists that may index the store, by id
         self.failed: tuple[str, str] | None = None  # what was found, and what to do, where a sum could not be applied
         self.guard: Array | None = None  # counts writes to the weights, where others read them in place
         # Whether nobody writes the weights in place; from when it was asked until the next layout nobody begins to.

@@ -3,8 +3,8 @@
 Clicks follow a power law: of the 23 entries of a row 16 are among the 1,023 most frequent coordinates, which both of
 two threads write in every few rows. Each such write fetches a line from the other core (some 100 ns, when a whole row
 takes 90), so two cores that share everything do less than one. Hence a thread has a copy of those coordinates, to
-which its rows' indices are renumbered once; what its copy has changed is added to the one of all, and what the others
-have changed is taken over, every few hundred rows. Rare coordinates are shared as ever, without locks.
+which its rows' indices are renumbered once; what its copy has changed is told to the others, and what theirs have
+changed is taken over, every few hundred rows. Rare coordinates are shared as ever, without locks.
 
 Staleness is bounded: what a thread sees of a frequent coordinate lacks at most the others' changes of the last
 :func:`interval` rows. It grows with the root of the rows seen, as the steps of AdaGrad and FTRL shrink with it, and is
@@ -14,9 +14,10 @@ the clicks of :mod:`sparklab.datasets`, ten to twenty where frequency falls with
 Within one interval all threads together then move a margin at most about three eighths of the way on which the
 gradients send it, so that no pile of stale steps overshoots.
 
-Merging takes no lock and loses nothing: each change is added to the copy of all in one atomic step, however many
-threads merge at that moment and wherever one of them loses its core. (A rare coordinate, which threads write without
-copies, may still lose a step where two write it at once.)
+Merging takes no lock and no atomic step, and loses nothing: a thread adds up its own changes in a place that it alone
+writes, and takes over those of the others by reading theirs, however many merge at that moment and wherever one of them
+loses its core. (A rare coordinate, which threads write without copies, may still lose a step where two write it at
+once.)
 
 Source: Niu, Recht, Re, Wright, "HOGWILD!", NIPS'11, section 2 (rho, what a frequent coordinate costs); Ho et al.,
 NIPS'13, section 3 (reads of one's own writes, and of others' with a bound).
@@ -30,10 +31,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sparklab.ps.prefetching import prefetch_to_read
 from sparklab.train import kernels
-from sparklab.train.atomics import add_pair, prefetch
 from sparklab.train.blocks import Rows
 from sparklab.train.kernels import fast, inlined
+from sparklab.train.quads import LANES, held, hold
 
 MOST: Final = 1023  # coordinates; four times as many spare no more lines than their merging moves
 FEWEST_ROWS: Final = 32_768  # with fewer there is nothing to be gained
@@ -49,6 +51,7 @@ _NO_KEY: Final = np.uint32(0xFFFFFFFF)  # larger than any index
 _ODD: Final = np.uint32(2654435769)
 _LINE_ROWS: Final = 8  # of state, in a cache line
 _MERGE_AHEAD: Final = 8 * 2 * _LINE_ROWS  # values
+_PARTS: Final = 3  # of a thread: its copy, what of it is not its doing, the sum of its changes
 
 
 class Share(NamedTuple):
@@ -56,7 +59,9 @@ class Share(NamedTuple):
 
     state: npt.NDArray[np.float32]
     room: npt.NDArray[np.float32]
-    places: npt.NDArray[np.int64]  # first row of the copy of all, of what this thread's began with, of its own; rows
+    # First rows: of what all began with, of that with what others have changed, of the thread's own copy; how many
+    # rows; first rows of the sums of changes: its own, then each other thread's.
+    places: npt.NDArray[np.int64]
     hottest: int  # how many of the last rows are merged oftener
     weights: tuple[float, float]  # of the hottest coordinates and of the others, for :func:`interval`
 
@@ -109,27 +114,29 @@ class Frequent:
         count = len(first) + 1  # and the intercept
         apart = -(-count // _LINE_ROWS) * _LINE_ROWS + _LINE_ROWS
         dimension = len(state) - 1
-        self._master = dimension + 1 + _LINE_ROWS
-        self._room = np.zeros((self._master + apart * (1 + 2 * threads), 2), np.float32)
+        self._base = dimension + 1 + _LINE_ROWS
+        self._room = np.zeros((self._base + apart * (1 + _PARTS * threads), 2), np.float32)
         self.state = self._room[: dimension + 1]
         self.state[:] = state
         self._where = np.append(self._keys.astype(np.int64), dimension)
-        self._began = [self._master + apart * (1 + 2 * thread) for thread in range(threads)]
-        self._own = [began + apart for began in self._began]
-        self._part(self._master)[:] = self.state[self._where]
+        firsts = range(self._base + apart, len(self._room), apart)
+        self._own, self._theirs, self._changes = (list(firsts[part::_PARTS]) for part in range(_PARTS))
         self._hand_out()
 
     @staticmethod
     def fits(dimension: int, threads: int) -> bool:
         """Whether every copy can be numbered by uint32."""
-        return dimension + (MOST + 3 * _LINE_ROWS) * (1 + 2 * threads) < int(_NO_KEY)
+        return dimension + (MOST + 3 * _LINE_ROWS) * (1 + _PARTS * threads) < int(_NO_KEY)
 
     def _part(self, first: int) -> npt.NDArray[np.float32]:
         return self._room[first : first + len(self._where)]
 
     def _hand_out(self) -> None:
-        for first in (*self._began, *self._own):
-            self._part(first)[:] = self._part(self._master)
+        """All know what :attr:`state` has."""
+        self._part(self._base)[:] = self.state[self._where]
+        for own, theirs, changes in zip(self._own, self._theirs, self._changes, strict=True):
+            self._part(own)[:] = self._part(theirs)[:] = self._part(self._base)
+            self._part(changes)[:] = 0
 
     def renumber(self, rows: Rows, out: npt.NDArray[np.uint32], bounds: list[int]) -> Rows:
         """`rows` with indices, in `out`, of the copy of the thread whose they are: ``bounds[i]`` to ``bounds[i + 1]``.
@@ -144,20 +151,21 @@ class Frequent:
     def share(self, thread: int) -> Share:
         """What `thread` learns with."""
         own = self._own[thread]
-        places = np.array([self._master, self._began[thread], own, len(self._where)], np.int64)
-        return Share(self._room[: own + len(self._where)], self._room.reshape(-1), places, self._hottest, self._weights)
+        others = [changes for changes in self._changes if changes != self._changes[thread]]
+        places = [self._base, self._theirs[thread], own, len(self._where), self._changes[thread], *others]
+        state = self._room[: own + len(self._where)]
+        return Share(state, self._room.reshape(-1), np.array(places, np.int64), self._hottest, self._weights)
 
     def show(self) -> None:
         """:attr:`state` has what was merged so far; threads may be learning."""
-        self.state[self._where] = self._part(self._master)
+        self.state[self._where] = self._part(self._base) + sum(self._part(changes) for changes in self._changes)
 
     def settle(self) -> None:
         """:attr:`state` has all that every thread has changed. None may be learning."""
-        master = self._part(self._master)
-        for began, own in zip(self._began, self._own, strict=True):
-            master += self._part(own) - self._part(began)
-        self._hand_out()
+        for own, theirs, changes in zip(self._own, self._theirs, self._changes, strict=True):
+            self._part(changes)[:] = self._part(own) - self._part(theirs)
         self.show()
+        self._hand_out()
 
 
 @fast
@@ -180,21 +188,20 @@ def interval(seen: Any, rate: Any, weight: Any, threads: Any) -> Any:
 
 @fast
 def _merge(room: Any, places: Any, first: Any, last: Any) -> None:
-    """These of the thread's copies and those of all know of each other."""
-    master, began, own = 2 * places[0], 2 * places[1], 2 * places[2]
-    for k in range(2 * first, 2 * last, 2):
-        if k % (2 * _LINE_ROWS) == 0 and k + _MERGE_AHEAD < 2 * last:
-            # An atomic step waits for what goes before it: lines have to be on their way before its turn.
-            prefetch(room, master + k + _MERGE_AHEAD)
-            prefetch(room, began + k + _MERGE_AHEAD)
-        weight, other = room[own + k] - room[began + k], room[own + k + 1] - room[began + k + 1]
-        if weight != 0 or other != 0:
-            # A load and a store would undo what others merge between them: a slice of time, where the core is lost.
-            weight, other = add_pair(room, master + k, weight, other)
-        else:
-            weight, other = room[master + k], room[master + k + 1]
-        room[began + k] = room[own + k] = weight
-        room[began + k + 1] = room[own + k + 1] = other
+    """The others may see what this thread has changed in these rows, and its copies have what they have.
+
+    What goes beyond `last`, to fill a quad, is merged a second time or is nobody's.
+    """
+    base, theirs, own, changes = 2 * places[0], 2 * places[1], 2 * places[2], 2 * places[4]
+    for k in range(2 * first, 2 * last, LANES):
+        change = held(room, own + k) - held(room, theirs + k)
+        hold(room, changes + k, change)
+        known = held(room, base + k)
+        for other in range(5, places.shape[0]):
+            prefetch_to_read(room, min(2 * places[other] + k + _MERGE_AHEAD, room.shape[0] - 1))
+            known = known + held(room, 2 * places[other] + k)
+        hold(room, theirs + k, known)
+        hold(room, own + k, known + change)
 
 
 @fast

@@ -1,9 +1,9 @@
 """The inner loops of online learning over CSR rows: SGD, AdaGrad and FTRL-proximal for logistic loss.
 
-All release the GIL and take one example at a time, in order. A kernel gathers the state of a row's coordinates into a
-small buffer (where the arithmetic becomes vector instructions), computes there, and scatters back. Rows a few ahead
-have their state prefetched, which is what makes these loops fast: the state of 2**20 features is far larger than a
-core's cache, and a click touches some thirty places of it.
+All release the GIL and take one example at a time, in order. A kernel gathers the state of a row's coordinates, four
+at a time (:mod:`sparklab.train.quads`), keeps it in a small buffer while the margin is not known, and scatters what has
+become of it. Entries of later rows have their state prefetched: the state of 2**20 features is far larger than a core's
+cache, and a click touches some thirty places of it.
 
 Common parameters
 -----------------
@@ -17,7 +17,7 @@ bias : bool
 first, last : int
     The rows to take: first, ..., last - 1.
 reach : int
-    The rows before it may have their state prefetched.
+    The entries of rows before it may have their state prefetched.
 
 Each returns the summed logistic loss of the rows, each seen before it was learnt from.
 """
@@ -30,16 +30,38 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from sparklab.train.atomics import prefetch
+from sparklab.ps.prefetching import prefetch
+from sparklab.train.quads import (
+    LANES,
+    held,
+    hold,
+    largest,
+    numbers_at,
+    pairs_at,
+    put_numbers,
+    put_pairs,
+    quad_of,
+    roots,
+    signed,
+    sizes,
+    some_of,
+    total,
+)
 
-AHEAD: Final = 6  # rows; more than two make no difference, as long as the lines stay in the first two caches
-SATURATED: Final = np.float32(16.0)  # sigmoid(16) is 1 in float32
+AHEAD: Final = 160  # entries, seven rows of clicks; from 100 to 400 it makes no difference
+SMALLEST: Final = np.float32(80.0)  # e**-80 is still a normal float32
 # Helpers take numbers alone: an array handed to an inlined function is reference-counted, atomically, at every row.
 _ZERO: Final = np.float32(0.0)
 _ONE: Final = np.float32(1.0)
 # The intercept is in every row: a kernel keeps its own for so many rows, then adds what it changed to that of all. A
 # core so waits neither for its own last store nor, with several threads, for the line that they all write.
 SHARED_EVERY: Final = 64
+_HALF: Final = np.float32(0.5)
+_LOG2_E: Final = np.float32(math.log2(math.e))
+# 2**f for -1/2 <= f <= 1/2, by Taylor: off by 1e-7 at most.
+_C1, _C2, _C3, _C4, _C5, _C6 = (np.float32(math.log(2) ** n / math.factorial(n)) for n in range(1, 7))
+_EXPONENT_AT: Final = np.int32(23)
+_EXPONENT_OF_1: Final = np.int32(127)
 _LOSSES_A_LOG: Final = 32  # the product of so many (1 + e**-|m|) is below 2**32
 
 # Sums may be reordered and divisions approximated; NaN and infinity keep their meaning where a run diverges.
@@ -58,10 +80,20 @@ def widest(indptr: Any, first: Any, last: Any) -> Any:
 
 
 @inlined
+def falling(size: Any) -> Any:
+    """``e**-size`` in float32, size >= 0: a call of the library's would cost a row all that its registers hold."""
+    power = -min(size, SMALLEST) * _LOG2_E
+    whole = np.int32(power - _HALF)
+    f = power - np.float32(whole)
+    f2 = f * f
+    part = (_ONE + _C1 * f) + f2 * ((_C2 + _C3 * f) + f2 * ((_C4 + _C5 * f) + f2 * _C6))
+    return part * np.int32((whole + _EXPONENT_OF_1) << _EXPONENT_AT).view(np.float32)
+
+
+@inlined
 def residual(margin: Any, label: Any) -> Any:
-    """``(sigmoid(margin) - label, e**-|margin|)``; the exponential is spared where it would not show."""
-    size = abs(margin)
-    small = np.float32(math.exp(-size)) if size < SATURATED else _ZERO
+    """``(sigmoid(margin) - label, e**-|margin|)``."""
+    small = falling(abs(margin))
     # One division after a choice: two behind a branch would be guessed wrong every third row.
     return (_ONE if margin >= _ZERO else small) / (_ONE + small) - label, small
 
@@ -80,9 +112,9 @@ def adagrad(
 
     Source: Duchi, Hazan, Singer, "Adaptive Subgradient Methods", JMLR 12, 2011, section 1.1 and (for l1) 5.1.
     """
-    room = widest(indptr, first, last) + 1
-    weight = np.empty(room, np.float32)
-    square = np.empty(room, np.float32)
+    near = np.empty(2 * (widest(indptr, first, last) + LANES), np.float32)
+    spare = np.zeros((2, 2), np.float32)
+    until = np.int64(indptr[reach]) - LANES
     loss: Any = 0.0
     product, in_product = 1.0, 0
     rate32 = np.float32(rate)
@@ -91,22 +123,25 @@ def adagrad(
         began_w = own_w = state[at, 0] if bias else _ZERO
         began_a = own_a = state[at, 1]
         for row in range(block, min(block + SHARED_EVERY, last)):
-            start = np.uint64(indptr[row])
-            count = np.uint64(indptr[row + 1]) - start
-            if row + AHEAD < reach:
-                for k in range(np.uint64(indptr[row + AHEAD]), np.uint64(indptr[row + AHEAD + 1])):
-                    prefetch(state, 2 * np.int64(indices[k]))
-            margin = own_w
-            for k in range(count):
-                i = indices[start + k]
-                w = state[i, 0]
-                a = state[i, 1]
-                if touched is not None and now > touched[i]:  # else another thread, which is ahead, has been here
-                    w = shrunk(w, np.float32(now - touched[i]) * rate32 / np.float32(math.sqrt(a)), l1, l2)
-                    touched[i] = now
-                weight[k] = w
-                square[k] = a
-                margin += w if values is None else w * values[start + k]
+            start = np.int64(indptr[row])
+            count = np.int64(indptr[row + 1]) - start
+            if touched is not None:
+                for k in range(np.uint64(start), np.uint64(start + count)):
+                    i = indices[k]
+                    if now > touched[i]:  # else another thread, which is ahead, has been here
+                        length = np.float32(now - touched[i]) * rate32 / np.float32(math.sqrt(state[i, 1]))
+                        state[i, 0] = shrunk(state[i, 0], length, l1, l2)
+                        touched[i] = now
+            margins = quad_of(_ZERO)
+            for k in range(0, count, LANES):
+                if start + k + AHEAD <= until:
+                    for entry in range(np.uint64(start + k + AHEAD), np.uint64(start + k + AHEAD + LANES)):
+                        prefetch(state, 2 * np.int64(indices[entry]))
+                w, a = pairs_at(state, indices, start + k, count - k, spare)
+                hold(near, 2 * k, w)
+                hold(near, 2 * k + LANES, a)
+                margins = margins + (w if values is None else w * some_of(values, start + k, count - k))
+            margin = own_w + total(margins)
             g, small = residual(margin, labels[row])
             loss += max(-margin, _ZERO) if labels[row] > _ZERO else max(margin, _ZERO)
             product *= 1.0 + small
@@ -115,22 +150,16 @@ def adagrad(
                 loss += math.log(product)
                 product, in_product = 1.0, 0
             step = rate32 * g
-            if values is None:
-                g2 = g * g
-                for k in range(count):
-                    a = square[k] + g2
-                    square[k] = a
-                    weight[k] -= step / np.float32(math.sqrt(a))
-            else:
-                for k in range(count):
-                    x = values[start + k]
-                    a = square[k] + g * g * x * x
-                    square[k] = a
-                    weight[k] -= step * x / np.float32(math.sqrt(a))
-            for k in range(count):
-                i = indices[start + k]
-                state[i, 0] = weight[k]
-                state[i, 1] = square[k]
+            for k in range(0, count, LANES):
+                w, a = held(near, 2 * k), held(near, 2 * k + LANES)
+                if values is None:
+                    a = a + g * g
+                    w = w - step / roots(a)
+                else:
+                    x = some_of(values, start + k, count - k)
+                    a = a + (g * x) * (g * x)
+                    w = w - step * x / roots(a)
+                put_pairs(state, indices, start + k, count - k, spare, w, a)
             if bias:
                 own_a += g * g
                 own_w -= step / np.float32(math.sqrt(own_a))
@@ -158,6 +187,9 @@ def sgd(
     touched: Any, l1: Any, l2: Any, now: Any, stride: Any, first: Any, last: Any,
 ) -> Any:  # fmt: skip
     """Stochastic gradient descent; state is the weights alone, float32[D + 1]. `touched` as in :func:`adagrad`."""
+    near = np.empty(widest(indptr, first, last) + LANES, np.float32)
+    spare = np.zeros(2, np.float32)
+    until = np.int64(indptr[last]) - LANES
     loss: Any = 0.0
     product, in_product = 1.0, 0
     rate32 = np.float32(rate)
@@ -165,18 +197,23 @@ def sgd(
     for block in range(first, last, SHARED_EVERY):
         began = own = state[at] if bias else _ZERO
         for row in range(block, min(block + SHARED_EVERY, last)):
-            start = np.uint64(indptr[row])
-            count = np.uint64(indptr[row + 1]) - start
-            if row + AHEAD < last:
-                for k in range(np.uint64(indptr[row + AHEAD]), np.uint64(indptr[row + AHEAD + 1])):
-                    prefetch(state, np.int64(indices[k]))
-            margin = own
-            for k in range(count):
-                i = indices[start + k]
-                if touched is not None and now > touched[i]:
-                    state[i] = shrunk(state[i], np.float32(now - touched[i]) * rate32, l1, l2)
-                    touched[i] = now
-                margin += state[i] if values is None else state[i] * values[start + k]
+            start = np.int64(indptr[row])
+            count = np.int64(indptr[row + 1]) - start
+            if touched is not None:
+                for k in range(np.uint64(start), np.uint64(start + count)):
+                    i = indices[k]
+                    if now > touched[i]:
+                        state[i] = shrunk(state[i], np.float32(now - touched[i]) * rate32, l1, l2)
+                        touched[i] = now
+            margins = quad_of(_ZERO)
+            for k in range(0, count, LANES):
+                if start + k + AHEAD <= until:
+                    for entry in range(np.uint64(start + k + AHEAD), np.uint64(start + k + AHEAD + LANES)):
+                        prefetch(state, np.int64(indices[entry]))
+                w = numbers_at(state, indices, start + k, count - k, spare)
+                hold(near, k, w)
+                margins = margins + (w if values is None else w * some_of(values, start + k, count - k))
+            margin = own + total(margins)
             g, small = residual(margin, labels[row])
             loss += max(-margin, _ZERO) if labels[row] > _ZERO else max(margin, _ZERO)
             product *= 1.0 + small
@@ -185,8 +222,9 @@ def sgd(
                 loss += math.log(product)
                 product, in_product = 1.0, 0
             step = rate32 * g
-            for k in range(count):
-                state[indices[start + k]] -= step if values is None else step * values[start + k]
+            for k in range(0, count, LANES):
+                x = quad_of(_ONE) if values is None else some_of(values, start + k, count - k)
+                put_numbers(state, indices, start + k, count - k, spare, held(near, k) - step * x)
             if bias:
                 own -= step
             if touched is not None:
@@ -194,15 +232,6 @@ def sgd(
         if bias:
             state[at] += own - began
     return loss + math.log(product)
-
-
-@inlined
-def ftrl_weight(z: Any, root: Any, inverse_rate: Any, beta: Any, l1: Any, l2: Any) -> Any:
-    """The weight that z and the root of n stand for."""
-    size = abs(z) - l1
-    w = size / ((beta + root) * inverse_rate + l2)
-    w = w if size > _ZERO else _ZERO
-    return -w if z > _ZERO else w
 
 
 @fast
@@ -214,39 +243,36 @@ def ftrl(
 
     Source: McMahan et al., "Ad Click Prediction: a View from the Trenches", KDD'13, algorithm 1.
     """
-    room = widest(indptr, first, last) + 1
-    zs = np.empty(room, np.float32)
-    ns = np.empty(room, np.float32)
-    roots = np.empty(room, np.float32)
-    weights = np.empty(room, np.float32)
+    near = np.empty(4 * (widest(indptr, first, last) + LANES), np.float32)
+    spare = np.zeros((2, 2), np.float32)
+    until = np.int64(indptr[reach]) - LANES
     loss: Any = 0.0
     product, in_product = 1.0, 0
     inverse = np.float32(1.0 / rate)
-    beta32, l1_32, l2_32 = np.float32(beta), np.float32(l1), np.float32(l2)
+    beta32, l1_32, l2_32, none = np.float32(beta), np.float32(l1), np.float32(l2), quad_of(_ZERO)
     at = state.shape[0] - 1
     for block in range(first, last, SHARED_EVERY):
         began_z = own_z = state[at, 0]
         began_n = own_n = state[at, 1]
         for row in range(block, min(block + SHARED_EVERY, last)):
-            start = np.uint64(indptr[row])
-            count = np.uint64(indptr[row + 1]) - start
-            if row + AHEAD < reach:
-                for k in range(np.uint64(indptr[row + AHEAD]), np.uint64(indptr[row + AHEAD + 1])):
-                    prefetch(state, 2 * np.int64(indices[k]))
-            for k in range(count):
-                i = indices[start + k]
-                zs[k] = state[i, 0]
-                ns[k] = state[i, 1]
-            margin = _ZERO
-            for k in range(count):
-                root = np.float32(math.sqrt(ns[k]))
-                w = ftrl_weight(zs[k], root, inverse, beta32, l1_32, l2_32)
-                roots[k] = root
-                weights[k] = w
-                margin += w if values is None else w * values[start + k]
+            start = np.int64(indptr[row])
+            count = np.int64(indptr[row + 1]) - start
+            margins = quad_of(_ZERO)
+            for k in range(0, count, LANES):
+                if start + k + AHEAD <= until:
+                    for entry in range(np.uint64(start + k + AHEAD), np.uint64(start + k + AHEAD + LANES)):
+                        prefetch(state, 2 * np.int64(indices[entry]))
+                z, n = pairs_at(state, indices, start + k, count - k, spare)
+                root = roots(n)
+                w = signed(largest(sizes(z) - l1_32, none) / ((beta32 + root) * inverse + l2_32), none - z)
+                hold(near, 4 * k, z)
+                hold(near, 4 * k + LANES, n)
+                hold(near, 4 * k + 2 * LANES, root)
+                hold(near, 4 * k + 3 * LANES, w)
+                margins = margins + (w if values is None else w * some_of(values, start + k, count - k))
             own_root = np.float32(math.sqrt(own_n))
-            w0 = ftrl_weight(own_z, own_root, inverse, beta32, _ZERO, _ZERO) if bias else _ZERO
-            margin += w0
+            w0 = -own_z / ((beta32 + own_root) * inverse) if bias else _ZERO
+            margin = w0 + total(margins)
             g, small = residual(margin, labels[row])
             loss += max(-margin, _ZERO) if labels[row] > _ZERO else max(margin, _ZERO)
             product *= 1.0 + small
@@ -254,24 +280,13 @@ def ftrl(
             if in_product == _LOSSES_A_LOG:
                 loss += math.log(product)
                 product, in_product = 1.0, 0
-            if values is None:
-                g2 = g * g
-                for k in range(count):
-                    n = ns[k] + g2
-                    sigma = (np.float32(math.sqrt(n)) - roots[k]) * inverse
-                    zs[k] += g - sigma * weights[k]
-                    ns[k] = n
-            else:
-                for k in range(count):
-                    gx = g * values[start + k]
-                    n = ns[k] + gx * gx
-                    sigma = (np.float32(math.sqrt(n)) - roots[k]) * inverse
-                    zs[k] += gx - sigma * weights[k]
-                    ns[k] = n
-            for k in range(count):
-                i = indices[start + k]
-                state[i, 0] = zs[k]
-                state[i, 1] = ns[k]
+            for k in range(0, count, LANES):
+                z, n, root = held(near, 4 * k), held(near, 4 * k + LANES), held(near, 4 * k + 2 * LANES)
+                w = held(near, 4 * k + 3 * LANES)
+                gx = quad_of(g) if values is None else g * some_of(values, start + k, count - k)
+                n = n + gx * gx
+                z = z + (gx - (roots(n) - root) * inverse * w)
+                put_pairs(state, indices, start + k, count - k, spare, z, n)
             if bias:
                 n = own_n + g * g
                 own_z += g - (np.float32(math.sqrt(n)) - own_root) * inverse * w0

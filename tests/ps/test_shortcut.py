@@ -106,6 +106,19 @@ def test_keys_and_values_that_do_not_fit_are_refused_whoever_sends_them(keys: li
     assert one.tables[0].applied_pushes == 0
 
 
+def test_a_long_list_of_keys_is_looked_at_again_where_another_stands_at_its_place_in_memory() -> None:
+    one = Shard(0)
+    spec = TableSpec(0, "w", 1, "float32", 10_000, False, 2, (ps.Add(),), limit=10_000)
+    table = TableLayout(10_000, (0,), (0,), ((0,),))
+    one.receive("manager", Frame(Kind.LAYOUT, meta=(Layout(3, {0: table}, (0,), taus={0: -1}), {0: spec})))
+    values = np.ones((5000, 1), np.float32)
+    for seq, step in enumerate((1, 3) * 20, 1):
+        keys = np.arange(0, 5000 * step, step, dtype=np.uint64)  # freed after each push
+        ((_, told_of),) = one.receive("client", Frame(Kind.PUSH, 0, 0, 7, seq, 0, 3, 0, 1, keys, values))
+        assert told_of.kind == (Kind.DONE if step == 1 else Kind.REFUSED)
+        del keys
+
+
 def test_a_pull_of_keys_outside_the_table_is_refused() -> None:
     one = shard()
     frame = Frame(Kind.PULL, 0, 0, 7, 1, 0, 3, 0, 3, np.array([1, 100], np.uint64))
