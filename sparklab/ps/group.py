@@ -9,7 +9,7 @@ from sparklab.errors import ParameterServerError
 from sparklab.ps.closing import ClosedOrAbandoned
 from sparklab.ps.keys import KeySet
 from sparklab.ps.movable import Movable
-from sparklab.ps.request import never_given
+from sparklab.ps.request import checked_deps, never_given
 from sparklab.ps.table import Table
 from sparklab.ps.worker import WAIT_S, Worker
 
@@ -156,7 +156,7 @@ class GroupWorker(ClosedOrAbandoned):
 
     def wait(self, ts: int, timeout_s: float = WAIT_S) -> dict[str, Any]:
         """The answers to request `ts` by table: weights of a pull, None for a push. Blocks."""
-        if not hasattr(ts, "__index__") or not 0 < ts <= self._ts:
+        if not self._issued(ts):
             raise never_given(ts, f"tables {list(self._workers)}")
         asked = self._asked.pop(ts, {})
         return {name: self._workers[name].wait(own, timeout_s) for name, own in asked.items()}
@@ -194,7 +194,11 @@ class GroupWorker(ClosedOrAbandoned):
         return self._ts
 
     def _of(self, name: str, deps: Sequence[int]) -> list[int]:
-        return [self._asked[ts][name] for ts in deps if name in self._asked.get(ts, ())]
+        known = checked_deps(deps, self._issued, f"tables {list(self._workers)}")
+        return [self._asked[ts][name] for ts in known if name in self._asked.get(ts, ())]
+
+    def _issued(self, ts: Any) -> bool:
+        return hasattr(ts, "__index__") and 0 < ts <= self._ts
 
 
 _KEPT: Final = 4096  # timestamps that nobody waited for

@@ -65,6 +65,26 @@ def as_keys(keys: Any, end: int, attempted: str) -> Keys:
     return array
 
 
+def is_whole(value: Any) -> bool:
+    """Whether `value` is a whole number, of Python or NumPy; a truth value is none."""
+    return hasattr(value, "__index__") and not isinstance(value, bool | np.bool_)
+
+
+def checked_range(low: Any, high: Any, end: int, attempted: str) -> tuple[int, int]:
+    """`low` and `high` as a range of a table whose keys end before `end`.
+
+    Raises
+    ------
+    ParameterServerError
+        They are no whole numbers, in no order, or reach outside.
+    """
+    if not (is_whole(low) and is_whole(high) and 0 <= low <= high <= min(end, END_OF_KEYS)):
+        raise ParameterServerError(
+            attempted, f"the range {low} to {high}", f"the table's keys are the whole numbers 0 to {end - 1}"
+        )
+    return int(low), int(high)
+
+
 def as_values(
     values: Any, rows: int, width: int, dtype: np.dtype[Any], attempted: str, *, finite: bool = True
 ) -> Array:
@@ -79,7 +99,8 @@ def as_values(
     if array.dtype != dtype:
         if array.dtype.kind not in "fiu":
             raise ParameterServerError(attempted, f"values of type {array.dtype}", f"give values of type {dtype}")
-        array = array.astype(dtype)
+        with np.errstate(over="ignore"):  # what does not fit is infinite then, of which we speak ourselves
+            array = array.astype(dtype)
     if array.size != rows * width or array.ndim not in (1, 2) or (array.ndim == 2 and array.shape != (rows, width)):
         raise ParameterServerError(
             attempted, f"values of shape {array.shape}", f"{rows} keys of width {width} take shape ({rows}, {width})"
@@ -141,9 +162,11 @@ class KeyRange:
     high: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.high <= END_OF_KEYS:
+        if not is_whole(self.low) or not is_whole(self.high) or not 0 <= self.low <= self.high <= END_OF_KEYS:
             raise ParameterServerError(
-                f"making KeyRange({self.low}, {self.high})", "no such range", "give 0 <= low <= high <= 2**64"
+                f"making KeyRange({self.low}, {self.high})",
+                "no such range",
+                "give whole numbers, 0 <= low <= high <= 2**64",
             )
 
     @property

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Any, Final
+
+import numpy as np
 
 from sparklab.errors import ParameterServerError
 from sparklab.ps.keys import Array, Keys
@@ -53,6 +57,18 @@ class Request:
     def answered(self) -> bool:
         """Whether :meth:`sparklab.ps.client.Client.take` has something to give."""
         return not self.waiting or self.error is not None
+
+
+def checked_deps(deps: Any, issued: Callable[[Any], bool], where: str) -> Sequence[int]:
+    """`deps`, all of which were given by this worker. Raises ParameterServerError where one was not."""
+    if not isinstance(deps, Sequence | AbstractSet | np.ndarray):
+        raise ParameterServerError(
+            f"sending a request to {where}", f"deps of type {type(deps).__name__}", "give timestamps: deps=[ts]"
+        )
+    for ts in deps:
+        if not issued(ts):
+            raise never_given(ts, where)
+    return [int(ts) for ts in deps]
 
 
 def never_given(ts: Any, where: str) -> ParameterServerError:

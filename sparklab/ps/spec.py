@@ -9,7 +9,7 @@ import numpy as np
 
 from sparklab.errors import ParameterServerError
 from sparklab.ps.filters import Filter
-from sparklab.ps.keys import END_OF_KEYS
+from sparklab.ps.keys import END_OF_KEYS, is_whole
 from sparklab.ps.updates import Update
 
 
@@ -79,9 +79,9 @@ def checked(spec: TableSpec, dtype: Any) -> TableSpec:
     name = np.dtype(dtype).name
     if name not in ("float32", "float64"):
         raise ParameterServerError(attempted, f"values of type {name}", "use float32 or float64")
-    if spec.width < 1:
+    if not is_whole(spec.width) or spec.width < 1:
         raise ParameterServerError(attempted, f"a width of {spec.width}", "give the number of values per key")
-    if spec.limit is not None and not 0 < spec.limit <= END_OF_KEYS:
+    if spec.limit is not None and not (is_whole(spec.limit) and 0 < spec.limit <= END_OF_KEYS):
         raise ParameterServerError(attempted, f"num_keys = {spec.limit}", "give at least 1, or sparse=True")
     if spec.on_nonfinite not in ("refuse", "drop", "allow"):
         raise ParameterServerError(
@@ -90,5 +90,10 @@ def checked(spec: TableSpec, dtype: Any) -> TableSpec:
     if not isinstance(spec.updates[0], Update):
         raise ParameterServerError(
             attempted, f"an update of type {type(spec.updates[0]).__name__}", "use ps.SGD(lr), ... or @ps.udf"
+        )
+    strange = next((each for each in spec.filters if not isinstance(each, Filter)), None)
+    if strange is not None:
+        raise ParameterServerError(
+            attempted, f"filters with {strange!r}", "give objects: filters=[ps.KeyCaching(), ps.Compression()]"
         )
     return replace(spec, dtype=name)

@@ -15,7 +15,7 @@ from sparklab.errors import ParameterServerError
 from sparklab.ps.absence import missing
 from sparklab.ps.consistency import NO_BOUND, Consistency, of_bound
 from sparklab.ps.functions import RangeFunction, function_named
-from sparklab.ps.keys import Array
+from sparklab.ps.keys import Array, checked_range
 from sparklab.ps.movable import Movable
 from sparklab.ps.spec import TableSpec
 from sparklab.ps.tablefacts import table_facts
@@ -206,6 +206,8 @@ class Table(Movable):
 
         Source: Li et al. 2014, section 3.3.
         """
+        attempted = f"calling {function!r} on table {self.name!r}"
+        low, high = checked_range(low, self.spec.end if high is None else high, self.spec.end, attempted)
         if isinstance(function, RangeFunction):
             parts = self._session.call_on_servers(self.spec, function, low, high, arguments)
             return function.whole(parts, **arguments)

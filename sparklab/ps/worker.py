@@ -13,9 +13,9 @@ from sparklab.errors import ParameterServerError
 from sparklab.ps.client import WINDOW, Client
 from sparklab.ps.closing import ClosedOrAbandoned
 from sparklab.ps.kernels import copied
-from sparklab.ps.keys import END_OF_KEYS, Array, KeyRange, Keys, KeySet, as_keys, as_values
+from sparklab.ps.keys import Array, KeyRange, Keys, KeySet, as_keys, as_values, checked_range
 from sparklab.ps.link import Link
-from sparklab.ps.request import never_given
+from sparklab.ps.request import checked_deps, never_given
 from sparklab.ps.spec import TableSpec
 
 WAIT_S: Final = 60.0
@@ -166,6 +166,7 @@ class Worker(ClosedOrAbandoned):
     def push_prepared(self, checked: Keys, rows: Array, deps: Sequence[int] = ()) -> int:
         """What :meth:`prepared` gave is on its way; returns a timestamp. Blocks only as :meth:`push`."""
         with self._lock:
+            deps = self._deps(deps)
             self._make_room()
             return self._sent(self._client.push(checked, rows, deps))
 
@@ -178,7 +179,7 @@ class Worker(ClosedOrAbandoned):
             return self.pull_range(keys.low, keys.high, deps)
         checked = self._keys(keys, self._pulling)
         with self._lock:
-            return self._sent(self._client.pull(checked, deps))
+            return self._sent(self._client.pull(checked, self._deps(deps)))
 
     def push_range(self, low: int, high: int, values: Any, deps: Sequence[int] = ()) -> int:
         """`values`, a row for each key from `low` up to `high`, are on their way. Does not block; as :meth:`push`."""
@@ -189,9 +190,9 @@ class Worker(ClosedOrAbandoned):
 
         :meth:`wait` gives a row per key; from a sparse table, a pair of the keys that exist and their rows.
         """
-        self._check_range(low, high, f"pulling a range from table {self._spec.name!r}")
+        low, high = checked_range(low, high, self._end, f"pulling a range from table {self._spec.name!r}")
         with self._lock:
-            return self._sent(self._client.pull_range(low, high, deps))
+            return self._sent(self._client.pull_range(low, high, self._deps(deps)))
 
     def wait(self, ts: int, timeout_s: float = WAIT_S) -> Any:
         """The answer to the request with timestamp `ts`: weights of a pull, None for a push. Blocks.
@@ -279,8 +280,9 @@ class Worker(ClosedOrAbandoned):
 
     def call(self, function: Any, low: int = 0, high: int | None = None, **arguments: Any) -> list[Any]:
         """What `function` gives on each server for its part of a range; see :meth:`Table.call`. Blocks."""
+        low, high = checked_range(low, self._end if high is None else high, self._end, f"calling {function!r}")
         with self._lock:
-            ts = self._sent(self._client.call(function, arguments, low, self._spec.end if high is None else high))
+            ts = self._sent(self._client.call(function, arguments, low, high))
         parts: list[Any] = self.wait(ts)
         return parts
 
@@ -323,7 +325,7 @@ class Worker(ClosedOrAbandoned):
                 as_keys(keys.keys, self._spec.end, attempted)
             return keys.keys
         if isinstance(keys, KeyRange):
-            self._check_range(keys.low, keys.high, attempted)
+            checked_range(keys.low, keys.high, self._end, attempted)
             return np.arange(keys.low, keys.high, dtype=np.uint64)
         checked = as_keys(keys, self._spec.end, attempted)
         return checked.copy() if checked is keys else checked
@@ -342,11 +344,12 @@ class Worker(ClosedOrAbandoned):
         out = np.empty((count, width), self._dtype)
         return out if copied(values, out.reshape(-1)) else None
 
-    def _check_range(self, low: int, high: int, attempted: str) -> None:
-        if not 0 <= low <= high <= min(self._spec.end, END_OF_KEYS):
-            raise ParameterServerError(
-                attempted, f"the range {low} to {high}", f"the table's keys are 0 to {self._spec.end - 1}"
-            )
+    def _deps(self, deps: Any) -> Sequence[int]:
+        return (
+            ()
+            if type(deps) is tuple and not deps
+            else checked_deps(deps, self._client.issued, f"table {self._spec.name!r}")
+        )
 
     def _shaped(self, answer: Any) -> Any:
         if self._spec.width == 1:

@@ -50,7 +50,11 @@ def matrix_of(X: Any) -> Any:
             ) from error
     matrix = csr_matrix(X)
     if matrix.shape[0] == 0:
-        raise TrainingInputError("reading X", "no rows", "found 0 sample(s) while a minimum of 1 is required")
+        raise TrainingInputError(
+            "reading X",
+            "no rows: found 0 sample(s) while a minimum of 1 is required",
+            "give rows: check the filters before it",
+        )
     if matrix.shape[1] == 0:
         found = f"0 feature(s) (shape={matrix.shape}) while a minimum of 1 is required."
         raise TrainingInputError("reading X", found, "give at least one column")

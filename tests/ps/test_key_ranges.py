@@ -86,7 +86,7 @@ def test_a_range_pushed_and_pulled_is_what_its_keys_would_be(kind: dict[str, Any
 
 @pytest.mark.parametrize("ends", [(-1, 3), (5, 2), (0, END_OF_KEYS + 1)])
 def test_what_is_no_range_is_refused(ends: tuple[int, int]) -> None:
-    with pytest.raises(ParameterServerError, match=r"(?s)making KeyRange.*To do: give 0 <= low"):
+    with pytest.raises(ParameterServerError, match=r"(?s)making KeyRange.*To do: give whole numbers, 0 <= low"):
         KeyRange(*ends)
 
 

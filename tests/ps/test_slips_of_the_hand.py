@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sparklab import ps
@@ -39,6 +40,59 @@ def test_a_server_that_is_not_there_or_the_last_one_is_not_removed() -> None:
     for act in (group.add_server, lambda: group.remove_server(2), lambda: group.kill_server(2)):
         with pytest.raises(ParameterServerError, match="Found: it is closed\nTo do: make a new one"):
             act()
+
+
+@pytest.mark.parametrize("deps", [[12345], "x", 7, None, [-1]])
+def test_a_request_that_depends_on_what_was_never_asked_is_refused(deps: Any) -> None:
+    with LocalGroup() as server:
+        table = server.table("w", num_keys=9, update=ps.Add(), workers=1)
+        with table.worker(0) as w, ps.TableGroup([server.table("v", num_keys=9, workers=1)]).worker(0) as both:
+            for ask in (
+                lambda: w.push([1], [1.0], deps=deps),
+                lambda: w.pull([1], deps=deps),
+                lambda: w.pull_range(0, 3, deps=deps),
+                lambda: both.pull([1], deps=deps),
+            ):
+                with pytest.raises(
+                    ParameterServerError, match="never gave such a timestamp|deps of type .*\nTo do: give"
+                ):
+                    ask()
+            assert w.wait(w.pull([1], deps=[w.push([1], [1.0])])).tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({"num_keys": 3.5}, "num_keys = 3.5"),
+        ({"num_keys": True}, "num_keys = True"),
+        ({"num_keys": 3, "width": 1.5}, "a width of 1.5"),
+        ({"num_keys": 3, "filters": ["lz4"]}, "filters with 'lz4'"),
+    ],
+)
+def test_what_makes_no_table_is_said_before_a_server_hears_of_it(arguments: dict[str, Any], found: str) -> None:
+    with LocalGroup() as server:
+        with pytest.raises(ParameterServerError, match=f"making table 'w'\nFound: {found}\nTo do: "):
+            server.table("w", **arguments)
+        assert not server.tables
+
+
+@pytest.mark.parametrize("ends", [(1.5, 4), (0, 3.0), ("a", "b"), (False, True), (None, 3)])
+def test_a_range_of_what_are_no_whole_numbers_is_refused_by_who_asks(ends: tuple[Any, Any]) -> None:
+    with LocalGroup() as server:
+        table = server.table("w", num_keys=9, workers=1)
+        with table.worker(0) as w:
+            for ask in (
+                lambda: w.pull_range(*ends),
+                lambda: w.push_range(*ends, [1.0]),
+                lambda: w.call("sum", *ends),
+                lambda: ps.KeyRange(*ends),
+                lambda: table.weights(*ends),
+                lambda: table.call("norm", *ends),
+                lambda: table.call(ps.RangeFunction(lambda keys, weights: 0, sum), *ends),
+            ):
+                with pytest.raises(ParameterServerError, match="whole numbers"):
+                    ask()
+            assert len(w.get_range(np.int64(2), np.uint64(5))) == 3
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import ssl
 import sys
 import threading
 import time
+import traceback
 from typing import Any, Final
 
 from sparklab.cluster.ps import handshake
@@ -24,6 +25,7 @@ from sparklab.cluster.ps.polling import Poller
 from sparklab.cluster.ps.pushring import PushRingView
 from sparklab.cluster.ps.sharing import SharedMemory
 from sparklab.cluster.ps.warming import warm
+from sparklab.errors import ParameterServerError
 from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox
 from sparklab.ps.plain import layout_to_plain
 from sparklab.ps.shard import Shard
@@ -117,23 +119,20 @@ class ServerProcess:
     def heard(self, connection: Connection, frame: Frame, borrowed: bool) -> None:
         """A frame has come."""
         if connection.role == handshake.CLIENT:
-            quick = answer_at_once(self._shard, frame)
-            if quick is not None:
-                connection.send(quick)
-                return
+            try:
+                self._serve(connection, frame, borrowed)
+            except (OSError, ParameterServerError):
+                raise  # the connection ends
+            except Exception as error:  # whatever one worker asks, the others are served
+                traceback.print_exc()
+                found = f"a request that makes no sense to the server ({type(error).__name__}: {error})"
+                meta = {"found": found, "do": "check its keys, its range and its arguments"}
+                connection.send(frame.answer(Kind.REFUSED, meta=meta))
+            return
         if borrowed:
             frame.own()
         now_s = time.monotonic()
-        if connection.role == handshake.CLIENT and frame.kind == Kind.SHARE:
-            self._share(connection, frame)
-        elif connection.role == handshake.CLIENT and frame.kind == Kind.RING:
-            self._map_ring(connection, frame)
-        elif connection.role == handshake.CLIENT:
-            outbox = self._shard.receive(connection, frame, now_s)
-            if frame.kind in _MOVES_FLOOR:
-                self._publish_floors()  # before anybody hears that it moved
-            self._send_all(outbox)
-        elif connection.role == handshake.SERVER:
+        if connection.role == handshake.SERVER:
             self._send_all(self._exclusively(connection.number, frame, now_s))
         elif frame.kind == Kind.PEERS:
             self._addresses = {int(number): Address.of(data) for number, data in frame.meta.items()}
@@ -145,6 +144,24 @@ class ServerProcess:
             self._send_all(self._exclusively(MANAGER, frame, now_s))
             if frame.kind == Kind.LAYOUT:
                 self._after_layout()
+
+    def _serve(self, connection: Connection, frame: Frame, borrowed: bool) -> None:
+        """A worker's request is done, or taken in."""
+        quick = answer_at_once(self._shard, frame)
+        if quick is not None:
+            connection.send(quick)
+            return
+        if borrowed:
+            frame.own()
+        if frame.kind == Kind.SHARE:
+            self._share(connection, frame)
+        elif frame.kind == Kind.RING:
+            self._map_ring(connection, frame)
+        else:
+            outbox = self._shard.receive(connection, frame, time.monotonic())
+            if frame.kind in _MOVES_FLOOR:
+                self._publish_floors()  # before anybody hears that it moved
+            self._send_all(outbox)
 
     def _end(self, last_words: str) -> None:
         if self._running:
