@@ -7,7 +7,7 @@ missing.
 
 from __future__ import annotations
 
-from typing import Any, assert_never
+from typing import assert_never
 
 from sparklab.errors import ClusterError, JobCancelled
 from sparklab.events.facts import (
@@ -18,19 +18,9 @@ from sparklab.events.facts import (
     bounded,
 )
 from sparklab.scheduler import messages as m
-from sparklab.scheduler.attempts import count_executor_loss, count_fruitless
-from sparklab.scheduler.books import (
-    NOT_WANTED,
-    apply_changes,
-    book_fetch_failure,
-    book_map_output,
-    compare_digests,
-    count_updates,
-    forget_missing,
-    is_wanted,
-    task_fact,
-)
+from sparklab.scheduler.books import apply_changes
 from sparklab.scheduler.copies import Copies
+from sparklab.scheduler.endings import Endings
 from sparklab.scheduler.exclusion import Exclusion
 from sparklab.scheduler.forgotten import Forgotten
 from sparklab.scheduler.gangs import Gangs
@@ -66,6 +56,16 @@ class Scheduler:
         self._moves = Moves(self.state)
         self._copies = Copies(self.state, self._moves)
         self._forgotten = Forgotten(self.state, self._copies)
+        self._endings = Endings(
+            self.state,
+            self._work,
+            self._gangs,
+            self._exclusion,
+            self._speculation,
+            self._rollback,
+            self._copies,
+            self._forgotten,
+        )
         self._without_executor_since_s: float | None = None
 
     @property
@@ -119,7 +119,7 @@ class Scheduler:
             case m.JobSubmitted():
                 self._work.submit(stimulus)
             case m.TaskEnded():
-                self._task_ended(stimulus)
+                self._endings.task_ended(stimulus)
             case m.ExecutorJoined():
                 self._executor_joined(stimulus)
             case m.ExecutorGone():
@@ -134,7 +134,7 @@ class Scheduler:
                 if run is not None:
                     self._work.fail(run, stimulus.error)
             case m.BlocksChanged():
-                if self._is_current(stimulus.executor, stimulus.epoch):
+                if self.state.is_current(stimulus.executor, stimulus.epoch):
                     arriving = self._copies.arriving(stimulus.executor, stimulus.epoch)
                     apply_changes(self.state, stimulus.changes, stimulus.executor, stimulus.epoch, arriving)
             case m.CopyEnded():
@@ -142,7 +142,7 @@ class Scheduler:
             case m.OutputMoved():
                 self._moves.ended(stimulus)
             case m.ExecutorRetiring():
-                if self._is_current(stimulus.executor, stimulus.epoch):
+                if self.state.is_current(stimulus.executor, stimulus.epoch):
                     self._copies.retire(stimulus.executor)
                     for run in self.runs.values():
                         self._placement.prefer_again(run)
@@ -154,141 +154,6 @@ class Scheduler:
                 self._tick(stimulus.now_s)
             case _:
                 assert_never(stimulus)
-
-    # --- tasks ------------------------------------------------------------------------------------
-
-    def _is_current(self, executor: int, epoch: int) -> bool:
-        return executor in self.executors and self.executors[executor].epoch == epoch
-
-    def _task_ended(self, s: m.TaskEnded) -> None:
-        task = self.tasks.pop(s.task, None)
-        if task is None:
-            return  # answered twice, or given up when its executor was lost
-        current = self._is_current(s.executor, s.epoch)
-        known = current or isinstance(s.outcome, m.Lost)
-        outcome = s.outcome if known else m.Lost("its executor was replaced")
-        if current:
-            self.executors[s.executor].running.discard(s.task)
-            self.executors[s.executor].beside.discard(s.task)
-            self.executors[s.executor].in_gang = False  # nothing runs beside a gang's task
-        run = self.runs.get(task.stage)
-        if run is not None:
-            attempts = run.running.get(task.partition, set())
-            attempts.discard(task.id)
-            if not attempts:
-                run.running.pop(task.partition, None)
-        forget_missing(self.state, s.missing, task.id, isinstance(outcome, m.FetchFailed))
-        changes, recovered = self._forgotten.wanted(s), ""
-        if current:
-            arriving = self._copies.arriving(s.executor, s.epoch)
-            recovered = apply_changes(self.state, changes, s.executor, s.epoch, arriving)
-        if isinstance(outcome, m.Succeeded) and run is not None and task.stage_attempt < run.valid_from:
-            outcome = m.Cancelled()  # it has read what does not stand any more
-        status, error = "succeeded", ""
-        failed: BaseException | None = None
-        lost: set[int] = set()
-        match outcome:
-            case m.Succeeded() if not is_wanted(self.state, run, task, outcome):
-                status, error = "cancelled", NOT_WANTED
-                book_map_output(self.state, task, outcome)
-            case m.Succeeded():
-                compare_digests(self.state, task, run, s)
-                if run is None or run.gang is None:
-                    count_updates(self.state, run, task, outcome)
-                    recovered = book_map_output(self.state, task, outcome) or recovered
-            case m.FetchFailed():
-                status, error = "fetch_failed", outcome.found
-                lost = book_fetch_failure(self.state, task, outcome)
-                self._rollback.outputs_lost(lost)
-            case m.UserError():
-                status, error = "failed", outcome.summary
-                if run is not None and task.partition in run.todo:
-                    self._exclusion.failed(run, task)
-                    run.failures[task.partition] = run.failures.get(task.partition, 0) + 1
-                    if run.failures[task.partition] >= self.state.limits.max_task_failures:
-                        failed = outcome.error
-            case m.Lost():
-                status, error = "lost", outcome.found
-                if run is not None and task.partition in run.todo:
-                    failed = count_executor_loss(self.state, run, task, error)
-            case m.Cancelled():
-                status = "cancelled"
-                error = "" if run is None or task.partition in run.todo else NOT_WANTED
-            case _:
-                assert_never(outcome)
-        self.state.out.facts.append(task_fact(s, task, status, recovered, error))
-        self._task_followed_up(s, task, run, outcome, failed, error)
-        for reader in list(self.runs.values()):
-            # Others that read what is lost need not find out each for itself.
-            if reader is not run and reader.stage.id in self.runs and lost & {x.shuffle_id for x in reader.stage.reads}:
-                self._work.continue_run(reader)
-
-    def _task_followed_up(
-        self,
-        s: m.TaskEnded,
-        task: Task,
-        run: StageRun | None,
-        outcome: m.Outcome,
-        failed: BaseException | None,
-        error: str,
-    ) -> None:
-        """The stage of a task that has ended goes on, or its jobs have failed."""
-        if run is None or run.stage.id not in self.runs:
-            return
-        if failed is not None:
-            self._work.fail(run, failed)
-        elif run.gang is not None:
-            self._gang_task_ended(run, task, outcome, error)
-        elif isinstance(outcome, m.Succeeded):
-            run.note_time(task, s.duration_s)
-            run.fruitless_attempts = run.lost_attempts = 0
-            if self.state.limits.speculation is not None:
-                run.durations_s.append(s.duration_s)
-            self._partition_done(run, task.partition, outcome.value)
-        elif isinstance(outcome, m.FetchFailed):
-            # Whatever inputs were handed out name a place where nothing is: the next try gets new ones.
-            run.prepared = False
-            if count_fruitless(self.state, run, task, outcome):
-                self._work.give_up(run, f"map outputs of shuffle {outcome.shuffle} were lost again and again: {error}")
-            else:
-                self._work.continue_run(run)
-        else:
-            self._work.continue_run(run)
-
-    def _gang_task_ended(self, run: StageRun, task: Task, outcome: m.Outcome, error: str) -> None:
-        """A task of a barrier stage has ended: what they did counts when all have succeeded."""
-        if not isinstance(outcome, m.Succeeded):
-            if not isinstance(outcome, m.UserError | m.Lost) and not self._gangs.is_broken(run):
-                run.fruitless_attempts += 1
-            if run.fruitless_attempts > self.state.limits.max_stage_attempts * max(len(self.executors), 1):
-                self._work.give_up(run, f"its tasks ended again and again before all had succeeded: {error}")
-                return
-            self._gangs.break_up(run)
-            self._work.continue_run(run)
-        elif self._gangs.is_broken(run):
-            self._work.continue_run(run)
-        else:
-            for member, success in self._gangs.all_done(run, task, outcome):
-                count_updates(self.state, run, member, success)
-                book_map_output(self.state, member, success)
-                self._partition_done(run, member.partition, success.value)
-
-    def _partition_done(self, run: StageRun, partition: int, value: Any) -> None:
-        if partition not in run.todo:
-            return  # another attempt was faster
-        run.todo.discard(partition)
-        if run.todo:
-            self._speculation.beaten(run, partition)
-        if run.stage.writes is None:
-            (job_id,) = run.jobs
-            for position in self.jobs[job_id].positions[partition]:
-                self.state.out.instructions.append(m.ResultReady(job_id, position, value))
-        if not run.todo:
-            jobs = sorted(run.jobs)
-            self._exclusion.stage_succeeded(run)
-            self._work.run_done(run)
-            if run.stage.writes is None:
-                self._work.finish(jobs[0], "succeeded", None)
 
     # --- executors --------------------------------------------------------------------------------
 
@@ -325,7 +190,7 @@ class Scheduler:
         for task_id in sorted(state.running):
             task = self.tasks.get(task_id)
             if task is not None:
-                self._task_ended(m.TaskEnded(task_id, s.executor, s.epoch, m.Lost(s.reason)))
+                self._endings.task_ended(m.TaskEnded(task_id, s.executor, s.epoch, m.Lost(s.reason)))
         self._rollback.outputs_lost(shuffle for shuffle, _ in outputs)
         for run in list(self.runs.values()):
             if run.stage.id in self.runs:
@@ -373,7 +238,7 @@ class Scheduler:
                 assert self.tasks[task_id].executor == executor.executor
             assert executor.beside <= executor.running
         for task in self.tasks.values():
-            assert self._is_current(task.executor, task.epoch), f"{task} runs on a dead executor"
+            assert self.state.is_current(task.executor, task.epoch), f"{task} runs on a dead executor"
         for run in self.runs.values():
             assert run.jobs, f"stage {run.stage.id} works for nobody"
             assert not (run.waiting.waiting & run.running.keys()), f"stage {run.stage.id}: waiting and running"

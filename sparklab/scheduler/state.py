@@ -194,3 +194,7 @@ class State:
     next_task: int = 0
     last_task_s: dict[int, float] = field(default_factory=dict)  # cached RDD -> mean of the last stage that read it
     out: Effects = field(default_factory=Effects)  # of the stimuli being taken in
+
+    def is_current(self, executor: int, epoch: int) -> bool:
+        """Whether this incarnation of the executor is alive: what an older one says is refused."""
+        return executor in self.executors and self.executors[executor].epoch == epoch
