@@ -128,11 +128,11 @@ def _end_tasks(dispatcher: Dispatcher, stages: set[int], kill: Kill | None) -> s
     while time.monotonic() < deadline and dispatcher.call(lambda s: _still_running(s, stages)):
         time.sleep(POLL_S)
     names = " and ".join(f"executor {number}" for number in sorted(stuck))
-    verb = "was" if len(stuck) == 1 else "were"
+    whose, verb = ("Its task", "was") if len(stuck) == 1 else ("Its tasks", "were")
     count = sum(held.values())
     loss = plural(count, "cached partition") if count else "No cached partition"
     tail = "; recomputed when next needed" if count else ""
-    return f"Its task did not react, so {names} {verb} restarted. {loss} {'was' if count < 2 else 'were'} lost{tail}."
+    return f"{whose} did not react, so {names} {verb} restarted. {loss} {'was' if count < 2 else 'were'} lost{tail}."
 
 
 def _stages_of(scheduler: Scheduler, job: int) -> set[int]:

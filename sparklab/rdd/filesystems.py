@@ -31,6 +31,7 @@ _PACKAGES = {
     "ssh": "paramiko",
     "smb": "smbprotocol",
 }
+_JAVA = "hdfs:// needs Java and Hadoop's libhdfs on every machine (JAVA_HOME, HADOOP_HOME); webhdfs:// does not"
 
 
 class InputPathError(StorageError):
@@ -72,11 +73,13 @@ def filesystem_of(url: str) -> tuple[Any, str]:
             f"pip install {package}, for the driver and the executors, or copy the data to a local path",
         ) from error
     except Exception as error:
+        first_line = str(error).partition("\n")[0]
         unknown = isinstance(error, ValueError) and "Protocol not known" in str(error)
+        do = "use a local path, file://, http(s)://, s3://, gs:// or hdfs://" if unknown else advice(url)
         raise StorageError(
             f"opening {url}",
-            f"the scheme {scheme!r} is known to no driver" if unknown else f"{type(error).__name__}: {error}",
-            "use a local path, file://, http(s)://, s3://, gs:// or hdfs://" if unknown else advice(url),
+            f"the scheme {scheme!r} is known to no driver" if unknown else f"{type(error).__name__}: {first_line}",
+            _JAVA if scheme == "hdfs" and ("libjvm" in first_line or "libhdfs" in first_line) else do,
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from sparklab.rdd.core import RDDCore
@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from sparklab.rdd.rdd import RDD
 
 # The kinds of RDD are subclasses of RDD, so this module can only import them when it is called.
+
+
+def only_rdds(operator: str, others: Iterable[object]) -> None:
+    """Raises TypeError where one of `others` is no RDD: later, inside of a job, nobody would see whose fault it was."""
+    for other in others:
+        if not isinstance(other, RDDCore):
+            kind = type(other).__name__
+            raise TypeError(f"{operator} takes an RDD, not a {kind}: make one of it with sc.parallelize")
 
 
 class Primitives(RDDCore):
@@ -64,6 +72,7 @@ class Primitives(RDDCore):
         """``(key, tuple of lists)``; by default as many partitions as a union of all sides would have."""
         from sparklab.rdd.nodes import CoGrouped
 
+        only_rdds(operator, others)
         parents = [self._self, *others]
         if num_partitions is None:
             alike = self.partitioner is not None and all(p.partitioner == self.partitioner for p in others)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sparklab.rdd.core import Driver
 from sparklab.rdd.nodes import ParallelCollection, Union
+from sparklab.rdd.primitives import only_rdds
 from sparklab.rdd.rdd import RDD
 from sparklab.rdd.textfile import TextFile
 from sparklab.rdd.wholefiles import FixedLengthRecords, PickledFiles, WholeFiles
@@ -81,4 +82,5 @@ def union(context: Driver, rdds: Sequence[RDD]) -> RDD:
     """An RDD of the records of all `rdds`, one after the other."""
     if not rdds:
         raise ValueError("union of no RDDs: give at least one")
+    only_rdds("union", rdds)
     return rdds[0] if len(rdds) == 1 else Union(context, rdds)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparklab.rdd import operators as op
 from sparklab.rdd.partitioner import portable_hash
-from sparklab.rdd.primitives import Primitives
+from sparklab.rdd.primitives import Primitives, only_rdds
 from sparklab.shuffle.combine import identity
 from sparklab.shuffle.spec import Aggregator
 
@@ -118,6 +118,7 @@ class Transformations(Primitives):
         """
         from sparklab.rdd.nodes import Union
 
+        only_rdds("union", [other])
         return Union(self.context, [self, other])
 
     def __add__(self, other: object) -> RDD:
@@ -154,6 +155,7 @@ class Transformations(Primitives):
         >>> sorted(sc.parallelize([1, 2, 2, 3]).intersection(sc.parallelize([2, 3, 4])).collect())
         [2, 3]
         """
+        only_rdds("intersection", [other])
         left, right = (rdd._pipeline(op.PairWith(None), "intersection") for rdd in (self, other))
         grouped = left._cogrouped([right], None, "intersection")
         return grouped._pipeline(op.Filter(_in_both), "intersection", True)._pipeline(op.Keys(), "intersection")
@@ -166,6 +168,7 @@ class Transformations(Primitives):
         >>> sorted(sc.parallelize([1, 1, 2, 3]).subtract(sc.parallelize([2, 3])).collect())
         [1, 1]
         """
+        only_rdds("subtract", [other])
         left, right = (rdd._pipeline(op.PairWith(True), "subtract") for rdd in (self, other))
         grouped = left._cogrouped([right], numPartitions, "subtract")
         return grouped._pipeline(op.FlatMap(_keys_only_left), "subtract")
@@ -182,6 +185,7 @@ class Transformations(Primitives):
         """
         from sparklab.rdd.nodes import Cartesian
 
+        only_rdds("cartesian", [other])
         return Cartesian(self, other)
 
     def zip(self, other: RDD) -> RDD:
@@ -199,6 +203,7 @@ class Transformations(Primitives):
         """
         from sparklab.rdd.nodes import Zipped
 
+        only_rdds("zip", [other])
         if self.getNumPartitions() != other.getNumPartitions():
             raise ValueError("Can only zip with RDD which has the same number of partitions")
         return Zipped(self, other)

@@ -46,6 +46,20 @@ def memory() -> Iterator[Any]:
     fs.store.clear()
 
 
+def test_a_driver_that_fails_at_length_is_told_by_its_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: str) -> None:
+        raise OSError("Unable to load libjvm\ndlopen(/usr/lib/a.so) failed\ndlopen(/usr/lib/b.so) failed")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", fails)
+    with pytest.raises(StorageError) as raised:
+        filesystems.filesystem_of("hdfs://name:9000/x")
+    assert str(raised.value).splitlines() == [
+        "opening hdfs://name:9000/x",
+        "Found: OSError: Unable to load libjvm",
+        "To do: hdfs:// needs Java and Hadoop's libhdfs on every machine (JAVA_HOME, HADOOP_HOME); webhdfs:// does not",
+    ]
+
+
 def test_a_url_names_a_file_a_folder_a_glob_or_several(sc: NaiveDriver, memory: Any, tmp_path: Path) -> None:
     (tmp_path / "local").write_text("here")
     for name, lines in {

@@ -10,6 +10,7 @@ import pytest
 
 from sparklab.rdd import RDD, Partitioner, portable_hash
 from sparklab.rdd.dependency import Shuffle
+from sparklab.rdd.sources import union
 from sparklab.storage.level import StorageLevel
 from tests.support.naive_driver import NaiveDriver
 
@@ -249,6 +250,34 @@ def test_one_operator_of_several_steps_carries_one_name(sc: NaiveDriver) -> None
     text = sc.parallelize([1]).distinct().toDebugString().decode()
 
     assert [line.split("RDD[")[0].split()[-1] for line in text.splitlines()] == ["distinct"] * 3 + ["parallelize"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "union",
+        "intersection",
+        "subtract",
+        "cartesian",
+        "zip",
+        "cogroup",
+        "groupWith",
+        "join",
+        "leftOuterJoin",
+        "rightOuterJoin",
+        "fullOuterJoin",
+        "subtractByKey",
+    ],
+)
+def test_a_list_in_the_place_of_an_rdd_is_refused_at_the_call(sc: NaiveDriver, name: str) -> None:
+    with pytest.raises(TypeError, match=f"^{name} takes an RDD, not a list: make one of it with sc.parallelize$"):
+        getattr(sc.parallelize([("a", 1)]), name)([("a", 2)])
+
+
+def test_a_union_of_rdds_and_a_list_is_refused_at_the_call(sc: NaiveDriver) -> None:
+    for rdds in ([sc.parallelize([1]), [2]], [[2]], [sc.parallelize([1]), range(2)]):
+        with pytest.raises(TypeError, match=r"^union takes an RDD, not a (list|range): make one of it with sc\.para"):
+            union(sc, rdds)
 
 
 # --- persistence ---------------------------------------------------------------------------------------
