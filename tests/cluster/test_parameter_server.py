@@ -496,22 +496,20 @@ def test_workers_that_wait_for_others_without_a_slot_are_told_of_barrier(
 
 
 def test_a_request_that_makes_no_sense_is_refused_and_ends_no_server(server: ps.ParameterServer) -> None:
-    table = server.table("asked for nonsense", num_keys=100, update=ps.Add())
+    table = server.table("asked for nonsense", num_keys=100, update=ps.Add(), workers=1)
     before = {number: server.pid(number) for number in server.servers}
-    link = server.link()
-    layout, asked = link.layout(), list(before)
-    nonsense = (
-        Frame(Kind.PULL, table.spec.table, meta={"low": 1.5, "high": 20}),
-        Frame(Kind.PULL, table.spec.table, meta={"low": "a"}),
-        Frame(Kind.CALL, table.spec.table, meta={"function": 7}),
-        Frame(Kind.ATTACH, table.spec.table, meta=[1]),
-        Frame(Kind.PUSH, table.spec.table, meta="x"),
-    )
-    for frame in nonsense:
-        for number in asked:
-            frame.seq, frame.epoch, frame.client = 1, layout.epoch, -5
-            link.send(number, frame)
+    w = table.worker(0)
+    heard: list[Frame] = []
+
+    def refused() -> bool:
+        heard.extend(frame for _, frame in w._link.receive(0.1))
+        return any(frame.kind == Kind.REFUSED for frame in heard)
+
+    w._sent(w._client.pull_range(1.5, 100, ()))  # type: ignore[arg-type]  # what the worker itself would refuse
+    wait_until(refused)
+    (found,) = {frame.meta["found"] for frame in heard if frame.kind == Kind.REFUSED}
+    assert found.startswith("a request that makes no sense to the server (TypeError: slice indices")
+    w.abandon()
     table.put([1], [1.0])
     assert table.get([1]).tolist() == [1.0]
     assert {number: server.pid(number) for number in server.servers} == before
-    link.close()
