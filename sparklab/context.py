@@ -290,6 +290,7 @@ class SparkContext(About, Sources, Bridges, Scopes, Executors, Sharing, Profiles
         self._dispatcher.close()
         self._starter.join(self.settings.start_timeout_s)
         self._backend.stop()
+        self._forget_background()
         self.bus.publish(ContextStopped(self.applicationId))
         self.bus.close()
         _open_contexts.discard(self)

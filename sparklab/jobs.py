@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
@@ -15,11 +17,14 @@ from sparklab.cluster.dispatch import JobHandle
 from sparklab.cluster.rerun import Rerun as Rerun
 from sparklab.cluster.rerun import Work, note_failure, rerun, work_of
 from sparklab.cluster.results import unpack
+from sparklab.cluster.scratch import OwnScratch
 from sparklab.conf import BACKGROUND
 from sparklab.errors import ClusterError, JobCancelled, SparklabError
 from sparklab.events.bus import Bus
 from sparklab.events.facts import JobStarted
 from sparklab.events.states import FAILED
+from sparklab.foreground import PROPERTY as FOREGROUND
+from sparklab.foreground import Foreground
 from sparklab.labels import Labels
 from sparklab.rdd.callsite import call_site
 from sparklab.rdd.core import RDDCore
@@ -32,6 +37,9 @@ from sparklab.scopes import current_scope
 before_job: ContextVar[Callable[[JobStarted], None] | None] = ContextVar("sparklab_before_job", default=None)
 
 
+_making = threading.Lock()
+
+
 class Jobs(Labels, Checkpoints):
     """The part of a SparkContext that runs jobs, under their labels, each followed by its checkpoints. Thread-safe."""
 
@@ -41,6 +49,8 @@ class Jobs(Labels, Checkpoints):
     _stopped: bool
     bus: Bus
     _last_failure: weakref.ref[BaseException] | None = None
+    _foreground: Foreground | None = None  # once there are jobs in the background
+    _foreground_folder: OwnScratch | None = None
 
     def waitUntilReady(self, timeout_s: float | None = None) -> Any:
         raise NotImplementedError
@@ -138,12 +148,28 @@ class Jobs(Labels, Checkpoints):
             told(replace(self.plan(rdd), job=job, action=action, call_site=where))
         self._last_job = job
         what = f"Job {job} ({action} at {where})"
-        in_time = jobs.run(self._dispatcher, submitted, handle, what, self._killer, for_s)
+        known = None if submitted.background else self._foreground
+        with nullcontext() if known is None else known.job():
+            in_time = jobs.run(self._dispatcher, submitted, handle, what, self._killer, for_s)
         if isinstance(handle.error, SparklabError) and not isinstance(handle.error, JobCancelled):
             self._last_failure = note_failure(handle.error, Work(job, rdd, func))
         if handle.error is not None and (in_time or not isinstance(handle.error, JobCancelled)):
             jobs.raise_from(handle.error)
         return handle, done
+
+    def background_properties(self) -> dict[str, str]:
+        """What the jobs of a thread carry that nobody waits for: all others go first. Thread-safe."""
+        with _making:
+            if self._foreground is None:
+                self._foreground_folder = OwnScratch("foreground", self.settings.local_dir)
+                self._foreground = Foreground(self._foreground_folder.path / "jobs")
+            return {BACKGROUND: "true", FOREGROUND: self._foreground.path}
+
+    def _forget_background(self) -> None:
+        """No file is left of it."""
+        with _making:
+            if self._foreground_folder is not None:
+                self._foreground_folder.cleanup()
 
     def _killer(self) -> Callable[[int], None] | None:
         if not self._ready.is_set():

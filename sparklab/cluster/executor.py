@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from sparklab import steps
+from sparklab import foreground, steps
 from sparklab.cluster import results
 from sparklab.cluster.atwork import AtWork
 from sparklab.cluster.determinism import Check
@@ -46,6 +46,10 @@ from sparklab.storage.store import BlockStore
 
 ANSWER_AFTER_S: Final = HOME_BATCH_S  # several tasks in one message that take longer are answered in parts
 logger = logging.getLogger("sparklab.cluster")
+
+
+def _go_on() -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,12 @@ class Executor:
         """What a task of a job may hold of a shuffle: half in the background, where others are at work beside it."""
         return self.budgets.shuffle_bytes // (2 if properties.get(BACKGROUND) == "true" else 1)
 
+    @staticmethod
+    def _step_aside(properties: Mapping[str, str]) -> Callable[[], None]:
+        """What a task of such a job calls now and then, to let others go first."""
+        path = properties.get(foreground.PROPERTY)
+        return _go_on if path is None else foreground.aside_of(path).step
+
     def take_output(self, source: MapLocation) -> MapOutput | None:
         """The map output at `source` is a file here too, byte for byte; None where it cannot be had or kept."""
         try:
@@ -185,6 +195,12 @@ class Executor:
         stale = () if order.gang is None else order.gang.stale
         holders = {block: known for block, known in task_order.holders.items() if block[0] not in stale}
         peers = self.peer_blocks(holders, lambda: self._at_work.check(task_order.task))
+        step_aside = self._step_aside(order.properties)
+
+        def check_cancelled() -> None:
+            self._at_work.check(task_order.task)
+            step_aside()
+
         task = TaskContext(
             job=order.job,
             stage=order.stage,
@@ -195,7 +211,8 @@ class Executor:
             blocks=self.blocks,
             shuffle=self._shuffle(stage.inputs, self._shuffle_bytes(order.properties)),
             shipped=task_order.shipped,
-            check_cancelled=lambda: self._at_work.check(task_order.task),
+            check_cancelled=check_cancelled,
+            step_aside=step_aside,
             properties=order.properties,
             elsewhere=peers.find,
             replaced=stage.replaced,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sparklab.broadcast import Broadcast
-from sparklab.train.blocks import Block, rows_of
+from sparklab.train.blocks import Block, pieces, rows_of
 from sparklab.train.gradient import shared
 from sparklab.train.optimizers import State, make_optimizer
 from sparklab.train.problem import Problem, Weights
@@ -57,8 +57,9 @@ def _transition(
         done, loss = 0, 0.0
         for block in blocks:
             rows = rows_of([block], positive)
-            loss += optimizer.learn(rows, lr, 0, len(rows), seen + done, 1)
-            done += len(rows)
+            for first, last in pieces(len(rows)):
+                loss += optimizer.learn(rows, lr, first, last, seen + done, 1)
+                done += last - first
         yield optimizer.settle(lr, seen + done) * np.float32(done), done, loss
 
     return learn

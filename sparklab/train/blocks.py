@@ -9,10 +9,12 @@ from typing import Any, Final, Literal, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
+from sparklab.rdd.running import current_task
 from sparklab.train.batch import ascending
 from sparklab.train.errors import TrainingInputError
 
 BLOCK_ROWS: Final = 16_384
+PIECE_ROWS: Final = 4_096
 LARGEST_DIMENSION: Final = (1 << 32) - 1  # indices are uint32
 
 Policy: TypeAlias = Literal["raise", "drop", "zero"]
@@ -82,6 +84,15 @@ def rows_of(blocks: Iterable[Block], positive: Any) -> Rows:
         return Rows(indptr, indices, None, labels)
     ones = [np.ones(len(part[2]), np.float32) if part[3] is None else part[3] for part in parts]
     return Rows(indptr, indices, np.concatenate(ones), labels)
+
+
+def pieces(count: int) -> Iterator[tuple[int, int]]:
+    """Bounds of pieces of `count` rows, a millisecond each; between them a task steps aside for others."""
+    task = current_task()
+    for first in range(0, count, PIECE_ROWS):
+        if task is not None:
+            task.step_aside()
+        yield first, min(first + PIECE_ROWS, count)
 
 
 def is_block(record: Any) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sparklab.broadcast import Broadcast
 from sparklab.train import batch
-from sparklab.train.blocks import Block, rows_of
+from sparklab.train.blocks import Block, pieces, rows_of
 from sparklab.train.problem import Problem, Weights
 from sparklab.train.session import Session
 
@@ -65,8 +65,8 @@ def adding(sent: Broadcast[Weights], problem: Problem) -> Callable[[Any, Block],
         rows = rows_of([block], positive)
         weights = sent.value
         total = np.zeros(len(weights)) if partial[0] is None else partial[0]
-        lost = batch.gradient(rows.indptr, rows.indices, rows.values, rows.labels, weights, bias, total, 0, len(rows))
-        return total, partial[1] + lost
+        data = (rows.indptr, rows.indices, rows.values, rows.labels, weights, bias, total)
+        return total, partial[1] + sum(batch.gradient(*data, first, last) for first, last in pieces(len(rows)))
 
     return add
 

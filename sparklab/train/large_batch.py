@@ -9,7 +9,7 @@ import numpy as np
 
 from sparklab.broadcast import Broadcast
 from sparklab.train import batch
-from sparklab.train.blocks import Block, rows_of
+from sparklab.train.blocks import Block, pieces, rows_of
 from sparklab.train.gradient import proximal, shared
 from sparklab.train.problem import Problem, Weights
 from sparklab.train.session import Session
@@ -79,9 +79,8 @@ def _slice_gradient(
         for block in blocks:
             size = len(block[0])
             rows = rows_of([block], positive).part(step * size // steps, (step + 1) * size // steps)
-            loss += batch.gradient(
-                rows.indptr, rows.indices, rows.values, rows.labels, weights, bias, total, 0, len(rows)
-            )
+            data = (rows.indptr, rows.indices, rows.values, rows.labels, weights, bias, total)
+            loss += sum(batch.gradient(*data, first, last) for first, last in pieces(len(rows)))
             count += len(rows)
         yield total, loss, count
 

@@ -13,10 +13,10 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from sparklab.conf import BACKGROUND
 from sparklab.errors import ParameterServerError, SparklabError
 from sparklab.events.facts import bounded
 from sparklab.events.training import TrainingEnded, TrainingStarted
+from sparklab.foreground import PROPERTY, aside_of
 from sparklab.rdd.callsite import at_call_site, call_site
 from sparklab.rdd.rdd import RDD
 from sparklab.train.arguments import PLAIN_STEPS, check_arguments
@@ -223,11 +223,14 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
 
     def _run(self, X: Any, y: Any, strategy: Any, handle: TrainingHandle, properties: dict[str, str]) -> None:
         context = active_context()
-        with nullcontext() if context is None else context.labelled(properties | {BACKGROUND: "true"}):
+        with nullcontext() if context is None else context.labelled(properties | context.background_properties()):
             self._run_labelled(X, y, strategy, handle)
 
     def _run_labelled(self, X: Any, y: Any, strategy: Any, handle: TrainingHandle) -> None:
-        session = Session(handle)
+        context = active_context()
+        session = Session(
+            handle, aside=None if context is None else aside_of(context.background_properties()[PROPERTY])
+        )
         began_s = time.monotonic()
         source = None
         status, error = "failed", None

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sparklab.events import training as f
 from sparklab.events.facts import Fact
+from sparklab.foreground import Aside
 from sparklab.train.handle import Point, TrainingHandle
 
 Weights = npt.NDArray[Any]
@@ -34,9 +35,14 @@ class Session:
     handle : TrainingHandle
     clock : callable
         Seconds, monotonic.
+    aside : Aside, optional
+        How it steps aside for jobs that somebody waits for.
     """
 
-    def __init__(self, handle: TrainingHandle, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, handle: TrainingHandle, clock: Callable[[], float] = time.monotonic, aside: Aside | None = None
+    ) -> None:
+        self._aside = aside
         self.handle = handle
         self.good: Weights | None = None
         self.good_loss = math.inf
@@ -85,11 +91,13 @@ class Session:
         return self.proceed()
 
     def proceed(self) -> bool:
-        """Whether to take another batch; blocks while the run is paused."""
+        """Whether to take another batch; blocks while the run is paused, and while somebody's job has just begun."""
         handle = self.handle
         if handle._paused and not handle._stopping:
             with handle._changed:
                 handle._changed.wait_for(lambda: not handle._paused or handle._stopping)
+        if self._aside is not None:
+            self._aside.step()
         return not handle._stopping
 
     def publish(self, *facts: Fact) -> None:

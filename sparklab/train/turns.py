@@ -142,8 +142,10 @@ class _Shard:
         """Batches were taken; their summed loss and rows."""
         end_s = time.monotonic() + plan.turn_s
         loss, count = 0.0, 0
-        worker = self.worker
+        worker, task = self.worker, current_task()
         while worker.clock_now < min(upto + 1, plan.clocks):
+            if task is not None:
+                task.step_aside()
             keys, rows = self._batches[worker.clock_now % plan.batches]
             weights = self._pulled(keys)
             if weights is None:

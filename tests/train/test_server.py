@@ -109,6 +109,19 @@ def test_a_job_of_somebody_else_gets_its_slot_within_a_turn(sc: SparkContext) ->
     assert sorted(waits)[2] < 0.5  # a turn is 25 ms; the machine may be busy
 
 
+def test_jobs_that_are_asked_meanwhile_change_nothing_of_a_bsp_run(sc: SparkContext) -> None:
+    undisturbed = model(BSP(), epochs=10).fit(X, Y)
+    asked = sc.parallelize(range(8), 4)
+    run = model(BSP(), epochs=10).start(X, Y)
+    counted = [asked.count()]
+    while run.status == "running":
+        counted.append(asked.count())
+    fitted = run.result(30)
+    assert set(counted) == {8}
+    assert np.array_equal(fitted.coef_, undisturbed.coef_)
+    assert fitted.loss_curve_[-1].updates == undisturbed.loss_curve_[-1].updates == 10 * len(Y)
+
+
 def test_tau_and_rate_are_moved_while_it_trains(sc: SparkContext) -> None:
     """Source: Li et al. 2014, section 3.4: the delay may change while an algorithm runs."""
     seen: list[Any] = []

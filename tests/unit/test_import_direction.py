@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "sparklab"
 
 # events <- storage, shuffle <- rdd <- scheduler <- cluster <- context <- jupyter; errors and conf are leaves.
-LEAVES = {"errors", "conf", "jvmonly", "lazy", "nearness", "quantities", "settingvalues", "steps"}
+LEAVES = {"errors", "conf", "foreground", "jvmonly", "lazy", "nearness", "quantities", "settingvalues", "steps"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "settingvalues": {"errors"},
@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nearness": set(),
     "quantities": set(),
     "steps": set(),
+    "foreground": set(),
     "faults": set(),
     "events": LEAVES,
     "storage": LEAVES | {"events"},
