@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import enum
 import pickle
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -15,6 +13,7 @@ from weakref import getweakrefcount
 
 from sparklab.storage.codec import Buffer, encode, frame
 from sparklab.storage.columns import joined
+from sparklab.storage.immutable import deeply_immutable, immutable_levels
 
 _SAMPLED_ABOVE: Final = 1_000
 _SAMPLE: Final = 500
@@ -27,14 +26,7 @@ Containers: TypeAlias = tuple[Sequence[Any], ...]
 _REFERENCES_COUNTED: Final = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 _ONE_REFERENCE: Final = next(map(getrefcount, [object()]))  # as counted of what one list holds and nobody else
 
-_ATOMS: Final = {int, float, complex, bool, str, bytes, type(None), type(...), range}
 _NUMBERS: Final = {int, float, bool}
-_CONTAINERS: Final = {tuple, frozenset}
-_NAMED_ATOMS: Final = {
-    ("datetime", "date"), ("datetime", "timedelta"), ("datetime", "timezone"),
-    ("decimal", "Decimal"), ("fractions", "Fraction"), ("uuid", "UUID"),
-}  # fmt: skip
-_TIMES: Final[dict[str, type[Any]]] = {"datetime": datetime.datetime, "time": datetime.time}
 _COPIERS: Final[dict[type, Callable[[Any], Any]]] = {
     list: list.copy,
     dict: dict.copy,
@@ -269,7 +261,7 @@ def _part(items: Sequence[Any], within: Containers = ()) -> _Part | None:
         return _Live(items, 8 * len(items) + _text_bytes(items))
     if kinds <= _NUMBERS:
         return _Live(items, 8 * len(items) + _sum_of(getsizeof, items))
-    levels = _immutable_levels(items) if deeply_immutable(items[:1]) else None  # the first mostly tells
+    levels = immutable_levels(items) if deeply_immutable(items[:1]) else None  # the first mostly tells
     if levels is not None:
         return _Live(items, _live_bytes(items, levels))
     if len(kinds) != 1:
@@ -313,65 +305,12 @@ def _inner(items: Sequence[Any]) -> list[list[Any]]:
     return inner
 
 
-def deeply_immutable(items: Collection[Any]) -> bool:
-    """Whether no item, nor anything inside one, can change. Decided by exact types, never by trying."""
-    return _immutable_levels(items) is not None
-
-
-def _immutable_levels(items: Collection[Any]) -> list[Collection[Any]] | None:
-    """The items, what they contain, what that contains, ...; None where something in there can change."""
-    levels = [items]
-    while True:
-        others = set(map(type, items)) - _ATOMS
-        if not others:
-            return levels
-        containers = {kind for kind in others if _is_container(kind)}
-        for kind in others - containers:
-            if not _is_atom(kind) and not (_TIMES.get(kind.__qualname__) is kind and _known_zones(items, kind)):
-                return None
-        if not containers:
-            return levels
-        if others == containers == set(map(type, items)):
-            items = list(chain.from_iterable(items))
-        else:
-            items = list(chain.from_iterable(item for item in items if type(item) in containers))
-        levels.append(items)
-
-
-def _is_container(kind: type) -> bool:
-    return kind in _CONTAINERS or (issubclass(kind, tuple) and _adds_no_state(kind, tuple))
-
-
-def _adds_no_state(kind: type, base: type) -> bool:
-    """Whether instances of `kind` hold nothing beyond what `base` holds: no attribute dict, no slots (a namedtuple)."""
-    return kind.__dictoffset__ == base.__dictoffset__ and kind.__basicsize__ == base.__basicsize__
-
-
-def _is_atom(kind: type) -> bool:
-    if (kind.__module__, kind.__qualname__) in _NAMED_ATOMS:
-        return getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
-    if issubclass(kind, enum.Enum):
-        return True  # members are singletons: unpickling gives the same object again
-    numpy = sys.modules.get("numpy")
-    return (
-        numpy is not None
-        and issubclass(kind, numpy.number | numpy.bool_ | numpy.datetime64)
-        and kind.__module__ == "numpy"
-    )
-
-
-def _known_zones(items: Collection[Any], kind: type[Any]) -> bool:
-    """Whether the datetimes or times among `items` have no zone, or one of a class known never to change."""
-    zones = {type(item.tzinfo) for item in items if isinstance(item, kind)}
-    return all(zone.__module__ in ("builtins", "datetime", "zoneinfo") for zone in zones)
-
-
 def _live_bytes(items: Collection[Any], levels: list[Collection[Any]]) -> int:
     return 8 * len(items) + sum(map(_level_bytes, levels))
 
 
 def _deep_bytes(items: Collection[Any]) -> int:
-    return sum(map(_level_bytes, _immutable_levels(items) or [items]))
+    return sum(map(_level_bytes, immutable_levels(items) or [items]))
 
 
 def _level_bytes(items: Collection[Any]) -> int:

@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparklab.storage import codec
-from sparklab.storage.representation import Pickled, deeply_immutable, hold
+from sparklab.storage.immutable import deeply_immutable
+from sparklab.storage.representation import Pickled, hold
 
 Pair = namedtuple("Pair", "left right")
 
