@@ -57,5 +57,10 @@ class Parameters:
 
     def __repr__(self) -> str:
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
-        changed = [f"{name}={v!r}" for name, v in self.get_params().items() if v is not defaults[name]]
+        # A value of another type is shown, equal or not; what was pickled is equal and no longer the same object.
+        changed = [
+            f"{name}={v!r}"
+            for name, v in self.get_params().items()
+            if type(v) is not type(defaults[name]) or v != defaults[name]
+        ]
         return f"{type(self).__name__}({', '.join(changed)})"

@@ -176,6 +176,12 @@ def test_l1_leaves_weights_that_carry_nothing_at_zero() -> None:
     assert np.count_nonzero(sparse.coef_) < 0.1 * np.count_nonzero(loose.coef_)
 
 
+def test_a_model_that_was_stored_prints_what_differs_from_the_defaults_and_no_more() -> None:
+    stored = pickle.loads(pickle.dumps(SparseLogisticRegression("ps", lr=0.5)))
+    assert repr(stored) == "SparseLogisticRegression(strategy='ps', lr=0.5)"
+    assert repr(SparseLogisticRegression(epochs=10.0)) == "SparseLogisticRegression(epochs=10.0)"  # type: ignore[arg-type]
+
+
 def test_the_constructor_only_stores() -> None:
     model = SparseLogisticRegression(strategy="no such", lr=-1)
     assert model.get_params()["lr"] == -1
