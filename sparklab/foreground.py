@@ -79,12 +79,16 @@ class Aside:
             return
 
     def step(self) -> None:
-        """Returns when no such job is in its first moments; at once where as much time has not passed as it waited."""
+        """Returns when no such job is in its first moments, after 50 ms where others begin meanwhile.
+
+        At once where as much time has not passed as it waited.
+        """
         began_ns = now_ns = time.monotonic_ns()
         if self._shared is None or now_ns < self._not_before_ns:
             return
+        last_ns = began_ns + _ASIDE_NS  # or one job after the other would stop it for as long as they come
         # What says more than that was written by another machine's clock.
-        while now_ns < _WORD.unpack_from(self._shared, 0)[0] <= now_ns + _ASIDE_NS:
+        while now_ns < last_ns and now_ns < _WORD.unpack_from(self._shared, 0)[0] <= now_ns + _ASIDE_NS:
             time.sleep(LOOK_S)
             now_ns = time.monotonic_ns()
         self._not_before_ns = 2 * now_ns - began_ns

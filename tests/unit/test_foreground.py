@@ -85,6 +85,23 @@ def test_one_job_after_the_other_takes_at_most_half_of_the_time(clock: Clock, tm
     assert 400 < waited <= 1_000 + 1e3 * ASIDE_S
 
 
+def test_jobs_that_begin_while_somebody_waits_make_it_wait_no_longer(clock: Clock, tmp_path: Path) -> None:
+    jobs = Foreground(tmp_path / "jobs")
+    aside = Aside(jobs.path)
+    with ExitStack() as all_jobs:
+
+        def begin() -> None:
+            all_jobs.enter_context(jobs.job())
+            assert clock.now_ns < 10**15 + 4e9 * ASIDE_S
+
+        begin()
+        clock.then = begin
+        assert waited_ms(clock, aside) == 1e3 * ASIDE_S
+        assert waited_ms(clock, aside) == 0, "half of the time is its own"
+        clock.now_ns += int(1e9 * ASIDE_S)
+        assert waited_ms(clock, aside) == 1e3 * ASIDE_S
+
+
 def test_nobody_waits_where_there_is_no_file_or_it_has_another_machines_time(clock: Clock, tmp_path: Path) -> None:
     assert waited_ms(clock, Aside(str(tmp_path / "none"))) == 0
     (tmp_path / "empty").touch()
