@@ -77,9 +77,11 @@ def test_jobs_beside_each_run_of_training_are_measured_and_held_to_twice_their_t
     monkeypatch.setattr(beside, "TASK_CPU_S", 0.001)
     monkeypatch.setattr(beside, "RUNS", {name: beside.RUNS[name] for name in ("gradient",)})
     monkeypatch.setattr(beside, "PARTITIONS", 2)
-    waited = beside.measure(1, lambda line: None)
+    waited = dict(beside.measure(1, lambda line: None))
     assert all(seconds > 0 for each in waited.values() for seconds in each[:6])
     quick = beside.Waited(0.005, 0.010, 1.5, 3.0, 0.02, 0.03, 80.0)
-    assert bench.report_beside({"ps BSP": quick}) == []
+    assert bench.report_beside([("ps BSP", quick)]) == []
     assert "5.0 -> 10.0" in capsys.readouterr().out
-    assert bench.report_beside({"ps BSP": quick._replace(short_s=0.011)}) == ["a count beside ps BSP 2.20, at most 2.0"]
+    assert bench.report_beside([("ps BSP", quick._replace(short_s=0.011))]) == [
+        "a count beside ps BSP 2.20, at most 2.0"
+    ]

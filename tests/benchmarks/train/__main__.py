@@ -6,7 +6,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -41,9 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     began = time.monotonic()
     missed = learning(asked.rows, asked.rounds) if "learning" in parts else []
     if "beside" in parts:
-        waited = beside.measure(asked.rounds, say)
-        say("")
-        missed += report_beside(waited)
+        missed += report_beside(beside.measure(asked.rounds, say))
     verdict = f"{len(missed)} goals missed: {'; '.join(missed)}" if missed else "every goal reached"
     print(f"\nbench-train: {verdict}; {time.monotonic() - began:.0f} s")
     return 1 if missed else 0
@@ -78,18 +76,21 @@ def learning(rows: int, rounds: int) -> list[str]:
     return report(found, rows)
 
 
-def report_beside(waited: dict[str, beside.Waited]) -> list[str]:
-    """Print how long jobs take beside each strategy; the goals that were missed."""
+def report_beside(waited: Iterable[tuple[str, beside.Waited]]) -> list[str]:
+    """Print, one by one, how long jobs take beside each strategy; the goals that were missed."""
     print(
-        "\na count of 8 small partitions and a job of some 1.6 s: alone and while a run trains, ms, medians; goal 2.0"
+        "\na count of 8 small partitions and a job of some 0.8 s: alone and while a run trains, ms, medians; goal 2.0"
     )
     print(f"{'':12}{'count':>16}{'ratio':>7}{'job':>16}{'ratio':>7}{'reading':>9}{'first':>7}{'clocks/s':>10}")
     missed = []
-    for name, each in waited.items():
+    for name, each in waited:
+        say("")
         count = f"{1e3 * each.short_alone_s:.1f} -> {1e3 * each.short_s:.1f}"
         job = f"{1e3 * each.long_alone_s:.0f} -> {1e3 * each.long_s:.0f}"
         reading = f"{1e3 * each.reading_s:>9.1f}{1e3 * each.first_s:>7.1f}"
-        print(f"{name:12}{count:>16}{each.short:>7.2f}{job:>16}{each.long:>7.2f}{reading}{each.pace:>10.1f}")
+        print(
+            f"{name:12}{count:>16}{each.short:>7.2f}{job:>16}{each.long:>7.2f}{reading}{each.pace:>10.1f}", flush=True
+        )
         for what, ratio in (("a count", each.short), ("a job", each.long)):
             if ratio > BESIDE:
                 missed.append(f"{what} beside {name} {ratio:.2f}, at most {BESIDE}")
