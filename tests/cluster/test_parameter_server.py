@@ -410,6 +410,14 @@ def test_a_server_process_just_killed_is_neither_listed_nor_killed_again() -> No
             server.pid(99)
 
 
+def test_when_the_only_server_is_gone_the_error_names_no_empty_list_of_servers() -> None:
+    with ps.ParameterServer(num_servers=1) as server:
+        table = server.table("w", num_keys=9)
+        server.kill_server(0)
+        with pytest.raises(ServerLost, match=r"^reaching a server\nFound: none is left\nTo do: make a new Parameter"):
+            table.norm()
+
+
 def killed_alone(server: ps.ParameterServer) -> None:
     server.kill_server(0)
 

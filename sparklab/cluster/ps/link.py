@@ -369,4 +369,6 @@ _ANEW: Final = "make a new ParameterServer and restore the last snapshot"
 
 
 def _nobody(addresses: dict[int, Address], for_s: float) -> ServerLost:
+    if not addresses:
+        return ServerLost("reaching a server", "none is left", _ANEW)
     return ServerLost(f"reaching one of the servers {sorted(addresses)}", f"none answered for {for_s:g} s", _ANEW)
