@@ -103,7 +103,7 @@ def connect(address: Address, how: str, tls: ssl.SSLContext | None, timeout_s: f
         return made
     if address.tcp is None:
         raise ParameterServerError(
-            "connecting to a server", "it listens on its own host alone", "make the ParameterServer with tcp=True"
+            "connecting to a server", "it listens on its own host alone", "give ParameterServer(...) a Dask client"
         )
     if address.tls and tls is None:
         raise ParameterServerError(

@@ -36,6 +36,7 @@ _CHANGES_RANGES: Final = frozenset({Kind.LAYOUT, Kind.INSTALL, Kind.RESTORE, Kin
 BEAT_S: Final = 0.25
 LAST_WORDS_S: Final = 0.25  # to tell clients why, which takes milliseconds
 ARRIVE_S: Final = 2.0  # in which another server has to be reached: its host may be gone, which no answer tells
+SHOW_S: Final = 10.0  # in which a peer has to show the secret, or it would hold a descriptor for ever
 MANAGER_S: Final = 30.0  # how long a server that nobody manages waits for its manager
 
 
@@ -52,6 +53,7 @@ class ServerProcess:
         self._managed_by_s = time.monotonic() + MANAGER_S
         self._peers: dict[int, Connection] = {}
         self._clients: set[Connection] = set()
+        self._strangers: dict[Connection, float] = {}  # since when
         self._addresses: dict[int, Address] = {}
         self._epoch = 0
         self._running = True
@@ -95,10 +97,13 @@ class ServerProcess:
     # --- connections ------------------------------------------------------------------------------
 
     def _accept(self, sock: Any) -> None:
-        Connection(self, sock, self._known)
+        made = Connection(self, sock, self._known)
+        if made.is_open:
+            self._strangers[made] = time.monotonic()
 
     def opened(self, connection: Connection) -> None:
         """A peer has shown who it is."""
+        self._strangers.pop(connection, None)
         if connection.role == handshake.MANAGER_ROLE:
             self._manager = connection
             self._beat()
@@ -108,6 +113,7 @@ class ServerProcess:
 
     def closed(self, connection: Connection) -> None:
         """A peer is gone."""
+        self._strangers.pop(connection, None)
         self._clients.discard(connection)
         self._memory.forget(connection)
         self._shard.forget_client(connection)
@@ -243,7 +249,13 @@ class ServerProcess:
         return made
 
     def _give_up(self, now_s: float) -> None:
-        """Connections that do not come about are gone: what was to be sent by them is sent again by others."""
+        """Connections that do not come about are gone: what was to be sent by them is sent again by others.
+
+        So are those of peers that have not shown the secret in time.
+        """
+        for stranger, since_s in list(self._strangers.items()):
+            if now_s - since_s > SHOW_S:
+                stranger.close()
         for peer in list(self._peers.values()):
             if peer.set_out_s is not None and now_s - peer.set_out_s > ARRIVE_S:
                 peer.close()
