@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from sparklab import lazy
 
 if TYPE_CHECKING:
-    from sparklab.train.errors import DivergedWarning, NotFittedError, TrainingInputError, TrainingStoppedError
+    from sparklab.train.errors import (
+        DivergedWarning,
+        NotFittedError,
+        TrainingInputError,
+        TrainingStoppedError,
+        WorseThanNothingWarning,
+    )
     from sparklab.train.handle import TrainingHandle
     from sparklab.train.logistic import SparseLogisticRegression
 
@@ -18,6 +24,7 @@ __all__ = [
     "TrainingHandle",
     "TrainingInputError",
     "TrainingStoppedError",
+    "WorseThanNothingWarning",
 ]
 
 _HOMES = {
@@ -27,6 +34,7 @@ _HOMES = {
     "TrainingHandle": ".session",
     "TrainingInputError": ".errors",
     "TrainingStoppedError": ".errors",
+    "WorseThanNothingWarning": ".errors",
 }
 
 # The kernels need numba, whose import takes most of a second.

@@ -21,7 +21,13 @@ from sparklab.rdd.callsite import at_call_site, call_site
 from sparklab.rdd.rdd import RDD
 from sparklab.train.arguments import PLAIN_STEPS, check_arguments
 from sparklab.train.blocks import Policy
-from sparklab.train.errors import DivergedWarning, TrainingInputError
+from sparklab.train.errors import (
+    DivergedWarning,
+    TrainingInputError,
+    WorseThanNothingWarning,
+    is_worse_than_nothing,
+    worse_than_nothing,
+)
 from sparklab.train.files import Format
 from sparklab.train.handle import TrainingHandle
 from sparklab.train.linear import LinearClassifier
@@ -176,6 +182,8 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
         -----
         DivergedWarning
             The loss ran away: the run was stopped, the last good weights are kept.
+        WorseThanNothingWarning
+            All rows were learnt from, and the loss is well above ln 2, that of a model that knows nothing.
         """
         handle = self.start(X, y)
         try:
@@ -187,6 +195,9 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
         handle.result()
         if self.status_ == "diverged":
             warnings.warn(self._said, DivergedWarning, stacklevel=2)
+        elif self.status_ == "finished" and is_worse_than_nothing(handle.loss):
+            said = worse_than_nothing(handle.label, handle.loss, self.epochs, handle._tau is not None)
+            warnings.warn(said, WorseThanNothingWarning, stacklevel=2)
         return self
 
     def start(self, X: Any, y: Any = None) -> TrainingHandle:

@@ -138,8 +138,8 @@ def active_context() -> SparkContext | None:
     return SparkContext._active
 
 
-def needed_context(what: str) -> SparkContext:
-    """The active context.
+def needed_context() -> SparkContext:
+    """The active context, which hands the rows of a matrix to its executors.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def needed_context(what: str) -> SparkContext:
     context = active_context()
     if context is None:
         raise TrainingInputError(
-            f"training with strategy={what!r}",
+            "handing rows to executors to train with",
             "no SparkContext is active, and the data is no RDD",
             'make one (sc = SparkContext("local[*]")), or choose strategy="hogwild", which needs none',
         )
@@ -193,7 +193,7 @@ class MatrixSource:
 
     def shards(self, workers: int | None) -> RDD:
         if self._sliced is None:
-            context = needed_context("an RDD's")
+            context = needed_context()
             count = workers or context.defaultParallelism
             labels, indptr, indices, values = self._block
             parts = []

@@ -14,7 +14,12 @@ from scipy.sparse import csr_matrix
 from sparklab import SparkContext
 from sparklab.datasets import AdClick, bundled
 from sparklab.ps import BSP, SSP
-from sparklab.train import DivergedWarning, SparseLogisticRegression, TrainingInputError
+from sparklab.train import (
+    DivergedWarning,
+    SparseLogisticRegression,
+    TrainingInputError,
+    WorseThanNothingWarning,
+)
 
 X = csr_matrix(np.array([[1, 0, 2], [0, 3, 0], [1, 1, 1], [0, 0, 4]], np.float32))
 Y = np.array([0, 1, 0, 1])
@@ -166,6 +171,16 @@ def test_a_blocking_fit_warns_of_divergence() -> None:
     with pytest.warns(DivergedWarning, match=r"(?s)training .*Found: the loss ran away.*To do: lower lr"):
         model.fit(features, labels)
     assert np.isfinite(model.coef_).all()
+
+
+def test_a_run_that_learnt_less_than_nothing_says_so() -> None:
+    coin = np.random.default_rng(0)
+    features = coin.normal(size=(400, 20))
+    with pytest.warns(
+        WorseThanNothingWarning,
+        match=r"(?s)training .*\nFound: a mean loss of .* a model that knows nothing has 0.6931\nTo do: lower lr,",
+    ):
+        SparseLogisticRegression("hogwild", workers=1, lr=5, epochs=1).fit(features, coin.integers(0, 2, 400))
 
 
 def test_a_run_that_converges_does_not_warn() -> None:
