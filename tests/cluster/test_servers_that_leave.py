@@ -12,6 +12,7 @@ import pytest
 from sparklab import SparkContext, ps
 from sparklab.errors import ParameterServerError
 from sparklab.events.servers import ServerEnded
+from sparklab.ps.frames import Frame
 from tests.waiting import wait_until
 
 
@@ -85,6 +86,31 @@ def test_what_cannot_be_removed_is_said_at_once_and_no_push_is_lost(
     assert set(pushing.table.weights().tolist()) == {float(pushing.count)}
     watch.close()
     assert [fact.server for fact in seen if isinstance(fact, ServerEnded)] == [0, 1]
+
+
+def test_the_channel_of_a_server_that_two_let_go_of_is_open_until_its_process_has_ended(
+    server: ps.ParameterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the server takes its driver for dead, says so to its workers, and ends them."""
+    channel, process = server._channels[0], psutil.Process(server.pid(0))
+    send, close, alive = channel.send, channel.close, []
+    other = threading.Thread(target=server._forget, args=(0,))
+
+    def send_late(frame: Frame) -> None:
+        process.suspend()
+        other.start()
+        wait_until(lambda: not other.is_alive() or 0 not in server._starter._processes)  # type: ignore[attr-defined]
+        send(frame)
+
+    def close_seen() -> None:
+        alive.append(process in _processes())
+        close()
+
+    monkeypatch.setattr(channel, "send", send_late)
+    monkeypatch.setattr(channel, "close", close_seen)
+    assert server._forget(0)
+    other.join(30)
+    assert not any(alive)
 
 
 def test_a_server_that_is_added_or_removed_while_all_are_closed_is_not_waited_for(server: ps.ParameterServer) -> None:

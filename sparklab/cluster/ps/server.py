@@ -203,7 +203,8 @@ class ParameterServer(Questions):
         """The process of `server` is gone; whether it was known until now."""
         with self._lock:
             channel = self._channels.pop(server, None)
-            self._addresses.pop(server, None)
+            if self._addresses.pop(server, None) is None and channel is None:
+                return False  # somebody else is at it, and has to see the process end before the channel is closed
         if channel is not None:
             with contextlib.suppress(OSError):
                 channel.send(Frame(Kind.STOP, meta={"closed": closed}))
