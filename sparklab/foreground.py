@@ -1,27 +1,31 @@
-"""Whether a job that somebody waits for began a moment ago, as every process of the driver's machine can see it.
+"""Whether there is a job that somebody waits for, as every process of the driver's machine can see it.
 
-What runs in the background steps aside for the first moments of such a job: most are over by then, and take as long as
-if nothing else ran. A message would come as late as the job's own tasks, which wait for a core at each hop.
+What runs in the background steps aside for such a job: for its first moments, in which most are over and take as long
+as if nothing else ran; then for half of the time, so that what takes all cores is no more than half as long again in a
+long one's way. A message would come as late as the job's own tasks, which wait for a core at each hop.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import mmap
 import os
+import platform
 import struct
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-ASIDE_S: Final = 0.05  # of a job's life, in which others step aside
+ASIDE_S: Final = 0.05  # the longest that others step aside at once
 PROPERTY: Final = "sparklab.foreground.file"  # of jobs in the background: where they look
 LOOK_S: Final = 0.001
 
-_WORD: Final = struct.Struct("=q")  # until when to step aside, in nanoseconds of the machine's monotonic clock
+_WORDS: Final = struct.Struct("=q16s")  # how many jobs somebody waits for, on which machine
 _ASIDE_NS: Final = int(ASIDE_S * 1e9)
 
 
@@ -38,8 +42,8 @@ class Foreground:
         self.path = str(path)
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
-            os.ftruncate(descriptor, _WORD.size)
-            self._shared = mmap.mmap(descriptor, _WORD.size)
+            os.ftruncate(descriptor, _WORDS.size)
+            self._shared = mmap.mmap(descriptor, _WORDS.size)
         finally:
             os.close(descriptor)
         self._lock = threading.Lock()
@@ -48,16 +52,16 @@ class Foreground:
     @contextmanager
     def job(self) -> Iterator[None]:
         """Somebody waits for a job, inside."""
-        with self._lock:
-            self._jobs += 1
-            _WORD.pack_into(self._shared, 0, time.monotonic_ns() + _ASIDE_NS)
+        self._count(1)
         try:
             yield
         finally:
-            with self._lock:
-                self._jobs -= 1
-                if not self._jobs:
-                    _WORD.pack_into(self._shared, 0, 0)
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._jobs += more
+            _WORDS.pack_into(self._shared, 0, self._jobs, _machine())
 
 
 class Aside:
@@ -74,24 +78,36 @@ class Aside:
         self._not_before_ns = 0
         try:
             with open(path, "rb") as file:
-                self._shared = mmap.mmap(file.fileno(), _WORD.size, access=mmap.ACCESS_READ)
+                self._shared = mmap.mmap(file.fileno(), _WORDS.size, access=mmap.ACCESS_READ)
         except (OSError, ValueError):
             return
 
     def step(self) -> None:
-        """Returns when no such job is in its first moments, after 50 ms where others begin meanwhile.
-
-        At once where as much time has not passed as it waited.
-        """
+        """Returns when there is no such job, or after 50 ms; at once until as much time has passed as it waited."""
         began_ns = now_ns = time.monotonic_ns()
-        if self._shared is None or now_ns < self._not_before_ns:
+        shared = self._shared
+        if shared is None or now_ns < self._not_before_ns:
             return
-        last_ns = began_ns + _ASIDE_NS  # or one job after the other would stop it for as long as they come
-        # What says more than that was written by another machine's clock.
-        while now_ns < last_ns and now_ns < _WORD.unpack_from(self._shared, 0)[0] <= now_ns + _ASIDE_NS:
+        while now_ns < began_ns + _ASIDE_NS and _somebody_waits(shared):
             time.sleep(LOOK_S)
             now_ns = time.monotonic_ns()
         self._not_before_ns = 2 * now_ns - began_ns
+
+
+def _somebody_waits(shared: mmap.mmap) -> bool:
+    jobs, machine = _WORDS.unpack_from(shared, 0)
+    # A disk that machines share does not share what is written to memory: another's number may be an old one.
+    return bool(jobs) and machine == _machine()
+
+
+@functools.cache
+def _machine() -> bytes:
+    """The same in all processes of this machine since it was started, on no other."""
+    try:
+        text = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:  # not Linux
+        text = f"{platform.node()} {uuid.getnode()}"
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 @functools.lru_cache(maxsize=16)
