@@ -11,6 +11,7 @@ import numpy as np
 from sparklab.ps.prefetching import prefetch_to_read
 
 AHEAD: Final = 64  # rows whose cache lines are on their way, where rows are far from each other
+FEWEST_FAR: Final = 4_096  # rows; fewer are mostly in the cache
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -107,8 +108,15 @@ def read_shared(header: Any, weights: Any, keys: Any, places: Any, out: Any, epo
 
 @compiled
 def _copy_rows(weights: Any, keys: Any, out: Any, width: int) -> None:
-    for i in range(len(keys)):
-        if i + AHEAD < len(keys):
+    count = len(keys)
+    if count < FEWEST_FAR:  # a loop of its own, which is compiled to gather several at a time
+        for i in range(count):
+            row = keys[i]
+            for j in range(width):
+                out[i, j] = weights[row, j]
+        return
+    for i in range(count):
+        if i + AHEAD < count:
             prefetch_to_read(weights, keys[i + AHEAD] * np.uint64(width))
         row = keys[i]
         for j in range(width):
