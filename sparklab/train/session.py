@@ -52,6 +52,7 @@ class Session:
         self._unsaid: Fact | None = None  # a report that came too soon after the one before
         self._kept_s = -math.inf
         self._clocks_said_s = -math.inf
+        self._unsaid_clocks: Fact | None = None
         self._runaway = 0
 
     @property
@@ -121,7 +122,7 @@ class Session:
         self._unsaid = f.LossReported(self.handle.number, clock, updates, loss if math.isfinite(loss) else -1.0)
         if last or runaway or now_s - self._said_s >= PUBLISH_EVERY_S:
             self._said_s = now_s
-            self.say_last()
+            self._say_report()
         if not math.isfinite(loss) or self._runaway >= RUNAWAY_REPORTS:
             raise Divergence
         if loss <= self.good_loss and now_s - self._kept_s >= KEEP_GOOD_EVERY_S:
@@ -130,7 +131,13 @@ class Session:
                 self.good, self.good_loss, self._kept_s = kept, loss, now_s
 
     def say_last(self) -> None:
-        """The newest report is published. A run's last one may have come too soon to be, however the run ended."""
+        """The newest report and clocks are published. A run's last may have come too soon, however the run ended."""
+        if self._unsaid_clocks is not None:
+            self.publish(self._unsaid_clocks)
+            self._unsaid_clocks = None
+        self._say_report()
+
+    def _say_report(self) -> None:
         if self._unsaid is not None:
             self.publish(self._unsaid)
             self._unsaid = None
@@ -143,7 +150,11 @@ class Session:
         Published at most ten times a second, and the `last` of a run.
         """
         now_s = self._clock()
+        permille = tuple(round(1000 * share) for share in waited)
+        clocks = f.WorkerClocks(self.handle.number, tuple(done), tuple(map(int, waiting)), permille)
         if last or now_s - self._clocks_said_s >= PUBLISH_EVERY_S:
             self._clocks_said_s = now_s
-            permille = tuple(round(1000 * share) for share in waited)
-            self.publish(f.WorkerClocks(self.handle.number, tuple(done), tuple(map(int, waiting)), permille))
+            self._unsaid_clocks = None
+            self.publish(clocks)
+        else:
+            self._unsaid_clocks = clocks

@@ -194,6 +194,19 @@ def test_the_last_report_of_every_strategy_is_published(strategy: str, ending: s
     assert len({(fact.clock, fact.updates) for fact in losses}) == len(losses)
 
 
+def test_the_clocks_of_a_run_that_diverges_at_once_are_published(sc_threads: SparkContext) -> None:
+    data = AdClick(rows=2_000, dimension=1 << 8, seed=4).rdd(sc_threads, 2)
+    model = SparseLogisticRegression("ps", optimizer="sgd", lr=1e9, workers=2, batch_size=50, epochs=1_000)
+    seen: list[Any] = []
+    watch = sc_threads.bus.observe("test", lambda records: seen.extend(record.fact for record in records))
+    run = model.start(data)
+    run.result(60)
+    watch.close()
+    assert run.status == "diverged"
+    clocks = [fact.clocks for fact in seen if isinstance(fact, f.WorkerClocks) and fact.run == run.number]
+    assert min(clocks[-1]) == run.clock > 0
+
+
 def test_a_run_that_is_stopped_between_two_reports_says_how_far_it_came() -> None:
     run = endless().start(X, Y)
     until(lambda: run.clock >= 1)
