@@ -153,4 +153,4 @@ class TaskContext:
     # classes of the notebook that others have replaced: cached instances of them are stale
     replaced: Sequence[type] = ()
     files_root: str = ""  # where added files are, for this executor
-    step_aside: Callable[[], None] = lambda: None  # in the background: waits while somebody's job has just begun
+    step_aside: Callable[[], None] = lambda: None  # in the background: lets jobs that somebody waits for go first

@@ -92,7 +92,7 @@ class Session:
         return self.proceed()
 
     def proceed(self) -> bool:
-        """Whether to take another batch; blocks while the run is paused, and while somebody's job has just begun."""
+        """Whether to take another batch; blocks while the run is paused, and steps aside for jobs of others."""
         handle = self.handle
         if handle._paused and not handle._stopping:
             with handle._changed:
