@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
@@ -126,7 +127,8 @@ class Side:
         listener = socket.create_server(("127.0.0.1", 0))
         self.address = Address("another host", "", listener.getsockname(), True)
         self.listener = listener
-        Listener(poller, listener, tls.context(pem, server=True), self.accept)
+        self.tls_served = tls.context(pem, server=True)
+        Listener(poller, listener, self.tls_served, self.accept)
 
     def accept(self, sock: Any) -> None:
         self.made.append(Connection(self, sock, self.known))
@@ -178,6 +180,37 @@ def test_two_servers_of_two_hosts_that_call_each_other_at_once_do_not_wait_for_e
         (Kind.PEERS, {"from": 1}),
     ]
     assert {each.set_out_s for each in one.made} == {None}
+
+
+def test_a_handshake_that_finds_no_room_for_writing_goes_on_when_there_is_some(sides: tuple[Side, Side]) -> None:
+    one, two = sides
+    sent = 0
+
+    class Full:
+        """TLS on a socket whose buffers are full when the handshake is to begin."""
+
+        def wrap_socket(self, sock: socket.socket, **how: Any) -> ssl.SSLSocket:
+            nonlocal sent
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sent += sock.send(bytes(1 << 16))
+            return one.tls.wrap_socket(sock, **how)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sock, _ = set_out(Address("another host", "", listener.getsockname(), True), one.tls)
+        calling = Connection(one, sock, one.known, (0, 1), Full())  # type: ignore[arg-type]
+        one.made.append(calling)
+        calling.send(Frame(Kind.PEERS, meta={"from": 0}))
+        peer, _ = listener.accept()
+    wait_until(lambda: one.poller.wait(0.1) or sent > 0)
+    one.poller.wait(0.0)  # nothing to be told of
+    while sent:
+        sent -= len(peer.recv(min(sent, 1 << 20)))
+    peer.setblocking(False)
+    two.accept(two.tls_served.wrap_socket(peer, server_side=True, do_handshake_on_connect=False))
+    wait_until(lambda: one.poller.wait(0.1) or bool(two.found))
+    assert two.found[0].meta == {"from": 0}
+    assert not calling._writing  # to be told of room all the time would keep a core busy
 
 
 def test_a_server_that_nobody_answers_for_is_not_waited_for(sides: tuple[Side, Side]) -> None:

@@ -51,6 +51,10 @@ class Connection:
         What the peer is: see :mod:`sparklab.cluster.ps.handshake`. 0 before it was shown.
     trusted : bool
         Whether the peer has shown the control secret.
+    set_out_s : float or None
+        Since when a connection that this side began has been on its way, until the peer has let it in.
+    arriving : bool
+        Whether the peer's host has not even answered.
     ring : PushRingView or None
         Where the bodies of its large pushes are.
     """
@@ -83,6 +87,7 @@ class Connection:
         self._waiting_bytes = 0
         self._writing = False
         self._held = False  # what is to be written waits for something to be read: a TLS handshake
+        self._reading_writes = False  # and the other way round: reading waits for room, as the handshake has to write
         self._nonce = b""
         sock.setblocking(False)
         owner.poller.register(sock, self._ready)
@@ -90,7 +95,8 @@ class Connection:
         # not for the connection, and not in TLS's handshake either.
         self._calling = calling
         self._tls = tls
-        self.set_out_s: float | None = None  # since when it has been on its way, until it is there
+        self.set_out_s: float | None = None
+        self.arriving = calling is not None
         self._expected: bytes | None = None
         self._unsent: list[Frame] = []
         if calling is None:
@@ -105,14 +111,17 @@ class Connection:
 
     def _ready(self, events: int) -> None:
         try:
-            if self.set_out_s is not None:
+            if self.arriving:
                 self._arrive()
             elif events & WRITE:
                 self._flush()
-            if events != WRITE:
+            if events != WRITE or self._reading_writes:
                 self._read()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
-            pass
+        except ssl.SSLWantWriteError:
+            self._reading_writes = True
+            self._watch_writing(True)
+        except (ssl.SSLWantReadError, BlockingIOError):
+            self._read_on()
         except (OSError, ParameterServerError) as error:
             self.problem = str(error)
             self.close()
@@ -124,13 +133,19 @@ class Connection:
         failed = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if failed:
             raise OSError(failed, os.strerror(failed))
-        self.set_out_s = None
+        self.arriving = False
         self._watch_writing(False)
         if self._tls is not None:
             # The same descriptor: the poller need not know. Reading begins the handshake.
             self._socket = self._tls.wrap_socket(self._socket, do_handshake_on_connect=False)
             self._pending = self._socket.pending
             self._read()
+
+    def _read_on(self) -> None:
+        """Reading has nothing to write any more."""
+        if self._reading_writes:
+            self._reading_writes = False
+            self._watch_writing(bool(self._waiting) and not self._held)
 
     def _flush_held(self) -> None:
         try:
@@ -225,6 +240,7 @@ class Connection:
         if not handshake.same(proof, self._expected):
             raise ParameterServerError("connecting to a server", "it does not hold the secret", "make a new session")
         self.role, self.number, self.trusted = handshake.SERVER, peer, True
+        self.set_out_s = None
         unsent, self._unsent = self._unsent, []
         for frame in unsent:
             self.send(frame)
@@ -315,6 +331,7 @@ class Connection:
         self._watch_writing(bool(left) and not self._held)
 
     def _watch_writing(self, wanted: bool) -> None:
+        wanted = wanted or self._reading_writes
         if wanted != self._writing:
             self._writing = wanted
             self._owner.poller.watch(self._socket, writing=wanted)

@@ -36,7 +36,7 @@ _CHANGES_RANGES: Final = frozenset({Kind.LAYOUT, Kind.INSTALL, Kind.RESTORE, Kin
 BEAT_S: Final = 0.25
 LAST_WORDS_S: Final = 0.25  # to tell clients why, which takes milliseconds
 ARRIVE_S: Final = 2.0  # in which another server has to be reached: its host may be gone, which no answer tells
-SHOW_S: Final = 10.0  # in which a peer has to show the secret, or it would hold a descriptor for ever
+SHOW_S: Final = 10.0  # in which a peer has to show the secret: one that is silent would hold a descriptor for ever
 MANAGER_S: Final = 30.0  # how long a server that nobody manages waits for its manager
 
 
@@ -249,7 +249,8 @@ class ServerProcess:
         return made
 
     def _give_up(self, now_s: float) -> None:
-        """Connections that do not come about are gone: what was to be sent by them is sent again by others.
+        """Connections that do not come about are gone: what was to be sent by them is sent again by others. A process
+        that is stopped does not even refuse: its system accepts for it.
 
         So are those of peers that have not shown the secret in time.
         """
@@ -257,7 +258,8 @@ class ServerProcess:
             if now_s - since_s > SHOW_S:
                 stranger.close()
         for peer in list(self._peers.values()):
-            if peer.set_out_s is not None and now_s - peer.set_out_s > ARRIVE_S:
+            within_s = ARRIVE_S if peer.arriving else SHOW_S
+            if peer.set_out_s is not None and now_s - peer.set_out_s > within_s:
                 peer.close()
 
 
