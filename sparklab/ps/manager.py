@@ -182,10 +182,14 @@ class Manager(Reshaping):
         elif frame.kind == Kind.GONE:
             self.worker_gone(frame.table, frame.client)
 
+    def silent(self, now_s: float) -> list[tuple[int, float]]:
+        """Servers that have said nothing for too long, and for how many seconds."""
+        return [(s, now_s - heard) for s, heard in self._heard.items() if now_s - heard > self._silence_s]
+
     def tick(self, now_s: float) -> None:
         """What is due: silent servers are dead, moves without an answer are asked for again."""
         self.now_s = now_s
-        for server in [s for s, heard in self._heard.items() if now_s - heard > self._silence_s]:
+        for server, _ in self.silent(now_s):
             self.server_lost(server)
         if self._resend_s is not None and now_s - self._asked_s >= self._resend_s:
             self._asked_s = now_s

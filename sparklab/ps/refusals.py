@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps.spec import TableSpec
+
+LEAST_SILENCE_S: Final = 1.0  # servers say something four times a second
 
 
 def closed() -> ParameterServerError:
@@ -22,6 +25,14 @@ def check_counts(num_servers: int, replicas: int) -> None:
         raise ParameterServerError(
             attempted, f"{replicas} further copies on {num_servers} servers", "ask for fewer replicas than servers"
         )
+
+
+def check_patience(silence_s: float, unreachable_s: float) -> None:
+    """Raises ParameterServerError where a server could hardly be in time."""
+    attempted = f"making a ParameterServer with silence_s={silence_s!r}, unreachable_s={unreachable_s!r}"
+    for name, least, given in (("silence_s", LEAST_SILENCE_S, silence_s), ("unreachable_s", 1.0, unreachable_s)):
+        if not (isinstance(given, int | float) and given >= least):
+            raise ParameterServerError(attempted, f"{name} is no number of seconds from {least:g} up", "give more")
 
 
 def check_alive(server: int, alive: Sequence[int], attempted: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
 import weakref
 from typing import Final, Protocol
@@ -11,6 +13,7 @@ from sparklab.errors import ParameterServerError
 from sparklab.ps.frames import Frame
 
 TICK_S: Final = 0.1
+LAST_S: Final = 0.25
 
 
 class Attended(Protocol):
@@ -30,6 +33,41 @@ def listen(owner: Attended, server: int, channel: Channel) -> None:
 def tick(owner: Attended) -> None:
     """A thread has `owner` do what is due, ten times a second, until it says that the end has come."""
     threading.Thread(target=_tick, args=(weakref.ref(owner),), name="sparklab-ps-manager", daemon=True).start()
+
+
+class Voice:
+    """Sends to one server in a thread of its own: one that takes nothing holds nobody up. Thread-safe.
+
+    The thread ends with `owner`, or with :meth:`hush` or :meth:`end`.
+    """
+
+    def __init__(self, owner: Attended, server: int, channel: Channel) -> None:
+        self._frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(
+            target=_say, args=(self._frames, channel), name=f"sparklab-ps-to-{server}", daemon=True
+        )
+        self._thread.start()
+        weakref.finalize(owner, self._frames.put, None).atexit = False
+
+    def say(self, frame: Frame) -> None:
+        """`frame` goes after those before it, or is lost where the server is gone."""
+        self._frames.put(frame)
+
+    def hush(self) -> None:
+        """Nothing goes any more."""
+        self._frames.put(None)
+
+    def end(self, last: Frame) -> None:
+        """Nothing goes after `last`. Blocks until that has gone: milliseconds, a quarter of a second at most."""
+        self.say(last)
+        self.hush()
+        self._thread.join(LAST_S)
+
+
+def _say(frames: queue.SimpleQueue[Frame | None], channel: Channel) -> None:
+    while (frame := frames.get()) is not None:
+        with contextlib.suppress(OSError):  # its reader sees the end, and says so
+            channel.send(frame)
 
 
 def _listen(weak: weakref.ref[Attended], server: int, channel: Channel) -> None:

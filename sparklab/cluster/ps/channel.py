@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from sparklab.cluster.ps import handshake, wire
-from sparklab.cluster.ps.address import Address, connect
+from sparklab.cluster.ps.address import CUT_S, Address, connect
 from sparklab.cluster.ps.polling import Patience
 from sparklab.cluster.ps.pushring import PushRing
 from sparklab.errors import ParameterServerError
@@ -31,8 +31,18 @@ def goes_by_ring(frame: Frame) -> bool:
     return frame.keys.nbytes >= RING_FROM_BYTES or (frame.values is not None and frame.values.nbytes >= RING_FROM_BYTES)
 
 
+def _wait_on() -> None:
+    """Somebody else sees whether the server lives, and closes the channel."""
+
+
 class Channel:
     """One server, as somebody who asks it sees it. Not thread-safe: one reader and one writer at a time.
+
+    Attributes
+    ----------
+    held_up : callable
+        Called after each second in which the server takes nothing, or does not go on with what it had begun to say. It
+        ends the wait by an OSError.
 
     Raises
     ------
@@ -50,9 +60,11 @@ class Channel:
         known: handshake.Secrets,
         how: str = "auto",
         tls: ssl.SSLContext | None = None,
+        cut_s: float = CUT_S,
     ) -> None:
+        self.held_up = _wait_on
         self._trusted = role != handshake.CLIENT
-        self._socket: Any = connect(address, how, tls, _CONNECT_S)
+        self._socket: Any = connect(address, how, tls, _CONNECT_S, cut_s)
         self._buffer = bytearray(_READ_BYTES)
         self._view = memoryview(self._buffer)
         self._start = self._filled = 0
@@ -68,13 +80,14 @@ class Channel:
         except BaseException:
             self._socket.close()
             raise
-        self._socket.settimeout(None)
         self.plain = not isinstance(self._socket, ssl.SSLSocket)
+        self._socket.settimeout(None if self.plain else SOON_S)
         self._polled = select.poll()
         self._polled.register(self._socket, select.POLLIN)
         self._patience = Patience()
         if self.plain:  # OpenSSL would take it for an error
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _SECOND)
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, _SECOND)
 
     def fileno(self) -> int:
         """Of the socket; -1 once it is closed."""
@@ -96,20 +109,32 @@ class Channel:
         if self.ring is not None and frame.kind == _PUSH and goes_by_ring(frame):
             header = self.ring.put(buffers)
             if header is not None:
-                self._socket.sendall(header)
+                self._all(header)
                 self.through_ring += 1
                 return
         if not self.plain:
             for each in buffers:
-                self._socket.sendall(each)
+                self._all(each)
             return
-        sent = self._socket.sendmsg(buffers)
+        try:
+            sent = self._socket.sendmsg(buffers)
+        except BlockingIOError:
+            sent = 0
+            self.held_up()
         for each in buffers:
             if sent >= len(each):
                 sent -= len(each)
             else:
-                self._socket.sendall(memoryview(each)[sent:])
+                self._all(memoryview(each)[sent:])
                 sent = 0
+
+    def _all(self, buffer: Any) -> None:
+        left = memoryview(buffer)
+        while left:
+            try:
+                left = left[self._socket.send(left) :]
+            except (BlockingIOError, TimeoutError):  # a second in which nothing was taken
+                self.held_up()
 
     @property
     def has_more(self) -> bool:
@@ -141,8 +166,9 @@ class Channel:
         while True:
             try:
                 got: int = self._socket.recv_into(into, 0, flags)
-            except BlockingIOError:
-                continue  # SO_RCVTIMEO: a second without anything
+            except (BlockingIOError, TimeoutError):  # a second without anything
+                self.held_up()
+                continue
             if not got:
                 raise ConnectionResetError("the server is gone")
             return got

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from sparklab.cluster.ps import handshake, wire
+from sparklab.cluster.ps.address import notice_cut
 from sparklab.cluster.ps.polling import WRITE, Poller
 from sparklab.cluster.ps.pushring import PushRingView
 from sparklab.errors import ParameterServerError
@@ -106,6 +107,10 @@ class Connection:
             self.number = calling[1]
             self.set_out_s = time.monotonic()
             self._watch_writing(True)
+
+    def notice_cut(self, within_s: float, *, unsent: bool = True) -> None:
+        """See :func:`sparklab.cluster.ps.address.notice_cut`."""
+        notice_cut(self._socket, within_s, unsent=unsent)
 
     # --- reading ----------------------------------------------------------------------------------
 

@@ -1,16 +1,15 @@
-"""A client's way to server processes: a channel to each, opened when needed; the handle that makes one anywhere."""
+"""A client's way to server processes: a channel to each, opened when needed."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import select
-import ssl
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -21,42 +20,20 @@ from sparklab.cluster.ps.pushring import PushRing
 from sparklab.cluster.ps.sharing import SharedView
 from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps.frames import Frame, Kind, Peer
-from sparklab.ps.functions import RangeFunction
 from sparklab.ps.kernels import read_shared, read_shared_all
 from sparklab.ps.keys import KeySet
 from sparklab.ps.layout import Layout
-from sparklab.ps.link import Link
-from sparklab.ps.manager import Manager
 from sparklab.ps.plain import layout_from_plain
 from sparklab.ps.spec import TableSpec
+
+if TYPE_CHECKING:
+    from sparklab.cluster.ps.remote import Handle
 
 _DTYPES: Final = {name: np.dtype(name) for name in ("float32", "float64")}  # looked up: parsing a name takes longer
 _PLANS: Final = 16  # kept with a set of keys
 _serials = itertools.count()
 GONE_S: Final = 10.0  # with no server in reach for so long, there is none
 REFUSED_S: Final = 1.0  # the same where each host says that nobody listens there
-
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Handle:
-    """What another process needs to reach the servers. It holds the session's work secret: send it through closures of
-    the cluster, not through files that others can read."""
-
-    addresses: dict[int, Address]
-    known: handshake.Secrets = field(repr=False)
-    how: str = "auto"
-    shared: bool = True
-    pem: dict[str, str] | None = field(repr=False, default=None)
-
-    def tls(self) -> ssl.SSLContext | None:
-        """The context for connections to other hosts."""
-        if self.pem is None:
-            return None
-        from sparklab.cluster.ps.tls import context
-
-        return context(self.pem, server=False)
 
 
 def _nothing_known() -> None:
@@ -89,6 +66,7 @@ class SocketLink:
         self._inbox: list[tuple[Peer, Frame]] = []
         self._alone_since_s: float | None = None
         self._refused: set[int] = set()  # servers at whose addresses nobody listens
+        self._looking = False
         self._ended = ""  # what the servers said before they ended
         self._views: dict[tuple[int, int], SharedView | None] = {}
 
@@ -122,6 +100,7 @@ class SocketLink:
                 self._refused.add(server)
             return None
         self._refused.discard(server)
+        made.held_up = partial(_look_on, weakref.ref(self), server)
         self._channels[server] = made
         self._by_number[made.fileno()] = server
         self._polled.register(made.fileno(), select.POLLIN)
@@ -257,6 +236,29 @@ class SocketLink:
             if self._open(server) is not None:  # the connection broke, the server did not
                 self._inbox.append((server, Frame(Kind.PEERS)))
 
+    def look_on(self, server: int) -> None:
+        """While `server` is held up, others may say that it serves no more.
+
+        Raises
+        ------
+        ConnectionAbortedError
+            That is so.
+        """
+        if self._looking:  # of two that are held up
+            return
+        self._looking = True
+        try:
+            self._check_open()
+            for other, channel in list(self._channels.items()):
+                if other != server and channel.ready(0.0):
+                    self._read(other, Channel.receive)
+            if self._ask_addresses is not None:
+                self._addresses = self._ask_addresses()
+        finally:
+            self._looking = False
+        if server not in self._addresses:
+            raise ConnectionAbortedError(f"server {server} serves no more")
+
     def receive(self, timeout_s: float) -> list[tuple[Peer, Frame]]:
         """What has come. Blocks until something has, or `timeout_s` passed."""
         if len(self._channels) == 1 and timeout_s >= SOON_S and not self._inbox:
@@ -338,31 +340,9 @@ class SocketLink:
         self._channels.clear()
 
 
-class RemoteSession:
-    """What a table keeps of its session in another process: the way to the servers."""
-
-    def __init__(self, handle: Handle) -> None:
-        self._handle = handle
-
-    def link(self) -> Link:
-        """A new client's way to the servers."""
-        return SocketLink(self._handle)
-
-    def manage(self, act: Callable[[Manager], _T]) -> _T:
-        """Raises ParameterServerError: only the driver manages."""
-        raise ParameterServerError(
-            "changing a table from an executor", "only the driver can", "do it where the ParameterServer was made"
-        )
-
-    def server_facts(self) -> dict[int, dict[str, Any]]:
-        """Raises ParameterServerError, as above."""
-        return self.manage(lambda _: {})
-
-    def call_on_servers(
-        self, spec: TableSpec, function: RangeFunction, low: int, high: int | None, arguments: dict[str, Any]
-    ) -> list[Any]:
-        """Raises ParameterServerError, as above."""
-        return self.manage(lambda _: [])
+def _look_on(weak: weakref.ref[SocketLink], server: int) -> None:
+    if (link := weak()) is not None:
+        link.look_on(server)
 
 
 _ANEW: Final = "make a new ParameterServer and restore the last snapshot"

@@ -19,7 +19,7 @@ import traceback
 from typing import Any, Final
 
 from sparklab.cluster.ps import handshake
-from sparklab.cluster.ps.address import Address, listen_tcp, listen_unix, remove_unix, set_out, this_host
+from sparklab.cluster.ps.address import CUT_S, Address, listen_tcp, listen_unix, remove_unix, set_out, this_host
 from sparklab.cluster.ps.connection import Connection, Listener
 from sparklab.cluster.ps.polling import Poller
 from sparklab.cluster.ps.pushring import PushRingView
@@ -60,6 +60,7 @@ class ServerProcess:
         self._leaving = False
         self._last_words = ""  # why all servers end, where they do
         self._tls = _contexts(settings.get("tls"))
+        self._unreachable_s = float(settings.get("unreachable_s", CUT_S))
         listener, self._unix = listen_unix()
         Listener(self.poller, listener, None, self._accept)
         tcp = None
@@ -104,6 +105,8 @@ class ServerProcess:
     def opened(self, connection: Connection) -> None:
         """A peer has shown who it is."""
         self._strangers.pop(connection, None)
+        served = connection.role == handshake.CLIENT  # which may well read nothing for a while, and compute
+        connection.notice_cut(CUT_S if served else self._unreachable_s, unsent=not served)
         if connection.role == handshake.MANAGER_ROLE:
             self._manager = connection
             self._beat()
@@ -142,6 +145,8 @@ class ServerProcess:
             self._send_all(self._exclusively(connection.number, frame, now_s))
         elif frame.kind == Kind.PEERS:
             self._addresses = {int(number): Address.of(data) for number, data in frame.meta.items()}
+            for server in self._peers.keys() - self._addresses.keys():
+                self._peers[server].close()  # it is dead: what waits for it to read goes with it
         elif frame.kind == Kind.BEAT:
             self._beat()
         elif frame.kind == Kind.STOP:
@@ -246,6 +251,7 @@ class ServerProcess:
         except OSError:
             return None  # the manager will see that it is dead, too
         made = self._peers[server] = Connection(self, sock, self._known, (self.number, server), tls)
+        made.notice_cut(self._unreachable_s)
         return made
 
     def _give_up(self, now_s: float) -> None:

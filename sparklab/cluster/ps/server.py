@@ -16,8 +16,9 @@ from typing import Any, Final, TypeVar
 from sparklab.cluster.ps import attendants, handshake
 from sparklab.cluster.ps.address import Address
 from sparklab.cluster.ps.channel import Channel
-from sparklab.cluster.ps.link import Handle, SocketLink
+from sparklab.cluster.ps.link import SocketLink
 from sparklab.cluster.ps.questions import Questions
+from sparklab.cluster.ps.remote import Handle
 from sparklab.cluster.ps.sampling import Sampler
 from sparklab.cluster.ps.starting import Processes, starter_for
 from sparklab.errors import ParameterServerError, ServerLost
@@ -27,13 +28,14 @@ from sparklab.ps.absence import AbsenceWatch
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.link import Link
 from sparklab.ps.manager import Manager
-from sparklab.ps.refusals import check_alive, check_counts, closed, still_so
+from sparklab.ps.refusals import check_alive, check_counts, check_patience, closed, still_so
 from sparklab.ps.settling import until_moved
 from sparklab.ps.table import Table
 
 logger = logging.getLogger("sparklab.ps")
 
 SILENCE_S: Final = 30.0  # a dead process is seen by its socket at once; this is for one that hangs
+UNREACHABLE_S: Final = 10.0  # a host whose network answers nothing, however busy its processes are
 
 _T = TypeVar("_T")
 
@@ -52,6 +54,11 @@ class ParameterServer(Questions):
     transport : str
         ``auto``: on the same host, shared memory for blocking pulls of a :class:`KeySet` from a dense table and a Unix
         socket for the rest; TCP to other hosts. ``unix`` and ``tcp`` force a socket.
+    silence_s : float
+        Seconds. A server that says nothing for so long (a process that hangs, or compiles a function) is taken for
+        dead and ended; one that has died is noticed at once.
+    unreachable_s : float
+        Seconds. Servers of a host whose network answers nothing for so long are taken for dead; they end by themselves.
 
     Raises
     ------
@@ -66,9 +73,13 @@ class ParameterServer(Questions):
     Source: Li et al. 2014, section 4.
     """
 
-    def __init__(self, on: Any = None, num_servers: int = 2, replicas: int = 0, *, transport: str = "auto") -> None:
+    def __init__(
+        self, on: Any = None, num_servers: int = 2, replicas: int = 0, *, transport: str = "auto",
+        silence_s: float = SILENCE_S, unreachable_s: float = UNREACHABLE_S,
+    ) -> None:  # fmt: skip
         super().__init__()
         check_counts(num_servers, replicas)
+        check_patience(silence_s, unreachable_s)
         if transport not in ("auto", "unix", "tcp"):
             raise ParameterServerError("making a ParameterServer", f"transport={transport!r}", "use auto, unix or tcp")
         self._context = weakref.ref(on) if hasattr(on, "bus") else None
@@ -78,9 +89,10 @@ class ParameterServer(Questions):
         self._how = transport
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._manager = Manager(replicas, silence_s=SILENCE_S, resend_s=1.0)
+        self._manager = Manager(replicas, silence_s=silence_s, resend_s=1.0)
+        self._unreachable_s = unreachable_s
         self._addresses: dict[int, Address] = {}
-        self._sending: dict[int, threading.Lock] = {}
+        self._voices: dict[int, attendants.Voice] = {}
         self._numbers_of_servers = itertools.count()
         self._closed = False
         self._absence = AbsenceWatch()
@@ -109,6 +121,7 @@ class ParameterServer(Questions):
             "control": self._known.control.hex(),
             "tls": self._pem,
             "tcp": "127.0.0.1" if self._how == "tcp" else None,
+            "unreachable_s": self._unreachable_s,
         }
         address = self._starter.start(settings)
         with self._lock:
@@ -119,10 +132,12 @@ class ParameterServer(Questions):
         from sparklab.cluster.ps.tls import context
 
         tls = context(self._pem, server=False) if self._pem is not None else None
-        channel = Channel(self._addresses[server], handshake.MANAGER_ROLE, 0, self._known, tls=tls)
+        channel = Channel(
+            self._addresses[server], handshake.MANAGER_ROLE, 0, self._known, "auto", tls, self._unreachable_s
+        )
         with self._lock:
             self._channels[server] = channel
-            self._sending[server] = threading.Lock()
+            self._voices[server] = attendants.Voice(self, server, channel)
             self._tell_addresses()
             self.manage(lambda manager: manager.add_server(server, time.monotonic()))
             self._publish(ServerStarted(self._group, server, self._starter.pid(server), self._manager.replicas))
@@ -202,12 +217,11 @@ class ParameterServer(Questions):
     def _forget(self, server: int, closed: bool = False) -> bool:
         """The process of `server` is gone; whether it was known until now."""
         with self._lock:
-            channel = self._channels.pop(server, None)
+            channel, voice = self._channels.pop(server, None), self._voices.pop(server, None)
             if self._addresses.pop(server, None) is None and channel is None:
                 return False  # somebody else is at it, and has to see the process end before the channel is closed
-        if channel is not None:
-            with contextlib.suppress(OSError):
-                channel.send(Frame(Kind.STOP, meta={"closed": closed}))
+        if voice is not None:
+            voice.end(Frame(Kind.STOP, meta={"closed": closed}))
         self._starter.end(server)
         if channel is not None:  # not before: a server whose heartbeat fails takes its manager for dead
             channel.close()
@@ -230,11 +244,8 @@ class ParameterServer(Questions):
         self._changed.notify_all()
 
     def _send(self, server: int, frame: Frame) -> None:
-        channel = self._channels.get(server)
-        if channel is None:
-            return
-        with contextlib.suppress(OSError), self._sending[server]:  # its reader sees the end, and says so
-            channel.send(frame)
+        if (voice := self._voices.get(server)) is not None:
+            voice.say(frame)
 
     def heard(self, server: int, frames: list[Frame]) -> None:
         """A server has said something; in its reader's thread."""
@@ -252,12 +263,13 @@ class ParameterServer(Questions):
                                 self._manager.remove_server(server)
             self._route()
 
-    def lost(self, server: int) -> None:
-        """The connection to a server has ended: it is dead."""
+    def lost(self, server: int, found: str = "") -> None:
+        """The connection to a server has ended, or what was `found` shows that it is as good as dead."""
         with self._lock:
             if self._closed or server not in self._channels:
                 return
-            del self._channels[server]
+            channel = self._channels.pop(server)
+            self._voices.pop(server).hush()
             del self._addresses[server]
             self._tell_addresses()
             manager = self._manager
@@ -268,8 +280,11 @@ class ParameterServer(Questions):
                 self._group, server, "died", manager.promotions - promoted, manager.lost_ranges - lost_ranges
             )
         self._publish(fact)
-        last_words = self._starter.end(server)
-        if last_words:
+        if found:
+            logger.warning("parameter server %d is taken for dead, and ended: %s", server, found)
+            channel.close()
+            threading.Thread(target=self._starter.end, args=(server, 0.0), daemon=True).start()
+        elif last_words := self._starter.end(server):
             logger.warning("parameter server %d died:\n%s", server, last_words)
 
     def tick(self) -> bool:
@@ -281,6 +296,8 @@ class ParameterServer(Questions):
             if self._closed:
                 return False
             now_s = time.monotonic()
+            for server, silent_s in self._manager.silent(now_s):
+                self.lost(server, f"it has said nothing for {silent_s:.3g} s")
             self._manager.tick(now_s)
             self._route()
             for table in self._tables.values():

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -17,6 +18,8 @@ from sparklab.cluster.ps.address import Address
 from sparklab.errors import ParameterServerError
 
 START_S: Final = 60.0
+PATIENCE_S: Final = 2.0
+HEAR_S: Final = 5.0  # beyond these, for a worker to answer: its host may be gone, of which the cluster hears late
 
 
 class Starter(Protocol):
@@ -26,8 +29,8 @@ class Starter(Protocol):
         """A server with these settings runs. Blocks; raises ParameterServerError where it does not start."""
         ...
 
-    def end(self, server: int) -> str:
-        """The process is gone; its last words. Idempotent."""
+    def end(self, server: int, patience_s: float = PATIENCE_S) -> str:
+        """The process is gone, by SIGKILL where it does not end in time; its last words. Idempotent."""
         ...
 
     def pid(self, server: int) -> int:
@@ -79,7 +82,7 @@ class Processes:
             raise _not_started(server, last or f"not within {START_S:g} s")
         return Address.of(json.loads(line)["address"])
 
-    def end(self, server: int) -> str:
+    def end(self, server: int, patience_s: float = PATIENCE_S) -> str:
         """The process is gone, and what it last wrote to standard error is returned. Idempotent; takes milliseconds."""
         with self._lock:
             process = self._processes.pop(server, None)
@@ -91,7 +94,7 @@ class Processes:
                 with contextlib.suppress(OSError):
                     stream.close()  # the end of standard input ends it
         try:
-            process.wait(2.0)
+            process.wait(patience_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -124,9 +127,9 @@ async def start_on_worker(settings: dict[str, Any]) -> list[Any]:
     return (await asyncio.to_thread(_on_this_worker.start, settings)).plain()
 
 
-async def end_on_worker(server: int) -> None:
+async def end_on_worker(server: int, patience_s: float = PATIENCE_S) -> None:
     """In a Dask worker's process: that server is gone."""
-    await asyncio.to_thread(_on_this_worker.end, server)
+    await asyncio.to_thread(_on_this_worker.end, server, patience_s)
 
 
 class OnWorkers:
@@ -147,16 +150,33 @@ class OnWorkers:
         address = min(sorted(wanted), key=lambda each: (used.count(each), each))
         self._where[server] = address
         host = wanted[address]["host"]
-        found = self._client.run(start_on_worker, {**settings, "tcp": host}, workers=[address])[address]
-        return Address.of(found)
+        try:
+            found = self._run(START_S + HEAR_S, address, start_on_worker, {**settings, "tcp": host})
+        except TimeoutError as error:
+            said = f"the Dask worker {address} has not answered for {START_S + HEAR_S:g} s"
+            raise _not_started(server, said) from error
+        return Address.of(found[address])
 
-    def end(self, server: int) -> str:
-        """The process is gone. Idempotent."""
+    def end(self, server: int, patience_s: float = PATIENCE_S) -> str:
+        """The process is gone, or its host is, and does not answer for seconds. Idempotent."""
         address = self._where.pop(server, None)
         if address is not None:
             with contextlib.suppress(Exception):  # the worker may be gone, and its server with it
-                self._client.run(end_on_worker, server, workers=[address], on_error="ignore")
+                self._run(patience_s + HEAR_S, address, end_on_worker, server, patience_s)
         return ""
+
+    def _run(self, within_s: float, address: str, function: Any, *arguments: Any) -> Any:
+        """What `function` gives in a worker; TimeoutError where it does not answer."""
+        answer: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(self._client.run(function, *arguments, workers=[address]))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=run, name="sparklab-ps-starter", daemon=True).start()
+        return answer.result(within_s)
 
     def pid(self, server: int) -> int:
         """Not known here."""
