@@ -1,6 +1,6 @@
 """What a server does as a replica: operations that came down a chain are done in their order, and passed on.
 
-Source: Li et al. 2014, section 4.3 (replication after aggregation).
+Source: Li et al. 2014, section 4.4 (replication after aggregation).
 """
 
 from __future__ import annotations

@@ -41,13 +41,13 @@ def server() -> Iterator[ps.ParameterServer]:
 
 
 def train(table: ps.Table, rank: int, clocks: int, at: dict[int, object] | None = None) -> None:
-    keys = np.arange(rank, table.spec.end, 2, dtype=np.uint64)
+    keys = np.arange(table.spec.end, dtype=np.uint64)  # of all workers: the order of their sum shows in the last bits
     with table.worker(rank) as w:
         for clock in range(clocks):
             if at is not None and clock in at:
                 at[clock]()  # type: ignore[operator]
             weights = w.wait(w.pull(keys))
-            w.push(keys, 0.1 * weights + np.float32(rank + clock) / 7)
+            w.push(keys, 0.1 * weights + np.sin((1 + rank) * (1 + clock) * keys).astype(np.float32))
             w.clock()
 
 
@@ -99,7 +99,7 @@ def test_hot_ranges_are_split_and_shared_while_training_goes_on_and_every_bit_is
         hot = np.arange(4)
 
         def balance() -> None:
-            for _ in range(200):
+            for _ in range(500):
                 table.get(hot)
             server.balance()
 

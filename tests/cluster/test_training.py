@@ -96,7 +96,7 @@ def killing_fit(model: SparseLogisticRegression, rows: RDD, server: int, after_s
 
 @pytest.mark.parametrize("consistency", [BSP(), ASP()])
 def test_a_server_killed_in_the_midst_of_a_fit_costs_nothing_with_a_replica(consistency: Any, rows: RDD) -> None:
-    """Source: Li et al. 2014, sections 4.3 (replication) and 4.4 (a failed server)."""
+    """Source: Li et al. 2014, sections 4.4 (replication) and 4.5 (a failed server)."""
     fitted = model(consistency, servers=2, replicas=1, epochs=6)
     assert killing_fit(fitted, rows, 0) is None
     assert fitted.status_ == "finished"

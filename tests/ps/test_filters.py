@@ -53,6 +53,20 @@ def test_lossless_filters_are_the_identity(filters: list[ps.Filter], data: Any) 
             assert frame.values.shape == values.shape
 
 
+@pytest.mark.parametrize("codec", ["lz4", "snappy"])
+def test_zeros_travel_compressed_and_noise_as_it_is(codec: str) -> None:
+    """Source: Li et al. 2014, section 4.2."""
+    compression, noise = ps.Compression(codec), np.random.default_rng(0).integers(0, 2**64, (2, 1000), np.uint64)
+    zeros = Frame(Kind.PUSH, keys=np.arange(1000, dtype=np.uint64), values=np.zeros((1000, 1)))
+    assert compression.encode(zeros, {}, {}) is not None
+    assert zeros.values is not None
+    assert zeros.keys.nbytes + zeros.values.nbytes < 0.1 * 16_000
+    random = Frame(Kind.PUSH, keys=np.sort(noise[0]), values=noise[1].view(np.float64).reshape(-1, 1))
+    assert compression.encode(random, {}, {}) is None
+    assert random.values is not None
+    assert random.keys.nbytes + random.values.nbytes == 16_000
+
+
 def test_known_keys_travel_as_their_digest_and_a_miss_is_said() -> None:
     here, there = FilterChain([ps.KeyCaching()], own=True), FilterChain([ps.KeyCaching()])
     keys = np.arange(1000, dtype=np.uint64)

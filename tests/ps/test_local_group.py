@@ -50,12 +50,17 @@ def in_threads(count: int, body: Callable[[int], None]) -> None:
 
 def train(table: ps.Table, rank: int, clocks: int) -> None:
     """A worker whose gradient depends on the weights, so that what it saw shows in the result."""
-    keys = np.arange(rank, 300, 2, dtype=np.uint64)
+    keys = np.arange(rank, 300, dtype=np.uint64)
     with table.worker(rank) as w:
         for clock in range(clocks):
             weights = w.wait(w.pull(keys))
-            w.push(keys, 0.1 * weights + np.float32(rank + clock) / 7)
+            w.push(keys, gradient(weights, rank, clock))
             w.clock()
+
+
+def gradient(weights: Any, rank: int, clock: int) -> Any:
+    """A number a key: where three workers and more add theirs, the order of the sum shows in the last bits."""
+    return (0.1 * weights + np.sin((1 + rank) * (1 + clock) * np.arange(len(weights)))).astype(np.float32)
 
 
 def in_one_process(workers: int, clocks: int) -> Any:
@@ -64,8 +69,7 @@ def in_one_process(workers: int, clocks: int) -> Any:
     for clock in range(clocks):
         total = np.zeros(300, np.float32)
         for rank in range(workers):
-            keys = np.arange(rank, 300, 2)
-            total[keys] += (0.1 * weights[keys] + np.float32(rank + clock) / 7).astype(np.float32)
+            total[rank:] += gradient(weights[rank:], rank, clock)
         weights = (weights.astype(np.float64) - 0.5 * total.astype(np.float64)).astype(np.float32)
     return weights
 
@@ -172,11 +176,21 @@ def test_a_successor_of_a_worker_goes_on_from_its_clock_and_its_half_done_clock_
 def test_a_push_is_sent_when_what_it_depends_on_is_answered(group: ps.LocalGroup) -> None:
     table = group.table("w", num_keys=10, update=ps.Assign(), apply="arrival", workers=1, consistency=ps.ASP())
     with table.worker(0) as w:
+        sent, send = [], w._link.send
+
+        def noted(server: int, frame: Frame) -> None:
+            sent.append((server, frame.seq))
+            send(server, frame)
+
+        w._link.send = noted  # type: ignore[method-assign]
         ts = [w.push([1], [1.0])]
-        for value in range(2, 20):
-            ts.append(w.push([1], [float(value)], deps=[ts[-1]]))
+        for value, key in ((2.0, 9), (3.0, 1), (4.0, 9)):
+            ts.append(w.push([key], [value], deps=[ts[-1]]))
+        assert [seq for _, seq in sent] == ts[:1], "nobody has heard of the answer yet"
         w.wait(ts[-1])
-        assert w.get([1]) == [19.0]
+        assert [seq for _, seq in sent] == ts
+        assert len({server for server, _ in sent}) == 2, "also across servers"
+        assert w.get([1, 9]).tolist() == [3.0, 4.0]
 
 
 def test_a_push_that_waits_for_another_counts_in_the_clock_that_it_was_made_in(group: ps.LocalGroup) -> None:
@@ -409,8 +423,8 @@ def test_a_filter_of_the_user_that_fails_at_the_server_is_said_to_who_sent(group
 
 
 def test_a_dense_table_of_10_9_keys_takes_memory_for_what_is_touched(group: ps.LocalGroup) -> None:
-    table = group.table("w", num_keys=10**9, update=ps.Add())
     before = psutil.Process().memory_info().rss
+    table = group.table("w", num_keys=10**9, update=ps.Add())
     keys = np.array([0, 1, 499_999_999, 500_000_000, 10**9 - 1], np.uint64)
     table.put(keys, np.ones(5))
     assert table.get(keys).tolist() == [1] * 5

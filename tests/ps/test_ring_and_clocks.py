@@ -37,6 +37,26 @@ def test_a_new_server_takes_its_share_from_others_and_nothing_else_moves(servers
     assert max(load.values()) - min(load.values()) <= 2
 
 
+@pytest.mark.parametrize("servers", [1, 2, 3, 5, 8])
+def test_a_place_on_the_ring_changes_hands_only_to_a_server_that_comes(servers: int) -> None:
+    """Source: Li et al. 2014, section 4.3."""
+    before, after = ring.Ring(range(servers)), ring.Ring(range(servers + 1))
+    places = [ring.point("place", number) for number in range(1000)]
+    owners = [(next(before.walk(place)), next(after.walk(place))) for place in places]
+    assert {new for old, new in owners if old != new} == {servers}
+    assert sum(old != new for old, new in owners) <= 1.6 * len(places) / (servers + 1)
+    chains, more = (ring.place(3, range(64), range(count), 0) for count in (servers, servers + 1))
+    assert sum(old != new for old, new in zip(chains, more, strict=True)) <= 2 * 64 / (servers + 1), "placed by it"
+    assert ring.point("range", 3, 0) == 0x30704D95DE529258, "in every process"
+
+
+def test_virtual_nodes_spread_the_replicas_of_a_server_over_all_others() -> None:
+    """Source: Li et al. 2014, section 4.3 (as in Chord): else who comes next on the ring would have them all."""
+    chains = ring.place(3, range(64), range(5), 1)
+    for server in range(5):
+        assert {chain[1] for chain in chains if chain[0] == server} == {0, 1, 2, 3, 4} - {server}
+
+
 @given(st.integers(1, 2**64), st.integers(1, 200))
 def test_ranges_cover_all_keys_and_no_key_twice(end: int, count: int) -> None:
     starts = even_starts(end, count)

@@ -37,14 +37,17 @@ def test_ranges_are_split_and_merged_on_a_bad_network_with_deaths(seed: int, agg
         lambda: net.manager.settled and net.kill(seed % 4),
         lambda: split(net, OWN + 20),
         lambda: merge(net, OWN + 7),
-        lambda: net.add_server(9),
+        lambda: 9 in net.shards or net.add_server(9),
         lambda: merge(net, OWN + 20),
     ]
     for number, act in enumerate(acts):
-        for again in range(3):  # the manager refuses while something moves
+        for again in range(12):  # the manager refuses while something moves
             net.at_step[20 + 7 * seed + 60 * number + 5 * again] = act
+    for step in range(500 + 7 * seed, 1500, 5):
+        net.at_step[step] = lambda: net.manager.merges or merge(net, OWN + 20)
     run(net, tau)
     assert net.manager.splits > 0
+    assert net.manager.merges > 0
 
 
 @pytest.mark.parametrize(("aggregate", "tau"), MODES)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparklab.ps.frames import MANAGER
+from sparklab.ps.frames import MANAGER, Kind
 from sparklab.ps.updates import SGD
 from tests.ps.network import BAD, CALM, Network, Player, Weather
 
@@ -123,14 +123,23 @@ def test_a_server_may_die_at_every_step(aggregate: bool, tau: int) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_servers_die_come_and_leave_on_a_bad_network(seed: int, aggregate: bool, tau: int) -> None:
     net = build(seed, BAD, aggregate, tau)
-    for step, act in (
-        (30 + 17 * seed, lambda: net.add_server(3)),
-        (150 + 23 * seed, lambda: net.manager.settled and net.kill(seed % 3)),
-        (300 + 31 * seed, lambda: net.add_server(4)),
-        (500 + 31 * seed, lambda: 3 in net.manager.layout.servers and net.manage(lambda m: m.remove_server(3))),
-    ):
-        net.at_step[step] = act  # type: ignore[assignment]
+    still_training: list[bool] = []
+
+    def leave() -> None:
+        still_training.append(not all(player.finished for player in net.players.values()))
+        net.manage(lambda manager: manager.remove_server(3))
+
+    net.at_step[30 + 17 * seed] = lambda: net.add_server(3)
+    for step in range(150 + 23 * seed, 290 + 31 * seed, 10):  # as soon as nothing moves
+        net.at_step[step] = lambda: net.manager.settled and not net.manager.promotions and net.kill(seed % 3)  # type: ignore[misc]
+    net.at_step[300 + 31 * seed] = lambda: net.add_server(4)
+    net.at_step[500 + 31 * seed] = leave
     run(net, tau)
+    layout = net.manager.layout
+    assert still_training == [True]
+    assert net.manager.promotions > 0
+    assert sorted(layout.servers) == sorted({0, 1, 2, 4} - {seed % 3})
+    assert set(layout.tables[0].heads) == set(layout.servers), "who joined serves ranges, too"
 
 
 @pytest.mark.parametrize(("aggregate", "tau"), MODES)
@@ -163,10 +172,11 @@ def test_a_client_cut_off_from_a_server_for_a_while_goes_on(seed: int) -> None:
 def test_bsp_gives_the_same_bits_whatever_the_network_does() -> None:
     def descend(rank: int) -> Callable[[Player], Generator[int, Any, None]]:
         def go(player: Player) -> Generator[int, Any, None]:
-            keys = np.arange(rank, 200, 2, dtype=np.uint64)
+            keys = np.arange(200, dtype=np.uint64)  # all three add to each key: their order shows in the last bits
             for clock in range(CLOCKS):
                 weights = yield player.client.pull(keys)
-                player.client.push(keys, 0.3 * weights + (rank + clock + 1) / 7)
+                noise = np.sin((1 + rank) * (1 + clock) * np.arange(1.0, 201.0))
+                player.client.push(keys, 0.3 * weights + noise[:, None] / 7)
                 player.client.tick()
             yield player.client.detach()
             yield player.client.leave()
@@ -184,6 +194,38 @@ def test_bsp_gives_the_same_bits_whatever_the_network_does() -> None:
         net.run(lambda net=net: finished(net))  # type: ignore[misc]
         results.add(b"".join(np.float64(net.weight(key)).tobytes() for key in range(200)))
     assert len(results) == 1
+
+
+def forwarded_keys(workers: int, aggregate: bool) -> int:
+    """How many keys went down the chains while so many workers pushed the same 100 in each clock."""
+    net = Network(0, 3, 1, CALM)
+    net.table(aggregate=aggregate, tau=0, workers=workers, num_keys=100)
+    counted, send = [], net._send
+
+    def counting(source: Any, dest: Any, frame: Any) -> None:
+        if frame.kind == Kind.FORWARD and frame.values is not None:
+            counted.append(len(frame.keys))
+        send(source, dest, frame)
+
+    def push(player: Player) -> Generator[int, Any, None]:
+        for _ in range(CLOCKS):
+            player.client.push(np.arange(100, dtype=np.uint64), np.ones((100, 1)))
+            yield player.client.tick()
+        yield player.client.detach()
+        yield player.client.leave()
+
+    net._send = counting  # type: ignore[method-assign]
+    for rank in range(workers):
+        net.player(rank, push)
+    net.run(lambda: finished(net))
+    assert set(net.copies(7)) == {workers * CLOCKS}
+    return sum(counted)
+
+
+def test_replicas_get_one_sum_a_clock_however_many_workers_push() -> None:
+    """Source: Li et al. 2014, section 4.4 (replication after aggregation)."""
+    assert forwarded_keys(2, aggregate=True) == forwarded_keys(8, aggregate=True) == 100 * CLOCKS
+    assert forwarded_keys(8, aggregate=False) == 8 * 100 * CLOCKS
 
 
 @pytest.mark.parametrize("seed", [1544, 3151, 20085, 30891, 500755, *range(25)])

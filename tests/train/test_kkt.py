@@ -77,7 +77,7 @@ def test_kkt_leaves_at_least_93_percent_of_the_keys_unsent_at_the_same_objective
 
 
 def test_all_filters_together_push_at_least_40_times_fewer_bytes_at_the_same_objective() -> None:
-    """Source: Li et al. 2014, sections 3.5 (user-defined filters), 4.2 (key caching, compression) and 5.1."""
+    """Source: Li et al. 2014, sections 3.6 (user-defined filters), 4.2 (key caching, compression) and 5.1."""
     reached, _, plain_bytes = descend([])
     filters = [ps.KKT(L1, delta=0.1, workers=WORKERS), ps.FixedPoint(16), ps.KeyCaching(), ps.Compression("lz4")]
     filtered, _, small_bytes = descend(filters)

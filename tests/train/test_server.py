@@ -38,7 +38,7 @@ def model(consistency: Any = None, **arguments: Any) -> SparseLogisticRegression
 
 
 def test_bsp_equals_one_process_that_takes_all_workers_batches_at_once(sc: SparkContext) -> None:
-    """Source: Li et al. 2014, algorithm 3 and section 3.4 (sequential consistency)."""
+    """Source: Li et al. 2014, algorithm 3 and section 3.5 (sequential consistency)."""
     whole = hstack([X, np.ones((len(Y), 1))], "csr", np.float64)
     w = np.zeros(D + 1)
     shards = np.array_split(np.arange(len(Y)), 3)
@@ -56,7 +56,7 @@ def test_bsp_equals_one_process_that_takes_all_workers_batches_at_once(sc: Spark
 
 
 def test_bsp_is_the_same_to_the_bit_however_often_it_runs(sc: SparkContext) -> None:
-    """Source: Li et al. 2014, section 3.4."""
+    """Source: Li et al. 2014, section 3.5."""
     one, other = (model(BSP(), servers=servers).fit(X, Y) for servers in (1, 2))
     assert np.array_equal(one.coef_, other.coef_)
 
@@ -123,7 +123,7 @@ def test_jobs_that_are_asked_meanwhile_change_nothing_of_a_bsp_run(sc: SparkCont
 
 
 def test_tau_and_rate_are_moved_while_it_trains(sc: SparkContext) -> None:
-    """Source: Li et al. 2014, section 3.4: the delay may change while an algorithm runs."""
+    """Source: Li et al. 2014, section 3.5: the delay may change while an algorithm runs."""
     seen: list[Any] = []
     watch = sc.bus.observe("test", lambda records: seen.extend(record.fact for record in records))
     run = model(BSP(), epochs=100_000, batch_size=250, lr=1e-6).start(X, Y)

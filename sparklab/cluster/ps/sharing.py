@@ -3,7 +3,7 @@
 A writer makes the first counter odd while it changes anything (a seqlock); a reader that met an odd or a changed one
 reads again, and asks by socket when that does not help. The memory has no name: it ends with those who hold it.
 
-Source: Lameter 2005 (seqlocks); Li et al. 2014, section 4.2 for what the floor has to say before a read.
+Source: Lameter 2005 (seqlocks); Li et al. 2014, section 3.5 for what the floor has to say before a read.
 """
 
 from __future__ import annotations
