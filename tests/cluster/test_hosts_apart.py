@@ -62,3 +62,14 @@ def test_who_has_no_certificate_hears_nothing_and_one_half_of_the_credentials_is
 def test_training_works_across_the_hosts(found: dict[str, Any]) -> None:
     first, last = found["loss"]
     assert last < 0.5 < first
+
+
+def test_pushes_go_on_within_seconds_when_the_cable_is_cut_and_each_counts_once(found: dict[str, Any]) -> None:
+    cut = found["cut"]
+    assert (cut["before"], cut["after"]) == (2, 1)
+    assert cut["weights"] == [cut["pushes"]]
+    assert 1.0 < cut["longest_s"] < 20.0  # noticed after 2 s, on an idle machine; a silent server, after 30
+
+
+def test_servers_behind_a_cut_cable_end_and_hold_up_nobody_who_closes(found: dict[str, Any]) -> None:
+    assert found["cut"]["closed_s"] < 10.0

@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +39,7 @@ def command(*arguments: str) -> list[str]:
 
 def missing() -> str:
     """Why there are no two hosts here; "" where there are."""
-    for program in ("unshare", "ip"):
+    for program in ("unshare", "nsenter", "ip"):
         if shutil.which(program) is None:
             return f"the program {program} is not installed"
     tried = subprocess.run(
@@ -64,8 +65,8 @@ def _settle(name: str, address: str, folder: Path) -> None:
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder / name)
 
 
-def _start_south(folder: str, scheduler: str, security: Any) -> None:
-    """Host ``south`` is there, with a worker of this scheduler. It ends with this host."""
+def _start_south(folder: str, scheduler: str, security: Any) -> int:
+    """Host ``south`` is there, with a worker of this scheduler; its first process. It ends with this host."""
     process = subprocess.Popen(
         ["unshare", *_NAMESPACES, sys.executable, "-m", "tests.support.two_hosts", "south", folder],
         stdin=subprocess.PIPE, text=True,
@@ -77,6 +78,7 @@ def _start_south(folder: str, scheduler: str, security: Any) -> None:
     pem = {name: getattr(security, name) for name in _PEM}
     process.stdin.write(json.dumps({"scheduler": scheduler, "pem": pem}) + "\n")
     process.stdin.flush()
+    return process.pid
 
 
 async def _work(folder: str) -> None:
@@ -169,6 +171,46 @@ def _look(client: Any) -> dict[str, Any]:
     return found
 
 
+def _servers_of(host: int) -> list[int]:
+    """Server processes on the host whose first process is `host`."""
+    network, found = os.readlink(f"/proc/{host}/ns/net"), []
+    for each in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ends meanwhile
+            if os.readlink(each / "ns/net") == network and b"sparklab.cluster.ps.process" in (
+                (each / "cmdline").read_bytes()
+            ):
+                found.append(int(each.name))
+    return found
+
+
+def _cut(client: Any, south: int) -> dict[str, Any]:
+    """What becomes of pushes while the cable to host `south` is cut."""
+    import numpy as np
+
+    from sparklab import ps
+
+    keys, pushes, longest_s = ps.KeySet(np.arange(100_000)), 60, 0.0
+    server = ps.ParameterServer(client, num_servers=2, replicas=1, unreachable_s=2.0)
+    table = server.table("w", num_keys=100_000, update=ps.Add(), workers=1, apply="arrival", consistency=ps.ASP())
+    both = server.servers
+    with table.worker(0) as w:
+        for number in range(pushes):
+            if number == pushes // 2:
+                assert len(_servers_of(south)) == 1
+                subprocess.run(
+                    ["nsenter", f"--target={south}", "--net", "ip", "link", "set", "south", "down"], check=True
+                )
+            began_s = time.monotonic()
+            w.wait(w.push(keys, np.ones(100_000)))
+            longest_s = max(longest_s, time.monotonic() - began_s)
+    found = {"pushes": pushes, "weights": sorted(set(table.weights().tolist())), "longest_s": longest_s}
+    found |= {"before": len(both), "after": len(server.servers)}
+    wait_until(lambda: not _servers_of(south))
+    began_s = time.monotonic()
+    server.close()
+    return {**found, "closed_s": time.monotonic() - began_s}
+
+
 def main() -> None:
     if sys.argv[1:2] == ["south"]:
         asyncio.run(_work(sys.argv[2]))
@@ -182,11 +224,12 @@ def main() -> None:
     cluster = LocalCluster(
         n_workers=1, threads_per_worker=1, processes=True, host=NORTH, security=security, dashboard_address=None
     )
-    _start_south(folder, cluster.scheduler_address, security)
+    south = _start_south(folder, cluster.scheduler_address, security)
     with Client(cluster, set_as_default=False) as client:
         client.wait_for_workers(2, timeout=60)
-        print(json.dumps(_look(client)), flush=True)
-    os._exit(0)  # with the first of its processes all of a host is gone
+        found = _look(client)
+        print(json.dumps({**found, "cut": _cut(client, south)}), flush=True)
+        os._exit(0)  # with the first of its processes all of a host is gone
 
 
 if __name__ == "__main__":
