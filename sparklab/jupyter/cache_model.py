@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from sparklab.events.views import CachedRdd, ExecutorView, Views
 from sparklab.jupyter.dag_model import bins
-from sparklab.jupyter.holdings import Holding
+from sparklab.jupyter.holdings import Holding, lost_words
 from sparklab.jupyter.looks import ours
 from sparklab.jupyter.metrics import fit
-from sparklab.quantities import size_text
+from sparklab.quantities import plural, size_text
 
 ROWS_MAX: Final = 40
 PARTS_MAX: Final = 6
@@ -27,7 +27,7 @@ def cache_model(views: Views, held: Mapping[int, Holding]) -> dict[str, Any]:
         "budgets": [_budget(held, executor) for _, executor in sorted(views.executors.items())],
         "rows": [_row(one) for one in shown],
         "more": len(views.cache) - len(shown),
-        "log": _log(views),
+        "log": _log(views, held),
         "kill": ours(views),
         "empty": "Nothing is cached. What persist() marks is kept when an action computes it: " if not shown else "",
         "hint": "" if shown else _hint(views),
@@ -39,12 +39,20 @@ def _hint(views: Views) -> str:
     return f"{named[-1] if named else 'rdd'}.persist()"
 
 
-def _log(views: Views) -> str:
+def _log(views: Views, held: Mapping[int, Holding]) -> str:
+    """What is lost now; where nothing is, what was last, and how much has been computed again."""
+    for one in held.values():
+        if one.cached.lost:
+            lost = one.cached.lost
+            return f"{one.cached.name}: {lost_words(len(lost), len(one.states), sorted(lost), set(lost.values()))}"
     notes = [*views.evictions, *views.losses]
-    if not notes:
-        return ""
-    last = max(notes, key=lambda note: note.time_s)
-    return last.message if last in views.evictions else f"{last.subject} lost: {last.message}"
+    said = []
+    if notes:
+        last = max(notes, key=lambda note: note.time_s)
+        said.append(last.message if last in views.evictions else f"{last.subject} lost: {last.message}")
+    if again := sum(len(one.cached.recomputed) for one in held.values()):
+        said.append(f"{plural(again, 'partition')} {'was' if again == 1 else 'were'} computed again")
+    return "; ".join(said)
 
 
 def _budget(held: Mapping[int, Holding], executor: ExecutorView) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from sparklab.events import states
 from sparklab.events.views import CachedRdd, Views
 
+_MANY: Final = ("are", "Recomputed where a job needs them.")
 HELD: Final = states.MEMORY + states.DISK + states.COPIES
 
 
@@ -47,6 +49,14 @@ def holding(cached: CachedRdd) -> Holding:
             row[partition] = copies
     found.states = row.decode("ascii")
     return found
+
+
+def lost_words(count: int, whole: int, first: Sequence[int], reasons: Collection[str]) -> str:
+    """``2 of 24 partitions are lost: 7, 19, with executor 1. Recomputed where a job needs them.``"""
+    parts = ", ".join(f"{part:,}" for part in first[:3]) + ("" if count <= 3 else ", ...")
+    why = f", {next(iter(reasons))}" if len(reasons) == 1 and "" not in reasons else ""
+    verb, again = ("is", "It is recomputed where a job needs it.") if count == 1 else _MANY
+    return f"{count:,} of {whole:,} partitions {verb} lost: {parts}{why}. {again}"
 
 
 def holdings(views: Views) -> dict[int, Holding]:

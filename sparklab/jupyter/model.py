@@ -13,7 +13,7 @@ from sparklab.events.run import headline, run_of_jobs, seconds
 from sparklab.events.views import TRAINS, JobView, ScopeView, TrainingView, Views
 from sparklab.jupyter.cache_model import cache_model
 from sparklab.jupyter.dag_model import DagDrawer, Plan
-from sparklab.jupyter.holdings import Holding, holdings
+from sparklab.jupyter.holdings import Holding, holdings, lost_words
 from sparklab.jupyter.kinship import Kinship
 from sparklab.jupyter.looks import JobLook, LazyLook
 from sparklab.jupyter.notes import notes
@@ -312,15 +312,8 @@ def _foot(views: Views, scope: ScopeView | None, front: JobView | None, dag: dic
         return error
     for node in dag["nodes"]:
         if node["losts"]:
-            first = ", ".join(f"{part:,}" for part in node["losts"][:3])
             lost = next((n for state, n in node["tally"] if state == "l"), 0)
-            whole = sum(n for _, n in node["tally"])
-            verb = "is" if lost == 1 else "are"
-            more = "" if lost <= 3 else ", ..."
-            reasons = set(node["why"])
-            why = f", {reasons.pop()}" if len(reasons) == 1 and "" not in reasons else ""
-            again = "It is recomputed where a job needs it." if lost == 1 else "Recomputed where a job needs them."
-            return f"{lost:,} of {whole:,} partitions {verb} lost: {first}{more}{why}. {again}"
+            return lost_words(lost, sum(n for _, n in node["tally"]), node["losts"], set(node["why"]))
     since = scope.opened_s if scope is not None else 0.0
     notes = [note for note in (*views.losses, *views.warnings) if note.time_s >= since]
     if notes:

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from sparklab.events.facts import JobStarted, RddEdge, StageNode, StageStarted
+from sparklab.events.facts import (
+    BlockRemoved,
+    ExecutorLost,
+    JobStarted,
+    RddEdge,
+    RddUnpersisted,
+    StageNode,
+    StageStarted,
+)
 from sparklab.events.holdings import Note
 from sparklab.events.run import run_of
 from sparklab.jupyter.dag_model import bins
@@ -138,6 +146,26 @@ def test_the_cache_tells_tier_holder_budget_and_the_last_eviction() -> None:
     first = cache["budgets"][0]
     assert (first["budget"], first["spilled"], first["alive"]) == (64.0, 4.0, True)
     assert first["used"] == pytest.approx(sum(size for _, size in first["parts"]), abs=0.02)
+
+
+def test_the_foot_of_the_cache_speaks_of_what_is_lost_now_and_then_of_what_is_held_again() -> None:
+    def foot() -> str:
+        return str(model_of(story.records)["cache"]["log"])
+
+    story = facts.Story()
+    story.persist(3, "links", "In [1]:2", "MEMORY_ONLY", 4).store(3, range(4), 1000.0)
+    assert foot() == ""
+
+    story.add(BlockRemoved(3, 2, 0, 0, "dropped", 1000))
+    assert foot() == "links: 1 of 4 partitions is lost: 2, dropped by hand. It is recomputed where a job needs it."
+    story.store(3, [2], 1000.0, recomputed=True)
+    assert foot() == "1 partition was computed again"
+
+    story.add(ExecutorLost(1, 0, "killed by hand", True, 2, 0))
+    assert foot().startswith("links: 2 of 4 partitions are lost: 1, 3, with executor 1.")
+    story.store(3, [0, 2], 1000.0).store(3, [1, 3], 1000.0, recomputed=True)
+    story.add(RddUnpersisted(3))
+    assert foot() == "executor 1 lost: killed by hand"
 
 
 def test_an_executor_that_is_gone_holds_nothing_and_says_why() -> None:
