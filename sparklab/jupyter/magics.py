@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sparklab.jupyter import background, debugging, explain, hands, reports, surfaces
 from sparklab.jupyter.cells import LINE_FILE, Cells
 from sparklab.jupyter.commands import LEVELS, Commands
+from sparklab.jupyter.kinds import advice_for, kind_of
 from sparklab.jupyter.lines import line_rows, nothing_found
 from sparklab.jupyter.parsers import EXPRESSIONS, CommandError, HelpShown, cell_parser, overview, parser_of
 from sparklab.jupyter.skew import job_of, skew, verdict
@@ -280,6 +281,9 @@ class Magics:
     def _report(self, options: Namespace) -> None:
         from sparklab.jupyter import playback
 
+        if not options.file.lower().endswith((".html", ".htm")):
+            found = f"{options.file!r} has no ending .html, by which browsers know a page"
+            raise CommandError("writing a report", found, f"`%sparklab report {options.file}.html`")
         print(playback.report(options.file, options.journal, options.cell, options.title))
 
     _acts: Final[dict[str, Callable[[Magics, Namespace], Any]]] = {
@@ -339,12 +343,13 @@ class Magics:
     def _run(self, name: str) -> Run:
         from sparklab.events.run import Run
 
-        run = self.shell.user_ns.get(name)
+        names = self.shell.user_ns
+        run = names.get(name)
         if isinstance(run, background.BackgroundCell):
             return run.run
         if not isinstance(run, Run):
-            found = "no such variable" if run is None else f"it is a {type(run).__name__}"
-            known = self._holding(Run, background.BackgroundCell) if run is None else []
+            found = f"it is {kind_of(run)}" if name in names else "no such variable"
+            known = [] if name in names else self._holding(Run, background.BackgroundCell)
             do = did_you_mean(name, known, then="`%%sparklab -o NAME` binds a cell's Run")
             raise CommandError(f"looking for the run {name}", found, do)
         return run
@@ -375,8 +380,8 @@ class Magics:
         if not isinstance(value, RDD):
             raise CommandError(
                 f"looking for the RDD `{text}`",
-                f"it is a {type(value).__name__}, not an RDD",
-                "an action's result is a plain value; give the RDD it was made from",
+                f"it is {kind_of(value)}, not an RDD",
+                advice_for(value),
             )
         return value
 

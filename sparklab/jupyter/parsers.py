@@ -42,6 +42,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
+        message = _NO_NUMBER.sub(r"\1 is no whole number", message)
         usage = f"{' '.join(self.format_usage().split())}; `{self.prog} --help` says more"
         do = " ".join(part for part in (self._guess(message), usage) if part)
         raise CommandError(f"reading the line `{self.prog} ...`", message, do)
@@ -69,6 +70,7 @@ class Parser(argparse.ArgumentParser):
 
 
 _UNKNOWN_WORDS: Final = re.compile(r"unrecognized arguments: (.*)")
+_NO_NUMBER: Final = re.compile(r"invalid int value: (.*)")
 _WRONG_CHOICE: Final = re.compile(r"invalid choice: '(.*?)'")
 
 

@@ -102,17 +102,27 @@ def test_the_lineage_is_drawn_in_words_where_there_is_no_front_end(loaded: Any, 
     ("line", "found"),
     [
         ("%sparklab dag nowhere", "NameError: name 'nowhere' is not defined"),
-        ("%sparklab dag 1 + 1", "it is a int, not an RDD"),
+        ("%sparklab dag 1 + 1", "it is an int, not an RDD"),
         ("%sparklab dag 999", "no living RDD has this number"),
         ("%sparklab drop-partition links 9", "it has 4 partitions"),
         ("%sparklab cancel 77", "running jobs: none"),
         ("%sparklab kill-executor 9", "executors: 0, 1"),
-        ("%sparklab show links", "it is a "),
+        ("%sparklab show links", "it is an RDD"),
+        ("%sparklab show empty", "it is None"),
         ("%sparklab show nothing", "no such variable"),
         ("%sparklab persist links DISK", "invalid choice"),
+        ("%sparklab persist run", "it is the Run of a cell, not an RDD"),
+        ("%sparklab persist empty", "it is None, not an RDD"),
+        ("%sparklab drop-partition cls 0", "it is the class RDD, not an RDD"),
+        ("%sparklab unpersist sc", "To do: give a variable that holds an RDD"),
+        ("%sparklab explain numbers", "it is a list, not an RDD\nTo do: an action's result is a plain value"),
+        ("%sparklab profile links", "'links' is no whole number"),
+        ("%sparklab report run", "has no ending .html"),
     ],
 )
 def test_a_line_about_what_is_not_there_says_what_was_found(loaded: Any, links: Any, line: str, found: str) -> None:
+    loaded("%%sparklab -o run -q\nlinks.count()")
+    loaded("empty, numbers = None, [1]; from sparklab import RDD as cls")
     ran = loaded(line)
 
     assert isinstance(ran.error, CommandError), ran.out
