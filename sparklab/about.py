@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from sparklab import __version__
+from sparklab.arguments import text
 from sparklab.cluster.backends import Backend
 from sparklab.conf import Settings, SparkConf
 from sparklab.nearness import no_attribute
@@ -128,7 +129,7 @@ class About:
         --------
         >>> sc.setLogLevel("WARN")
         """
-        level = LOG_LEVELS.get(logLevel.upper())
+        level = LOG_LEVELS.get(text("setLogLevel", logLevel).upper())
         if level is None:
             raise ValueError(f"log level {logLevel!r} is none of {', '.join(LOG_LEVELS)}")
         logging.getLogger("sparklab").setLevel(level)

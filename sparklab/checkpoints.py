@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from sparklab.arguments import PATH, text
 from sparklab.cluster.dispatch import Dispatcher
 from sparklab.rdd.checkpoint import CheckpointBlocks, marked_in, write_files
 from sparklab.rdd.core import Partition, RDDCore, Restored
@@ -53,6 +54,7 @@ class Checkpoints:
         >>> sc.getCheckpointDir()  # doctest: +ELLIPSIS
         'file:/...'
         """
+        text("setCheckpointDir", dirName, PATH)
         name = str(uuid.uuid4())
         path = f"{dirName.rstrip('/')}/{name}" if is_url(dirName) else os.path.abspath(local_path(dirName) + "/" + name)
         with writing(path):

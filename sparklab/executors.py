@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sparklab.arguments import whole_number
 from sparklab.cluster.backends import Backend
 from sparklab.cluster.dispatch import Dispatcher
 from sparklab.cluster.resources import room_bytes
@@ -124,7 +125,7 @@ class Executors:
             The cluster is somebody else's, or they did not come in time.
         """
         self.waitUntilReady()
-        if count < 1:
+        if whole_number("addExecutors", count) < 1:
             raise ValueError(f"Number of executors to add must be positive, got {count}.")
         missing = set(self._backend.add(count))
 

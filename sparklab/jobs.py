@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
+from sparklab.arguments import function, whole_number
 from sparklab.checkpoints import Checkpoints
 from sparklab.cluster import jobs
 from sparklab.cluster.backends import Backend
@@ -69,6 +70,7 @@ class Jobs(Labels, Checkpoints):
         >>> sc.runJob(sc.parallelize(range(6), 3), lambda part: [x * x for x in part], [0, 2])
         [0, 1, 16, 25]
         """
+        function("runJob", partitionFunc)
         parts = self.run_job(rdd, lambda _, records: list(partitionFunc(records)), partitions, "runJob")
         return [each for part in parts for each in part]
 
@@ -255,7 +257,7 @@ def _indices(partitions: Sequence[int] | None, rdd: RDDCore) -> list[int]:
     count = len(rdd.partitions)
     if partitions is None:
         return list(range(count))
-    chosen = [int(p) for p in partitions]
+    chosen = [whole_number("a job", p, " for a partition") for p in partitions]
     for p in chosen:
         if not 0 <= p < count:
             raise IndexError(f"partition {p} of an RDD with {count} partitions")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from sparklab.arguments import text
 from sparklab.cluster.dispatch import Dispatcher
 from sparklab.cluster.edits import Edits
 from sparklab.conf import CHECK_DETERMINISM, Settings
@@ -49,7 +50,7 @@ class Labels:
         if value is None:
             properties.pop(key, None)
         else:
-            properties[key] = value
+            properties[text("a property of jobs", key)] = text("a property of jobs", value)
 
     def getLocalProperty(self, key: str) -> str | None:
         """The property of this thread, None where it is not set.
@@ -94,8 +95,9 @@ class Labels:
         'lesson'
         >>> sc.setLocalProperty("spark.jobGroup.id", None)
         """
-        self.setLocalProperty(GROUP, groupId)
+        text("setJobGroup", groupId, "a str as the group")
         self.setLocalProperty(DESCRIPTION, description)
+        self.setLocalProperty(GROUP, groupId)
         self.setInterruptOnCancel(interruptOnCancel)
 
     def setJobDescription(self, value: str | None) -> None:
@@ -252,7 +254,7 @@ def tags_of(properties: Mapping[str, Any]) -> set[str]:
 
 
 def _check_tag(tag: str) -> None:
-    if not tag:
+    if not text("a job's tag", tag):
         raise ValueError("Spark job tag cannot be an empty string.")
     if "," in tag:
         raise ValueError("Spark job tag cannot contain ','.")

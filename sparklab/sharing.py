@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from sparklab.accumulators import Accumulator, AccumulatorParam, new_accumulator
+from sparklab.arguments import PATH, text
 from sparklab.broadcast import Broadcast
 from sparklab.cluster.backends import Backend
 from sparklab.cluster.dispatch import Dispatcher
@@ -249,6 +250,7 @@ class Sharing:
         return str(self._shelf.root)
 
     def _add(self, path: str, recursive: bool, python: bool, unpack: bool = False) -> None:
+        text("adding a file", path, PATH)
         root = Path(self.files_root())
         path, _, alias = path.partition("#") if unpack else (path, "", "")
         source = path if is_url(path) else f"file:{os.path.abspath(_local(path))}"

@@ -16,7 +16,7 @@ from sparklab.rdd.core import RDDCore
 from sparklab.rdd.results import STOPPED
 from sparklab.rdd.task import TaskContext
 from sparklab.rdd.unfit import has_users_lines, unfit
-from sparklab.rdd.usererror import describe_failure
+from sparklab.rdd.usererror import describe_failure, raised_by_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,11 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def _user_traceback(error: BaseException) -> str:
-    """The traceback without sparklab's own frames; whole where there are no others."""
+    """The traceback without sparklab's own frames; where there are no others, "" if we raised it, else the whole."""
     summary = traceback.TracebackException.from_exception(error)
     frames = [f for f in summary.stack if not f.filename.startswith(_PACKAGE)]
     if frames:
         summary.stack = traceback.StackSummary.from_list(frames)
+    elif raised_by_us(error.__traceback__):
+        return ""
     return "".join(summary.format())

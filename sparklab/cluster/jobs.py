@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from sparklab.cluster.dispatch import Dispatcher, JobHandle
-from sparklab.errors import JobCancelled, JobInterrupted, UserCodeError
+from sparklab.errors import JobCancelled, JobInterrupted, SparklabError, UserCodeError
 from sparklab.quantities import plural
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.machine import Scheduler
@@ -153,6 +153,8 @@ def raise_from(error: BaseException) -> Any:
     """Raise the error a job ended with, its own cause kept, of which the user's own lines are shown alone."""
     if isinstance(error, JobCancelled):
         raise error from None
+    if isinstance(error, SparklabError):
+        error.__traceback__ = None  # one error may end many jobs: each shows the lines that asked for it
     cause = error.__cause__
     if cause is not None:
         told = isinstance(error, UserCodeError) and not error.remote_traceback  # our own frames would add nothing

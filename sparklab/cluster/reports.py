@@ -43,7 +43,7 @@ def ended(report: TaskReport, executor: int, epoch: int, stage: int, ago_s: floa
         case "cancelled" | "stage_unknown" | "parts_missing":
             outcome = m.Cancelled()
         case other:
-            raise ValueError(f"no such status: {other}")
+            raise AssertionError(f"no such status: {other}")
     missing = missing_of(report.missing)
     return m.TaskEnded(
         report.task,
@@ -76,7 +76,7 @@ def _user_error(wire: WireError, stage: int) -> m.UserError:
         where += f", record{number}: {wire.record}"
     elif number:
         where += f", record{number}"
-    do = wire.do or "mend what the traceback points to, then run it again"
+    do = wire.do or f"mend {'what the traceback points to' if wire.user_traceback else 'the data'}, then run it again"
     error = UserCodeError(f"running {where}", summary, do)
     error.remote_traceback = wire.user_traceback
     error.__cause__ = cause

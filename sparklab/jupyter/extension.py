@@ -43,7 +43,7 @@ class Extension:
             ScopedThreads(current_scope, self.cells.running, aside.writing, before_job),
             Magics(shell, self.cells),
             Matcher(shell, lambda: SparkContext._active),
-            tracebacks.Rendering(),
+            tracebacks.Rendering(shell),
             Beside(shell),
             Outputs(shell),
             Speech(),

@@ -8,12 +8,16 @@ import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.errors import JobCancelled, JobInterrupted, SparklabError
 from sparklab.jupyter.parsers import CommandError
 from sparklab.rdd import callsite
 from sparklab.rdd.callsite import line_name
+from sparklab.rdd.usererror import raised_by_us
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
 
 _PACKAGE: Final = str(Path(__file__).resolve().parents[1])
 _RENDERED: Final[tuple[type[BaseException], ...]] = (SparklabError, JobInterrupted)
@@ -24,18 +28,42 @@ _HOOK: Final = "_render_traceback_"
 
 
 class Rendering:
-    """IPython asks our errors how they want to be shown."""
+    """IPython asks our errors how they want to be shown, and us about those that Python has and we raise."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._tracebacks = shell.InteractiveTB
 
     def install(self) -> None:
-        """Our errors know how they are shown in a cell."""
+        """Our errors, and a ValueError that we raise, know how they are shown in a cell."""
         for kind in _RENDERED:
             setattr(kind, _HOOK, render)
+        as_python_does = self._tracebacks.structured_traceback
+
+        def structured_traceback(etype: Any, evalue: Any = None, etb: Any = None, *args: Any, **options: Any) -> Any:
+            if isinstance(evalue, Exception) and is_for_the_caller(evalue, etb):
+                return render(evalue)
+            return as_python_does(etype, evalue, etb, *args, **options)
+
+        # Classes of Python's take no hook, and `set_custom_exc` has room for one handler, which may be the user's.
+        vars(self._tracebacks)["structured_traceback"] = structured_traceback
 
     def uninstall(self) -> None:
-        """Our errors are shown like any others."""
+        """All errors are shown like any others."""
+        vars(self._tracebacks).pop("structured_traceback", None)
         for kind in _RENDERED:
             if _HOOK in vars(kind):
                 delattr(kind, _HOOK)
+
+
+def is_for_the_caller(error: Exception, tb: TracebackType | None) -> bool:
+    """Whether a ``raise`` of ours ended the call of `tb`: a word to who called, whom our frames would tell nothing.
+
+    What Python itself raises in our code is a defect of ours, as is an assertion: its frames are wanted. So are those
+    of an error that was being handled and that nobody has shown.
+    """
+    if isinstance(error, AssertionError) or (error.__context__ is not None and not error.__suppress_context__):
+        return False
+    return raised_by_us(tb)
 
 
 def render(error: BaseException) -> list[str]:

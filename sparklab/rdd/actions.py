@@ -8,6 +8,7 @@ from contextvars import copy_context
 from itertools import chain
 from typing import Any
 
+from sparklab.arguments import function, key_function, whole_number
 from sparklab.rdd import results
 from sparklab.rdd.callsite import at_call_site, call_site
 from sparklab.rdd.folds import Folds
@@ -110,7 +111,7 @@ class Actions(Folds):
         >>> sc.parallelize(range(100), 10).take(3)
         [0, 1, 2]
         """
-        return self._take(num, "take")
+        return self._take(whole_number("take", num), "take")
 
     def _take(self, num: int, action: str) -> list[Any]:
         taken: list[Any] = []
@@ -164,7 +165,7 @@ class Actions(Folds):
         --------
         >>> sc.parallelize([1, 2]).foreach(lambda x: None)
         """
-        self._run(results.Foreach(f), "foreach")
+        self._run(results.Foreach(function("foreach", f)), "foreach")
 
     def foreachPartition(self, f: Callable[[Iterator[Any]], Any]) -> None:
         """``f(records)`` was called for each partition, on the executors. Blocks.
@@ -173,7 +174,7 @@ class Actions(Folds):
         --------
         >>> sc.parallelize([1, 2]).foreachPartition(lambda records: None)
         """
-        self._run(results.ForeachPartition(f), "foreachPartition")
+        self._run(results.ForeachPartition(function("foreachPartition", f)), "foreachPartition")
 
     def max(self, key: Callable[[Any], Any] | None = None) -> Any:
         """The largest record, by ``key(x)`` if given; the first of equals. Blocks.
@@ -183,7 +184,7 @@ class Actions(Folds):
         >>> sc.parallelize([1.0, 43.0, 10.0]).max(), sc.parallelize([5, 43]).max(key=str)
         (43.0, 5)
         """
-        return self._reduce(results.Larger(key), "max")
+        return self._reduce(results.Larger(key_function("max", key)), "max")
 
     def min(self, key: Callable[[Any], Any] | None = None) -> Any:
         """The smallest record, by ``key(x)`` if given; the first of equals. Blocks.
@@ -193,7 +194,7 @@ class Actions(Folds):
         >>> sc.parallelize([2, 5, 43, 10]).min(), sc.parallelize([2, 5, 43, 10]).min(key=str)
         (2, 10)
         """
-        return self._reduce(results.Smaller(key), "min")
+        return self._reduce(results.Smaller(key_function("min", key)), "min")
 
     def top(self, num: int, key: Callable[[Any], Any] | None = None) -> list[Any]:
         """The `num` largest records, largest first. Blocks; each partition sends `num` at most.
@@ -203,6 +204,7 @@ class Actions(Folds):
         >>> sc.parallelize([10, 4, 2, 12, 3], 2).top(2)
         [12, 10]
         """
+        num, key = whole_number("top", num), key_function("top", key)
         parts = self._run(results.Largest(num, key), "top")
         if not parts:
             raise ValueError("Can not reduce() empty RDD")
@@ -219,6 +221,7 @@ class Actions(Folds):
         >>> sc.parallelize([10, 1, 2, 9, 3], 2).takeOrdered(2, key=lambda x: -x)
         [10, 9]
         """
+        num, key = whole_number("takeOrdered", num), key_function("takeOrdered", key)
         if num < 0:
             raise ValueError("top N cannot be negative.")
         if num == 0 or self.getNumPartitions() == 0:

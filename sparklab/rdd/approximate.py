@@ -7,6 +7,7 @@ from math import ceil, inf, isnan, log, log2, pi, sqrt, tan
 from statistics import NormalDist
 from typing import Any
 
+from sparklab.arguments import number
 from sparklab.rdd.actions import Actions
 from sparklab.rdd.operators import Operator, Records
 from sparklab.rdd.statcounter import StatCounter
@@ -100,7 +101,7 @@ class Approximate(Actions):
         >>> 900 < sc.parallelize(range(1000)).map(str).countApproxDistinct() < 1100
         True
         """
-        if relativeSD < 0.000017:
+        if number("countApproxDistinct", relativeSD) < 0.000017:
             raise ValueError("relativeSD should be greater than 0.000017")
         bits = max(4, ceil(2 * log2(1.054 / relativeSD)))
         highest: dict[int, int] = {}
@@ -133,9 +134,9 @@ class Approximate(Actions):
 
     def _in_time(self, function: Any, timeout: int, confidence: float, action: str) -> tuple[Sequence[Any], int]:
         """What was computed of the partitions within `timeout` milliseconds, and how many partitions there are."""
-        if timeout < 0:
+        if number(action, timeout) < 0:
             raise ValueError(f"timeout has to be at least 0 milliseconds, not {timeout}")
-        if not 0.0 <= confidence <= 1.0:
+        if not 0.0 <= number(action, confidence) <= 1.0:
             raise ValueError(f"confidence ({confidence}) must be in [0,1]")
         found = self.context.run_job_for(self, function, timeout / 1000, action)
         return [found[index] for index in sorted(found)], self.getNumPartitions()

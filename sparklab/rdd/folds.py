@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from math import ceil
 from typing import Any
 
+from sparklab.arguments import function, whole_number
 from sparklab.rdd import operators as op
 from sparklab.rdd import results
 from sparklab.rdd.callsite import call_site
@@ -48,7 +49,7 @@ class Folds(PairTransformations):
         >>> sc.parallelize([1, 2, 3, 4, 5]).reduce(lambda a, b: a + b)
         15
         """
-        return self._reduce(f, "reduce")
+        return self._reduce(function("reduce", f), "reduce")
 
     def _reduce(self, f: Callable[[Any, Any], Any], action: str) -> Any:
         partial = [part[0] for part in self._run(results.Reduce(f), action) if part]
@@ -78,7 +79,8 @@ class Folds(PairTransformations):
         return self._aggregate(zeroValue, seqOp, combOp, "aggregate")
 
     def _aggregate(self, zero: Any, seq: Callable[[Any, Any], Any], comb: Callable[[Any, Any], Any], name: str) -> Any:
-        return results.reduced(comb, op.fresh(zero), self._run(results.Aggregate(zero, seq), name))
+        function(name, comb)
+        return results.reduced(comb, op.fresh(zero), self._run(results.Aggregate(zero, function(name, seq)), name))
 
     def treeAggregate(
         self, zeroValue: Any, seqOp: Callable[[Any, Any], Any], combOp: Callable[[Any, Any], Any], depth: int = 2
@@ -90,8 +92,7 @@ class Folds(PairTransformations):
         >>> sc.parallelize(range(20), 10).treeAggregate(0, lambda a, x: a + x, lambda a, b: a + b)
         190
         """
-        if depth < 1:
-            raise ValueError(f"Depth cannot be smaller than 1 but got {depth}.")
+        _check_tree("treeAggregate", depth, seqOp, combOp)
         if self.getNumPartitions() == 0:
             return zeroValue
         return self._tree(results.Aggregated(zeroValue, seqOp), combOp, depth, "treeAggregate")
@@ -104,8 +105,7 @@ class Folds(PairTransformations):
         >>> sc.parallelize([-5, -4, 3, 2], 4).treeReduce(lambda a, b: a + b)
         -4
         """
-        if depth < 1:
-            raise ValueError(f"Depth cannot be smaller than 1 but got {depth}.")
+        _check_tree("treeReduce", depth, f)
         try:
             return self._tree(results.Reduce(f), f, depth, "treeReduce")
         except results.NothingToReduce:
@@ -135,7 +135,7 @@ class Folds(PairTransformations):
         [('a', 2), ('b', 1)]
         """
         merged: dict[Any, Any] = {}
-        for part in self._run(results.ReduceByKey(func), "reduceByKeyLocally"):
+        for part in self._run(results.ReduceByKey(function("reduceByKeyLocally", func)), "reduceByKeyLocally"):
             for k, v in part.items():
                 merged[k] = func(merged[k], v) if k in merged else v
         return merged
@@ -159,6 +159,13 @@ class Folds(PairTransformations):
         [('a', 2), ('b', 1)]
         """
         return _sum_of_counts(self._run(results.CountByKey(), "countByKey"))
+
+
+def _check_tree(action: str, depth: int, *functions: Any) -> None:
+    for each in functions:
+        function(action, each)
+    if whole_number(action, depth, " as its depth") < 1:
+        raise ValueError(f"Depth cannot be smaller than 1 but got {depth}.")
 
 
 def _sum_of_counts(parts: list[dict[Any, int]]) -> defaultdict[Any, int]:

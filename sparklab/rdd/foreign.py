@@ -12,6 +12,7 @@ from sparklab.rdd.core import Driver, Partition, SourcePartition
 from sparklab.rdd.frames import needed
 from sparklab.rdd.nodes import ParallelCollection
 from sparklab.rdd.rdd import RDD
+from sparklab.rdd.sources import slice_count
 from sparklab.storage.codec import batches
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ def from_pandas(context: Driver, df: pd.DataFrame, numSlices: int | None = None)
             f"a {type(df).__module__}.{type(df).__qualname__}",
             "give fromPandas a pandas.DataFrame; parallelize takes any collection of records",
         )
-    slices = int(numSlices) if numSlices is not None else context.defaultParallelism
-    if slices < 1:
-        raise ValueError("Positive number of partitions required")
+    slices = slice_count("fromPandas", context, numSlices)
     edges = [i * len(df) // slices for i in range(slices + 1)]
     pieces = [[df.iloc[a:b]] for a, b in pairwise(edges)]
     return ParallelCollection(context, pieces, "fromPandas")

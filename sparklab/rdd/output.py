@@ -12,6 +12,7 @@ from itertools import islice
 from typing import IO, Any, cast
 
 from sparklab import steps
+from sparklab.arguments import PATH, text
 from sparklab.errors import StorageError
 from sparklab.rdd.compression import codec_named
 from sparklab.rdd.filesystems import RemoteFile, as_os_error, filesystem_of, is_url
@@ -146,7 +147,7 @@ def output_at(path: str, marker: bool = True) -> Output:
     OutputExistsError
         It is there already.
     """
-    return RemoteOutput(path, marker) if is_url(path) else Output(path, marker)
+    return RemoteOutput(path, marker) if is_url(text("saving an RDD", path, PATH)) else Output(path, marker)
 
 
 class _WritePart(Operator):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from sparklab.arguments import function
 from sparklab.rdd import joins
 from sparklab.rdd import operators as op
 from sparklab.rdd.partitioner import Partitioner, portable_hash
@@ -52,7 +53,7 @@ class PairTransformations(Transformations):
         >>> sc.parallelize([("a", [1, 2]), ("b", [3])]).mapValues(len).collect()
         [('a', 2), ('b', 1)]
         """
-        return self._pipeline(op.MapValues(f), "mapValues", True)
+        return self._pipeline(op.MapValues(function("mapValues", f)), "mapValues", True)
 
     def flatMapValues(self, f: Callable[[Any], Iterable[Any]]) -> RDD:
         """An RDD of ``(key, item)`` for each item of ``f(value)``. Lazy; keeps the partitioner.
@@ -62,7 +63,7 @@ class PairTransformations(Transformations):
         >>> sc.parallelize([("a", "xy"), ("b", "z")]).flatMapValues(list).collect()
         [('a', 'x'), ('a', 'y'), ('b', 'z')]
         """
-        return self._pipeline(op.FlatMapValues(f), "flatMapValues", True)
+        return self._pipeline(op.FlatMapValues(function("flatMapValues", f)), "flatMapValues", True)
 
     def partitionBy(self, numPartitions: int | None, partitionFunc: Callable[[Any], int] = portable_hash) -> RDD:
         """An RDD whose pairs are placed by ``partitionFunc(key) % numPartitions``. Lazy; shuffles.
@@ -79,9 +80,8 @@ class PairTransformations(Transformations):
         """
         from sparklab.rdd.nodes import Shuffled
 
-        if numPartitions is None:
-            numPartitions = self._default_reduce_partitions()
-        partitioner = Partitioner(numPartitions, partitionFunc)
+        numPartitions = self._reduce_partitions("partitionBy", numPartitions)
+        partitioner = Partitioner(numPartitions, function("partitionBy", partitionFunc))
         if self.partitioner == partitioner:
             return self._self
         return Shuffled(self._self, numPartitions, "partitionBy", partitioner=partitioner)
@@ -198,7 +198,9 @@ class PairTransformations(Transformations):
         >>> sorted((k, sorted(v)) for k, v in groups.collect())
         [(0, [0, 2, 4]), (1, [1, 3])]
         """
-        return self._pipeline(op.KeyBy(f), "groupBy")._self.groupByKey(numPartitions, partitionFunc)
+        return self._pipeline(op.KeyBy(function("groupBy", f)), "groupBy")._self.groupByKey(
+            numPartitions, partitionFunc
+        )
 
     # --- two RDDs ------------------------------------------------------------------------------------
 
@@ -312,15 +314,14 @@ class PairTransformations(Transformations):
         >>> sc.parallelize(["plum", "fig", "apple"], 2).sortBy(len).collect()
         ['fig', 'plum', 'apple']
         """
-        pairs = self._pipeline(op.KeyBy(keyfunc), "sortBy")
+        pairs = self._pipeline(op.KeyBy(function("sortBy", keyfunc)), "sortBy")
         return pairs._self._ordered(ascending, numPartitions, identity, "sortBy")._pipeline(op.Values(), "sortBy")
 
     def _ordered(self, ascending: bool | None, num_partitions: int | None, keyfunc: Any, operator: str) -> RDD:
         from sparklab.rdd.nodes import Shuffled
 
-        if num_partitions is None:
-            num_partitions = self._default_reduce_partitions()
-        ordering = Ordering(keyfunc, bool(ascending))
+        num_partitions = self._reduce_partitions(operator, num_partitions)
+        ordering = Ordering(function(operator, keyfunc), bool(ascending))
         return Shuffled(self._self, num_partitions, operator, ordering=ordering)
 
     def repartitionAndSortWithinPartitions(
@@ -339,7 +340,7 @@ class PairTransformations(Transformations):
         [[(0, 'b'), (2, 'd')], [(1, 'c'), (3, 'a')]]
         """
         placed = self.partitionBy(numPartitions, partitionFunc)
-        sort = op.SortPartition((keyfunc, ascending))
+        sort = op.SortPartition((function("repartitionAndSortWithinPartitions", keyfunc), ascending))
         return placed._pipeline(sort, "repartitionAndSortWithinPartitions", True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from sparklab.arguments import function, whole_number
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.operators import CombinePartition, Operator
 from sparklab.rdd.partitioner import Partitioner, portable_hash
@@ -21,7 +22,15 @@ def only_rdds(operator: str, others: Iterable[object]) -> None:
     for other in others:
         if not isinstance(other, RDDCore):
             kind = type(other).__name__
-            raise TypeError(f"{operator} takes an RDD, not a {kind}: make one of it with sc.parallelize")
+            raise TypeError(f"{operator} takes an RDD, not {kind}: make one of it with sc.parallelize")
+
+
+def partition_count(operator: str, given: Any) -> int:
+    """How many partitions `operator` was asked for: TypeError for no whole number, ValueError for none at all."""
+    number = whole_number(operator, given, " of partitions")
+    if number < 1:
+        raise ValueError("Number of partitions must be positive.")
+    return number
 
 
 class Primitives(RDDCore):
@@ -47,8 +56,10 @@ class Primitives(RDDCore):
             rdd = rdd.dependencies[0].rdd
         return len(rdd.partitions)
 
-    def _default_reduce_partitions(self) -> int:
-        """Of a shuffle that was given no number: ``spark.default.parallelism`` where set, else as many as here."""
+    def _reduce_partitions(self, operator: str, given: int | None) -> int:
+        """As many as were asked for; None: ``spark.default.parallelism`` where set, else as many as here."""
+        if given is not None:
+            return partition_count(operator, given)
         configured: int | None = getattr(self.context, "configured_parallelism", None)
         return configured if configured is not None else self.getNumPartitions()
 
@@ -61,8 +72,9 @@ class Primitives(RDDCore):
         """``(key, combiner)`` with each key once: narrow where this RDD is partitioned so already."""
         from sparklab.rdd.nodes import Shuffled
 
-        if num_partitions is None:
-            num_partitions = self._default_reduce_partitions()
+        for each in (aggregator.create, aggregator.merge_value, aggregator.merge_combiners, partition_func):
+            function(operator, each)
+        num_partitions = self._reduce_partitions(operator, num_partitions)
         partitioner = Partitioner(num_partitions, partition_func)
         if self.partitioner == partitioner:
             return self._pipeline(CombinePartition(aggregator), operator, preserves_partitioning=True)
@@ -74,7 +86,9 @@ class Primitives(RDDCore):
 
         only_rdds(operator, others)
         parents = [self._self, *others]
-        if num_partitions is None:
+        if num_partitions is not None:
+            num_partitions = partition_count(operator, num_partitions)
+        else:
             alike = self.partitioner is not None and all(p.partitioner == self.partitioner for p in others)
             configured: int | None = getattr(self.context, "configured_parallelism", None)
             if configured is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from sparklab.arguments import text
 from sparklab.jvmonly import refuses_jvm_names
 from sparklab.nearness import no_attribute
 from sparklab.rdd.actions import Actions
@@ -77,7 +78,7 @@ class RDD(Statistics, Sampling, FileActions, Frames, Checkpointing, Approximate,
         >>> sc.parallelize([1]).setName("ones").name()
         'ones'
         """
-        self._name = name
+        self._name = text("setName", name)
         return self
 
     @property

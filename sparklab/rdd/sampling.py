@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import log, sqrt
 from typing import TYPE_CHECKING, Any
 
+from sparklab.arguments import number, whole_number
 from sparklab.rdd.actions import Actions
 from sparklab.rdd.sampler import Bernoulli, KeyedSample, Poisson, Range
 
@@ -36,9 +37,11 @@ class Sampling(Actions):
         >>> sc.parallelize(range(100), 4).sample(False, 0.1, 81).collect()
         [4, 26, 39, 41, 42, 52, 63, 76, 80, 86, 97]
         """
-        if not fraction >= 0:
+        if not number("sample", fraction) >= 0:
             raise ValueError("Fraction must be nonnegative.")
-        return self._pipeline((Poisson if withReplacement else Bernoulli)(fraction, _seed(seed)), "sample", True)
+        return self._pipeline(
+            (Poisson if withReplacement else Bernoulli)(fraction, _seed("sample", seed)), "sample", True
+        )
 
     def sampleByKey(self, withReplacement: bool, fractions: dict[Any, float], seed: int | None = None) -> RDD:
         """An RDD of pairs sampled at the fraction of their key. Lazy.
@@ -49,10 +52,12 @@ class Sampling(Actions):
         >>> pairs.sampleByKey(False, {"a": 1.0, "b": 0.0}, 2).collect()
         [('a', 1)]
         """
+        if not isinstance(fractions, dict):
+            raise TypeError(f"sampleByKey takes a dict of fractions by key, not {type(fractions).__name__}")
         for fraction in fractions.values():
-            if not fraction >= 0.0:
+            if not number("sampleByKey", fraction) >= 0.0:
                 raise AssertionError(f"Negative fraction value: {fraction}")
-        return self._pipeline(KeyedSample(withReplacement, fractions, _seed(seed)), "sampleByKey", True)
+        return self._pipeline(KeyedSample(withReplacement, fractions, _seed("sampleByKey", seed)), "sampleByKey", True)
 
     def randomSplit(self, weights: Sequence[float], seed: int | None = None) -> list[RDD]:
         """RDDs that share out the records at random, in the proportion of `weights`. Lazy.
@@ -62,7 +67,9 @@ class Sampling(Actions):
         >>> [part.count() for part in sc.parallelize(range(500), 1).randomSplit([2, 3], 17)]
         [192, 308]
         """
-        if not all(w >= 0 for w in weights):
+        if not isinstance(weights, Iterable):
+            raise TypeError(f"randomSplit takes a list of weights, not {type(weights).__name__}")
+        if not all(number("randomSplit", w) >= 0 for w in weights):
             raise ValueError("Weights must be nonnegative")
         total = float(sum(weights))
         if not total > 0:
@@ -70,8 +77,7 @@ class Sampling(Actions):
         edges = [0.0]
         for w in weights:
             edges.append(edges[-1] + w / total)
-        if seed is None:
-            seed = random.randint(0, 2**32 - 1)
+        seed = random.randint(0, 2**32 - 1) if seed is None else _seed("randomSplit", seed)
         return [self._pipeline(Range(low, high, seed), "randomSplit", True) for low, high in pairwise(edges)]
 
     def takeSample(self, withReplacement: bool, num: int, seed: int | None = None) -> list[Any]:
@@ -83,6 +89,7 @@ class Sampling(Actions):
         (20, 10)
         """
         largest = sys.maxsize - int(10.0 * sqrt(sys.maxsize))
+        num, seed = whole_number("takeSample", num), None if seed is None else _seed("takeSample", seed)
         if num < 0:
             raise ValueError("Sample size cannot be negative.")
         if num > largest:
@@ -105,8 +112,8 @@ class Sampling(Actions):
         return samples[:num]
 
 
-def _seed(seed: int | None) -> int:
-    return seed if seed is not None else random.randint(0, sys.maxsize)
+def _seed(taker: str, seed: int | None) -> int:
+    return random.randint(0, sys.maxsize) if seed is None else whole_number(taker, seed, " as its seed")
 
 
 def _fraction(wanted: int, total: int, with_replacement: bool) -> float:

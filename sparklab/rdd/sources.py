@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
+from sparklab.arguments import whole_number
 from sparklab.rdd.core import Driver
 from sparklab.rdd.nodes import ParallelCollection, Union
 from sparklab.rdd.primitives import only_rdds
@@ -21,12 +22,12 @@ def parallelize(context: Driver, c: Iterable[Any], numSlices: int | None = None)
     A range is cut evenly; anything else is dealt out in batches, as PySpark does: ten items in four slices are
     2, 2, 2 and 4.
     """
-    slices = int(numSlices) if numSlices is not None else context.defaultParallelism
-    if slices < 1:
-        raise ValueError("Positive number of partitions required")
+    slices = slice_count("parallelize", context, numSlices)
     if isinstance(c, range):
         size = len(c)
         return ParallelCollection(context, [c[i * size // slices : (i + 1) * size // slices] for i in range(slices)])
+    if not isinstance(cast(object, c), Iterable) and not hasattr(c, "__getitem__"):
+        raise TypeError(f"parallelize takes a collection of records, not {type(c).__name__}: a list, for example")
     data = list(c)
     batch = max(1, min(len(data) // slices, _BATCH))
     batches = -(-len(data) // batch)
@@ -34,9 +35,22 @@ def parallelize(context: Driver, c: Iterable[Any], numSlices: int | None = None)
     return ParallelCollection(context, [data[a:b] for a, b in zip(edges, [*edges[1:], len(data)], strict=True)])
 
 
+def slice_count(maker: str, context: Driver, asked: int | None) -> int:
+    """How many slices `maker` was asked for, by default ``defaultParallelism``; a float is cut off, as in PySpark."""
+    if asked is None:
+        return context.defaultParallelism
+    slices = int(asked) if isinstance(asked, float) else whole_number(maker, asked, " of slices")
+    if slices < 1:
+        raise ValueError("Positive number of partitions required")
+    return slices
+
+
 def range_rdd(context: Driver, start: int, end: int | None = None, step: int = 1, numSlices: int | None = None) -> RDD:
     """An RDD of ``range(start, end, step)``, or of ``range(start)``; holds no data."""
-    numbers = range(start) if end is None else range(start, end, step)
+    whole_number("range", start), whole_number("range", step)
+    if end is not None and whole_number("range", step) == 0:
+        raise ValueError("range() arg 3 must not be zero")
+    numbers = range(start) if end is None else range(start, whole_number("range", end), step)
     return parallelize(context, numbers, numSlices)
 
 
@@ -64,7 +78,7 @@ def binary_files(context: Driver, path: str, minPartitions: int | None = None) -
 
 def binary_records(context: Driver, path: str, recordLength: int) -> RDD:
     """An RDD of the records of `recordLength` bytes that the files hold."""
-    if recordLength < 1:
+    if whole_number("binaryRecords", recordLength, " of bytes") < 1:
         raise ValueError(f"recordLength has to be at least 1, not {recordLength}")
     return FixedLengthRecords(context, path, recordLength)
 
@@ -80,6 +94,8 @@ def _min_partitions(context: Driver, asked: int | None) -> int:
 
 def union(context: Driver, rdds: Sequence[RDD]) -> RDD:
     """An RDD of the records of all `rdds`, one after the other."""
+    if not isinstance(cast(object, rdds), Sequence):
+        raise TypeError(f"union takes RDDs in a list, not {type(rdds).__name__}")
     if not rdds:
         raise ValueError("union of no RDDs: give at least one")
     only_rdds("union", rdds)

@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from sparklab.arguments import function, text
 from sparklab.rdd import operators as op
 from sparklab.rdd.partitioner import portable_hash
-from sparklab.rdd.primitives import Primitives, only_rdds
+from sparklab.rdd.primitives import Primitives, only_rdds, partition_count
 from sparklab.shuffle.combine import identity
 from sparklab.shuffle.spec import Aggregator
 
@@ -27,7 +28,7 @@ class Transformations(Primitives):
         >>> sc.parallelize([1, 2, 3]).map(lambda x: x * 10).collect()
         [10, 20, 30]
         """
-        return self._pipeline(op.Map(f), "map", preservesPartitioning)
+        return self._pipeline(op.Map(function("map", f)), "map", preservesPartitioning)
 
     def flatMap(self, f: Callable[[Any], Iterable[Any]], preservesPartitioning: bool = False) -> RDD:
         """An RDD of the items of ``f(x)`` for each record x. Lazy.
@@ -37,7 +38,7 @@ class Transformations(Primitives):
         >>> sc.parallelize(["to be", "or not"]).flatMap(str.split).collect()
         ['to', 'be', 'or', 'not']
         """
-        return self._pipeline(op.FlatMap(f), "flatMap", preservesPartitioning)
+        return self._pipeline(op.FlatMap(function("flatMap", f)), "flatMap", preservesPartitioning)
 
     def filter(self, f: Callable[[Any], Any]) -> RDD:
         """An RDD of the records for which ``f(x)`` is true. Lazy; keeps the partitioner.
@@ -47,7 +48,7 @@ class Transformations(Primitives):
         >>> sc.parallelize(range(6)).filter(lambda x: x % 2).collect()
         [1, 3, 5]
         """
-        return self._pipeline(op.Filter(f), "filter", True)
+        return self._pipeline(op.Filter(function("filter", f)), "filter", True)
 
     def mapPartitions(self, f: Callable[[Iterator[Any]], Iterable[Any]], preservesPartitioning: bool = False) -> RDD:
         """An RDD of the items of ``f(records)``, called once per partition with an iterator. Lazy.
@@ -57,7 +58,7 @@ class Transformations(Primitives):
         >>> sc.parallelize([1, 2, 3, 4], 2).mapPartitions(lambda records: [sum(records)]).collect()
         [3, 7]
         """
-        return self._pipeline(op.MapPartition(f), "mapPartitions", preservesPartitioning)
+        return self._pipeline(op.MapPartition(function("mapPartitions", f)), "mapPartitions", preservesPartitioning)
 
     def mapPartitionsWithIndex(
         self, f: Callable[[int, Iterator[Any]], Iterable[Any]], preservesPartitioning: bool = False
@@ -69,7 +70,8 @@ class Transformations(Primitives):
         >>> sc.parallelize("abcd", 2).mapPartitionsWithIndex(lambda i, records: [(i, "".join(records))]).collect()
         [(0, 'ab'), (1, 'cd')]
         """
-        return self._pipeline(op.MapPartitionWithIndex(f), "mapPartitionsWithIndex", preservesPartitioning)
+        calling = op.MapPartitionWithIndex(function("mapPartitionsWithIndex", f))
+        return self._pipeline(calling, "mapPartitionsWithIndex", preservesPartitioning)
 
     def mapPartitionsWithSplit(
         self, f: Callable[[int, Iterator[Any]], Iterable[Any]], preservesPartitioning: bool = False
@@ -104,7 +106,7 @@ class Transformations(Primitives):
         >>> sc.parallelize(["fig", "plum"]).keyBy(len).collect()
         [(3, 'fig'), (4, 'plum')]
         """
-        return self._pipeline(op.KeyBy(f), "keyBy")
+        return self._pipeline(op.KeyBy(function("keyBy", f)), "keyBy")
 
     def union(self, other: RDD) -> RDD:
         """An RDD of the records of both, duplicates included: first this one's partitions, then the other's. Lazy.
@@ -132,7 +134,7 @@ class Transformations(Primitives):
         from sparklab.rdd.rdd import RDD
 
         if not isinstance(other, RDD):
-            raise TypeError
+            raise TypeError(f"+ takes an RDD, not {type(other).__name__}")
         return self.union(other)
 
     def distinct(self, numPartitions: int | None = None) -> RDD:
@@ -245,8 +247,7 @@ class Transformations(Primitives):
         """
         from sparklab.rdd.nodes import Coalesced
 
-        if not numPartitions > 0:
-            raise ValueError("Number of partitions must be positive.")
+        numPartitions = partition_count("coalesce", numPartitions)
         return self._dealt(numPartitions, "coalesce") if shuffle else Coalesced(self, numPartitions)
 
     def repartition(self, numPartitions: int) -> RDD:
@@ -259,9 +260,7 @@ class Transformations(Primitives):
         >>> [len(part) for part in sc.parallelize(range(100), 2).repartition(3).glom().collect()]
         [30, 40, 30]
         """
-        if not numPartitions > 0:
-            raise ValueError("Number of partitions must be positive.")
-        return self._dealt(numPartitions, "repartition")
+        return self._dealt(partition_count("repartition", numPartitions), "repartition")
 
     def _dealt(self, num_partitions: int, operator: str) -> RDD:
         from sparklab.rdd.nodes import Shuffled
@@ -289,7 +288,7 @@ class Transformations(Primitives):
         """
         from sparklab.rdd.piping import Pipe
 
-        return self._pipeline(Pipe(command, env or {}, checkCode), "pipe")
+        return self._pipeline(Pipe(text("pipe", command, "a command as a str"), env or {}, checkCode), "pipe")
 
 
 def _in_both(group: tuple[Any, tuple[list[Any], list[Any]]]) -> bool:

@@ -25,6 +25,13 @@ _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + 
 _SHUFFLE: Final = _PACKAGE + "shuffle" + os.sep
 _LENT: Final = ("collections/__init__.py", "heapq.py")  # what our operators call of the standard library
 _TEXT: Final = re.compile(r"'(str|bytes)'")  # as an operand
+_NO_PAIR: Final = re.compile(r"^'(\w+)' object is not subscriptable$|^cannot unpack non-iterable (\w+) object$")
+_TAKES_PAIRS: Final = frozenset({"keys", "values", "mapValues", "flatMapValues", "lookup", "sampleByKey"}) | {
+    "countByKey",
+    "reduceByKeyLocally",
+    "collectAsMap",
+}
+_TAKES_RESULTS: Final = frozenset({"flatMap", "flatMapValues", "mapPartitions", "mapPartitionsWithIndex"})
 _OF_RECORDS: Final = frozenset({"distinct", "countByValue", "subtract", "intersection"})
 _HASHABLE: Final = {
     "list": "a tuple of it: tuple({})",
@@ -55,6 +62,26 @@ def unfit(error: BaseException, where: str) -> Unfit | None:
         return _without_order(own, text)
     if "unsupported operand type" in text and getattr(own.f_locals.get("self"), "of_numbers", False):
         return _no_sum(text, where.split(" at ")[0])
+    return _of_no_shape(own, text, where.split(" at ")[0])
+
+
+def _of_no_shape(own: FrameType, text: str, operator: str) -> Unfit | None:
+    """Records that are no pairs, and what a function of the user's returned."""
+    if operator in _TAKES_PAIRS and (found := _NO_PAIR.match(text)):
+        return Unfit(
+            f"a record of type {found[1] or found[2]}, where a pair (key, value) is meant (TypeError: {text})",
+            "make pairs first, for example with map(lambda x: (x, 1)) or keyBy",
+        )
+    if operator in _TAKES_RESULTS and text.endswith("object is not iterable"):
+        return Unfit(
+            f"what the function given to {operator} returned is not iterable (TypeError: {text})",
+            "let it return a list or a generator; for one result a record there are map and mapValues",
+        )
+    if _file(own).endswith("partitioner.py"):
+        return Unfit(
+            f"what the partitionFunc returned is no whole number (TypeError: {text})",
+            "let it return an int for each key, the same in every process, like portable_hash",
+        )
     return None
 
 

@@ -67,6 +67,16 @@ def short_repr(record: Any) -> str:
     return text if len(text) <= REPR_LIMIT else text[: REPR_LIMIT - 3] + "..."
 
 
+def raised_by_us(tb: TracebackType | None) -> bool:
+    """Whether what ended the call of `tb` is a ``raise`` of ours, and not what Python raised in our code by itself."""
+    if tb is None:
+        return False
+    while tb.tb_next is not None:
+        tb = tb.tb_next
+    code = tb.tb_frame.f_code
+    return code.co_filename.startswith(_PACKAGE) and dis.opname[code.co_code[tb.tb_lasti]] == "RAISE_VARARGS"
+
+
 _UNKNOWN: Any = object()
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 

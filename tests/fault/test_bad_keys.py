@@ -140,3 +140,47 @@ def test_a_histogram_of_text_or_with_edges_without_order_says_what_helps(sc_loca
         assert error.attempted == attempted
         assert found in error.found
         assert do in error.do
+
+
+NO_PAIRS: dict[str, Callable[[RDD], Any]] = {
+    "keys": lambda r: r.keys().collect(),
+    "values": lambda r: r.values().collect(),
+    "mapValues": lambda r: r.mapValues(abs).collect(),
+    "flatMapValues": lambda r: r.flatMapValues(abs).collect(),
+    "lookup": lambda r: r.lookup(1),
+    "countByKey": lambda r: r.countByKey(),
+    "reduceByKeyLocally": lambda r: r.reduceByKeyLocally(max),
+    "collectAsMap": lambda r: r.collectAsMap(),
+    "sampleByKey": lambda r: r.sampleByKey(False, {1: 0.5}).collect(),
+}
+
+
+@pytest.mark.parametrize("operator", NO_PAIRS)
+def test_records_that_are_no_pairs_are_told_without_frames_of_ours(sc_local: SparkContext, operator: str) -> None:
+    error, shown = fails(lambda: NO_PAIRS[operator](sc_local.parallelize([1, 2, 3], 2)))
+
+    assert error.attempted.startswith(f"running {operator} at test_bad_keys.py:")
+    assert error.found.startswith("a record of type int, where a pair (key, value) is meant")
+    assert "map(lambda x: (x, 1))" in error.do
+    assert "results.py" not in shown
+    assert "operators.py" not in shown
+
+
+@pytest.mark.parametrize("operator", ["flatMap", "flatMapValues", "mapPartitions", "mapPartitionsWithIndex"])
+def test_a_result_that_is_not_iterable_names_the_operator_that_wants_one(sc_local: SparkContext, operator: str) -> None:
+    rdd = sc_local.parallelize([(1, 2), (3, 4)], 2)
+
+    error, shown = fails(lambda: getattr(rdd, operator)(lambda *given: 3).collect())
+
+    assert error.attempted.startswith(f"running {operator} at test_bad_keys.py:")
+    assert error.found.startswith(f"what the function given to {operator} returned is not iterable")
+    assert "a list or a generator" in error.do
+    assert "operators.py" not in shown
+
+
+def test_a_partition_function_that_gives_no_number_is_told_as_such(sc_local: SparkContext) -> None:
+    error, shown = fails(lambda: sc_local.parallelize([(1, 2)], 1).partitionBy(2, lambda key: None).collect())
+
+    assert error.attempted.startswith("running partitionBy at test_bad_keys.py:")
+    assert error.found.startswith("what the partitionFunc returned is no whole number")
+    assert "partitioner.py" not in shown

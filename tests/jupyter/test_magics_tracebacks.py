@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ def rendered(shell: Any, run: Any) -> Any:
         assert not ran.result.success
         return str(ran.out)
 
-    tracebacks.Rendering().install()
+    rendering = tracebacks.Rendering(shell)
+    rendering.install()
     yield render
-    tracebacks.Rendering().uninstall()
+    rendering.uninstall()
 
 
 def test_the_users_own_traceback_comes_before_our_three_parts(shell: Any, rendered: Any) -> None:
@@ -67,12 +69,74 @@ def test_a_mistyped_command_shows_no_frames() -> None:
     ]
 
 
-def test_unloading_leaves_the_error_classes_as_they_were() -> None:
-    tracebacks.Rendering().install()
+def test_unloading_leaves_the_error_classes_and_the_shell_as_they_were(shell: Any) -> None:
+    before = shell.InteractiveTB.structured_traceback
+    rendering = tracebacks.Rendering(shell)
+    rendering.install()
     assert hasattr(SparklabError, "_render_traceback_")
-    tracebacks.Rendering().uninstall()
+    assert shell.InteractiveTB.structured_traceback != before
+    rendering.uninstall()
     assert not hasattr(SparklabError, "_render_traceback_")
     assert not hasattr(JobInterrupted, "_render_traceback_")
+    assert shell.InteractiveTB.structured_traceback == before
+
+
+_REFUSED = [
+    ("sc.parallelize(5)", "TypeError: parallelize takes"),
+    ("sc.parallelize([1], 0)", "ValueError: Positive number of partitions required"),
+    ("sc.range(1, 5, 0)", "ValueError: range() arg 3 must not be zero"),
+    ("sc.union(3)", "TypeError: union takes RDDs"),
+    ("sc.setCheckpointDir(3)", "TypeError: setCheckpointDir takes"),
+    ("sc.setJobGroup(3, 'x')", "TypeError: setJobGroup takes"),
+    ("sc.paralelize([1])", "AttributeError: a SparkContext has no paralelize"),
+    ("numbers.map(3)", "TypeError: map takes a function, not int (3)"),
+    ("numbers.sortBy(None)", "TypeError: sortBy takes a function, not None"),
+    ("numbers.reduce(3)", "TypeError: reduce takes a function"),
+    ("numbers.reduceByKey(max, 'x')", "TypeError: reduceByKey takes a whole number of partitions"),
+    ("numbers.repartition(2.5)", "TypeError: repartition takes a whole number"),
+    ("numbers.take('x')", "TypeError: take takes a whole number, not str ('x')"),
+    ("numbers.top('x')", "TypeError: top takes a whole number"),
+    ("numbers.takeSample(False, 'x')", "TypeError: takeSample takes a whole number"),
+    ("numbers.sample(False, 'x')", "TypeError: sample takes a number"),
+    ("numbers.saveAsTextFile(3)", "TypeError: saving an RDD takes a path"),
+    ("numbers.filter(lambda x: x > 9).first()", "ValueError: RDD is empty"),
+    ("numbers.filter(lambda x: x > 9).reduce(max)", "ValueError: Can not reduce() empty RDD"),
+    ("numbers.toDF()", "NotImplementedError: RDD.toDF"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), _REFUSED, ids=[line for line, _ in _REFUSED])
+def test_an_argument_that_we_refuse_is_the_users_line_and_what_is_said_to_it(loaded: Any, line: str, said: str) -> None:
+    loaded("numbers = sc.parallelize([1, 2, 3], 2)")
+
+    shown = str(loaded(line).out).strip().splitlines()
+
+    assert [re.sub(r"In \[\d+\]", "In [n]", shown[0]), len(shown)] == [f"In [n], line 1: {line}", 2]
+    assert shown[1].startswith(said)
+
+
+def test_a_defect_of_ours_shows_where_it_is(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparklab.rdd.actions.Actions._take", lambda self, num, action: num + action)
+
+    text = str(loaded("sc.parallelize([1]).take(1)").out)
+
+    assert "Traceback (most recent call last)" in text
+    assert "rdd/actions.py" in text
+    assert "TypeError: unsupported operand" in text
+
+
+def test_an_error_of_the_users_own_is_shown_as_python_does(loaded: Any) -> None:
+    text = str(loaded("def parse(x):\n    raise ValueError(x)\n\nparse(3)").out)
+
+    assert "Traceback (most recent call last)" in text
+    assert "raise ValueError(x)" in text
+
+
+def test_an_error_that_was_being_handled_is_not_lost(loaded: Any) -> None:
+    text = str(loaded("try:\n    {}['answer']\nexcept KeyError:\n    sc.parallelize([], 1).first()").out)
+
+    assert "KeyError: 'answer'" in text
+    assert "ValueError: RDD is empty" in text
 
 
 def test_the_call_that_ipython_makes_of_a_line_magic_is_not_shown(shell: Any, rendered: Any) -> None:

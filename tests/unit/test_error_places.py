@@ -6,6 +6,7 @@ import operator
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from sparklab import SparkContext
+from sparklab.cluster.jobs import raise_from
 from sparklab.errors import SparklabError
 
 PLACE = r"at test_error_places\.py:\d+( \(RDD \d+\))?, partition 1"
@@ -75,3 +77,35 @@ def test_an_uncaught_error_of_a_script_shows_the_users_lines_first(tmp_path: Pat
     assert files[0].startswith(f'File "{script}", line 3, in divide')
     assert "executor.py" not in done.stderr
     assert done.stderr.rstrip().endswith("To do: mend what the traceback points to, then run it again")
+
+
+def test_an_error_that_ends_several_jobs_shows_the_lines_of_each_alone() -> None:
+    error = SparklabError("scheduling", "it failed", "report it")
+    shown = []
+    for _ in range(3):
+        with pytest.raises(SparklabError) as caught:
+            raise_from(error)
+        shown.append(len(traceback.extract_tb(caught.value.__traceback__)))
+
+    assert shown == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda sc: sc.setJobGroup(3, "three"),
+        lambda sc: sc.setJobGroup("three", 3),
+        lambda sc: sc.setJobDescription(3),
+        lambda sc: sc.setLocalProperty("lesson", 3),
+        lambda sc: sc.addJobTag(3),
+        lambda sc: sc.parallelize([1]).setName(3),
+    ],
+)
+def test_a_label_that_is_no_text_is_refused_before_a_job_carries_it(
+    sc_threads: SparkContext, mistake: Callable[[SparkContext], Any]
+) -> None:
+    with pytest.raises(TypeError, match=r"takes a str.*, not int \(3\)"):
+        mistake(sc_threads)
+
+    assert sc_threads.local_properties() == {}
+    assert sc_threads.parallelize([1, 2]).count() == 2

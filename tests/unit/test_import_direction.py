@@ -16,8 +16,20 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "sparklab"
 
 # events <- storage, shuffle <- rdd <- scheduler <- cluster <- context <- jupyter; errors and conf are leaves.
-LEAVES = {"errors", "conf", "foreground", "jvmonly", "lazy", "nearness", "quantities", "settingvalues", "steps"}
+LEAVES = {
+    "arguments",
+    "errors",
+    "conf",
+    "foreground",
+    "jvmonly",
+    "lazy",
+    "nearness",
+    "quantities",
+    "settingvalues",
+    "steps",
+}
 MAY_IMPORT: dict[str, set[str]] = {
+    "arguments": set(),
     "errors": set(),
     "settingvalues": {"errors"},
     "conf": {"errors", "nearness", "settingvalues"},

@@ -270,13 +270,13 @@ def test_one_operator_of_several_steps_carries_one_name(sc: NaiveDriver) -> None
     ],
 )
 def test_a_list_in_the_place_of_an_rdd_is_refused_at_the_call(sc: NaiveDriver, name: str) -> None:
-    with pytest.raises(TypeError, match=f"^{name} takes an RDD, not a list: make one of it with sc.parallelize$"):
+    with pytest.raises(TypeError, match=f"^{name} takes an RDD, not list: make one of it with sc.parallelize$"):
         getattr(sc.parallelize([("a", 1)]), name)([("a", 2)])
 
 
 def test_a_union_of_rdds_and_a_list_is_refused_at_the_call(sc: NaiveDriver) -> None:
     for rdds in ([sc.parallelize([1]), [2]], [[2]], [sc.parallelize([1]), range(2)]):
-        with pytest.raises(TypeError, match=r"^union takes an RDD, not a (list|range): make one of it with sc\.para"):
+        with pytest.raises(TypeError, match=r"^union takes an RDD, not (list|range): make one of it with sc\.para"):
             union(sc, rdds)
 
 
