@@ -8,7 +8,7 @@ import os
 def place_of(fd: int) -> list[int]:
     """Process and descriptor by which others find what is open here as `fd`, and what tells that it is this."""
     status = os.fstat(fd)
-    return [os.getpid(), fd, status.st_dev, status.st_ino]
+    return [os.getpid(), fd, *_which(status)]
 
 
 def opened(place: list[int]) -> int:
@@ -21,9 +21,19 @@ def opened(place: list[int]) -> int:
         something else then, and nothing is read or written there.
     """
     pid, fd, *known = place
-    found = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDWR)
-    status = os.fstat(found)
-    if [status.st_dev, status.st_ino] != known:
+    path = f"/proc/{pid}/fd/{fd}"
+    if _which(os.stat(path)) != known:  # before it is opened, which alone does something to a terminal or a device
+        raise _something_else(pid, fd)
+    found = os.open(path, os.O_RDWR)
+    if _which(os.fstat(found)) != known:  # it has changed meanwhile
         os.close(found)
-        raise OSError(f"descriptor {fd} of process {pid} is something else here")
+        raise _something_else(pid, fd)
     return found
+
+
+def _which(status: os.stat_result) -> list[int]:
+    return [status.st_dev, status.st_ino]
+
+
+def _something_else(pid: int, fd: int) -> OSError:
+    return OSError(f"descriptor {fd} of process {pid} is something else here")
