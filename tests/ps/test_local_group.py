@@ -520,6 +520,50 @@ def test_a_rank_beyond_those_of_the_table_joins_only_where_asked(group: ps.Local
         assert set(table.facts()["clocks"]) == {0, 1, 2}
 
 
+def test_a_worker_that_joins_begins_at_the_floor_and_is_waited_for_from_then_on(group: ps.LocalGroup) -> None:
+    """Source: Li et al. 2014, section 4.6."""
+    table = group.table("w", num_keys=300, update=ps.Add(), consistency=ps.SSP(1), workers=2)
+    with table.worker(0) as ahead, table.worker(1) as behind:
+        for w, clocks in ((ahead, 4), (behind, 3)):
+            for _ in range(clocks):
+                w.push(np.arange(300), np.ones(300))
+                w.clock()
+        with table.worker(2, join=True) as third:
+            assert third.clock_now == 3
+            behind.clock()
+            behind.flush()
+            ahead.clock()
+            with pytest.raises(ParameterServerError, match="still at clock 3: worker 2"):
+                ahead.wait(ahead.pull([1]), timeout_s=0.05)
+            third.push(np.arange(300), np.full(300, 0.5))
+            third.clock()
+            assert (ahead.get(np.arange(300)) == 7.5).all()
+
+
+def test_groups_of_workers_train_tables_of_their_own_and_read_each_others(group: ps.LocalGroup) -> None:
+    """Source: Li et al. 2014, section 3: several algorithms at once, some of which share a namespace."""
+    tables = [
+        group.table("first", num_keys=300, update=ps.SGD(lr=0.5), workers=2),
+        group.table("second", num_keys=300, update=ps.SGD(lr=0.5), consistency=ps.SSP(2), workers=2),
+    ]
+    half_way = threading.Barrier(3, timeout=60)
+
+    def body(number: int) -> None:
+        if number < 2:
+            train(tables[0], number, 12)
+        elif number < 4:
+            train(tables[1], number % 2, 6)
+            half_way.wait()
+        else:  # of neither group: no floor counts it, no bound holds it
+            half_way.wait()
+            assert np.abs(tables[1].get(np.arange(300))).sum() > 0
+
+    in_threads(5, body)
+    assert (tables[0].weights() == in_one_process(2, 12)).all()
+    assert max(tables[0].facts()["lags"]) == 0
+    assert max(tables[1].facts()["lags"]) <= 2
+
+
 @pytest.mark.parametrize("wrong", ["ssp", "SSP", ps.SSP, 4])
 def test_a_consistency_that_is_none_is_refused_with_the_right_spelling(wrong: Any, group: ps.LocalGroup) -> None:
     with pytest.raises(ParameterServerError, match=r"(?s)Found: consistency=.*To do: .*ps\.SSP\(4\)"):
