@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import logging
 import queue
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, assert_never
 
 from sparklab.accumulators import apply_updates
+from sparklab.cluster.inbox import Inbox
 from sparklab.cluster.orders import TaskRunner
 from sparklab.errors import SparklabError
 from sparklab.events.bus import Bus
@@ -62,7 +64,7 @@ class Dispatcher:
         self._bus = bus
         self._runner: TaskRunner | None = None
         self._held: list[m.Stimulus] = []  # fed before there was a runner
-        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._jobs: dict[int, JobHandle] = {}
         speculation = scheduler.state.limits.speculation
         self._tick_s = TICK_S if speculation is None else min(TICK_S, speculation.interval_s)
@@ -136,14 +138,12 @@ class Dispatcher:
 
     def _run(self) -> None:
         while True:
+            item: Any = ()
             try:
-                item = self._inbox.get(timeout=self._tick_s if self._jobs else None)
-            except queue.Empty:
-                item = ()
-            if item is None:
-                self._end_all(_stopped())
-                return
-            try:
+                with contextlib.suppress(queue.Empty):
+                    item = self._inbox.get(self._tick_s if self._jobs else None)
+                if item is None:
+                    break
                 self._process(item)
             except Exception as error:  # a defect of ours must end jobs, not hang them
                 logger.exception("the scheduler failed")
@@ -152,6 +152,8 @@ class Dispatcher:
                 self._broken.__cause__ = error
                 self._end_all(self._broken)
             del item  # or the last job's RDDs would live until the next one
+        self._end_all(_stopped())
+        self._inbox.close()
 
     def _process(self, item: Any) -> None:
         if isinstance(item, BaseException):
@@ -173,6 +175,7 @@ class Dispatcher:
             item()
         else:
             self._runner = item
+            self._runner.attend(self._inbox)
             held, self._held = self._held, []
             self._take_in(tuple(held))
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from sparklab.broadcast import Broadcast, collecting
 from sparklab.cluster.closures import dump_stage, large_captures
 from sparklab.cluster.failures import WireError
+from sparklab.cluster.inbox import Inbox
 from sparklab.cluster.seeding import Seeding
 from sparklab.cluster.wire import StageOrder, TaskOrder, TaskReport
 from sparklab.errors import ClosureError
@@ -43,6 +44,10 @@ class FilesToSend(Protocol):
 
 class TaskRunner(Protocol):
     """Carries out instructions. Called from the scheduler's thread alone; no call blocks on an executor."""
+
+    def attend(self, inbox: Inbox) -> None:
+        """First of all: `inbox` is what the scheduler's thread waits for, which may be given sockets to read."""
+        ...
 
     def prepare(self, stage: m.StagePrepared) -> None:
         """Keep what the stage's tasks share. Raises ClosureError where it cannot travel."""

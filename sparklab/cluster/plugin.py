@@ -22,6 +22,7 @@ from distributed import Worker, get_worker
 
 from sparklab.cluster import compat
 from sparklab.cluster.collector import Collector
+from sparklab.cluster.door import Door
 from sparklab.cluster.executor import Budgets, Executor
 from sparklab.cluster.handlers import BLOCK, GONE, HANDLERS, MEET, PIECE, READ, handler_of
 from sparklab.cluster.host import host_token, open_local
@@ -31,6 +32,7 @@ from sparklab.cluster.meeting import Answer, MeetingId, Meetings
 from sparklab.cluster.peers import ANSWER_S
 from sparklab.cluster.resources import resident_bytes
 from sparklab.cluster.scratch import PREFIX as SCRATCH_PREFIX
+from sparklab.cluster.turns import Turns
 from sparklab.cluster.wire import StageOrder, TaskOrder
 from sparklab.pieces import held
 from sparklab.shuffle.spec import ByteSource, MapLocation
@@ -109,6 +111,7 @@ class ExecutorService:
             self._find_gone,
         )
         self._beside = Lane("sparklab-beside")
+        self._door: Door | None = None
         # A process that is somebody else's keeps the settings of its collector.
         self._collector = None if self._app else Collector(also=self.executor.look)
 
@@ -119,6 +122,9 @@ class ExecutorService:
         if epoch > self.executor.epoch:  # the driver had given it up: nobody knows of what it holds
             await asyncio.to_thread(self.executor.forget_all)
         self.executor.number, self.executor.epoch = executor, epoch
+        if not self._app and self._door is None:  # the driver of a cluster of ours is on this host
+            turns = Turns(compat.task_threads(self._worker))
+            self._door = Door(self.executor.directory, lambda order: turns.take(self.run_now, order))
         return {
             "pid": os.getpid(),
             "host": self._host,
@@ -126,6 +132,7 @@ class ExecutorService:
             "slots": 1,
             "memory_bytes": self._memory_bytes,
             "cache_budget_bytes": self._budgets.cache_bytes,
+            "door": "" if self._door is None else self._door.path,
         }
 
     async def beat(self) -> int:
@@ -155,7 +162,7 @@ class ExecutorService:
         if parts:
             await asyncio.to_thread(lambda: self.executor.parts.take_pieces(*pickle.loads(parts)))
 
-    def run_now(self, order: bytes) -> bytes:
+    def run_now(self, order: bytes | bytearray) -> bytes:
         stage: StageOrder
         tasks: list[TaskOrder]
         with self._collector.held_off() if self._collector is not None else nullcontext():
@@ -245,6 +252,8 @@ class ExecutorService:
         for name in HANDLERS:
             compat.remove_handler(self._worker, handler_of(name, self._app))
         self._beside.close()
+        if self._door is not None:
+            self._door.close()
         if self._collector is not None:
             self._collector.close()
         self.executor.close()

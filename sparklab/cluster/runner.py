@@ -17,10 +17,13 @@ from distributed import Client
 from sparklab.cluster import compat, handlers, plugin
 from sparklab.cluster.ear import HEAR_S, Ear
 from sparklab.cluster.heartbeat import Heartbeats, Seat
+from sparklab.cluster.inbox import Inbox
 from sparklab.cluster.orders import Feed, OrderBook
 from sparklab.cluster.reports import changes_of, copy_ended, ended
+from sparklab.cluster.switchboard import Switchboard, without_parts
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
 from sparklab.errors import ClusterError
+from sparklab.events.said import Said
 from sparklab.scheduler import messages as m
 
 logger = logging.getLogger("sparklab.cluster")
@@ -66,6 +69,7 @@ class DaskRunner:
         self._lock = threading.Lock()  # guards the seats, which the reader of cluster events also changes
         self._seats: dict[int, Seat] = {}
         self._futures: dict[int, tuple[Seat, Any]] = {}  # task -> where it runs and its Dask future, in the graph lane
+        self._switchboard = Switchboard(client, self._say, self._report, self._lend, self._broken)
         self._heartbeats: concurrent.futures.Future[None] | None = None
         self._closed = False
         self._gone: set[tuple[int, int]] = set()  # (executor, epoch): an incarnation that left does not come back
@@ -90,7 +94,8 @@ class DaskRunner:
         with self._lock:
             if (number, epoch) in self._gone:
                 return  # it answered, and died before this was heard
-            self._seats[number] = Seat(number, epoch, address)
+            self._seats[number] = seat = Seat(number, epoch, address)
+        self._switchboard.enter(seat, hello.get("door", ""))
         self._feed(
             m.ExecutorJoined(
                 executor=number,
@@ -177,6 +182,9 @@ class DaskRunner:
 
     # --- TaskRunner -------------------------------------------------------------------------------
 
+    def attend(self, inbox: Inbox) -> None:
+        self._switchboard.attend(inbox)
+
     def prepare(self, stage: m.StagePrepared) -> None:
         self._book.prepare(stage)
 
@@ -188,7 +196,10 @@ class DaskRunner:
         if launch.gang is None and self._lane_of(launch) == "graph":
             for task in tasks:
                 self._submit(seat, stage, pickle.dumps((stage, [task]), protocol=5), task.task)
-                stage = _without_parts(stage)
+                stage = without_parts(stage)
+            return
+        short = launch.gang is None and not launch.background and not stage.pieces
+        if short and self._switchboard.post(seat, stage, tasks):
             return
         # Pieces of broadcasts do not wait for the task thread: others ask for them.
         parts = pickle.dumps((stage.broadcasts, stage.pieces), protocol=5) if stage.pieces else b""
@@ -217,7 +228,7 @@ class DaskRunner:
             if not tasks:
                 return
             # They took longer than was thought. What the executor has of the stage by now does not travel again.
-            stage = _without_parts(stage)
+            stage = without_parts(stage)
             data, parts = pickle.dumps((stage, tasks), protocol=5), b""
 
     def _lend(self, ear: Ear, seat: Seat) -> None:
@@ -234,6 +245,13 @@ class DaskRunner:
                 for task, said in pickle.loads(answer).items():
                     ear.overhear(task, said)
             await ear.rest()
+
+    def _say(self, said: Said) -> None:
+        self._book.say(said)
+
+    def _broken(self, seat: Seat, error: BaseException) -> None:
+        if not self._closed:
+            self._unreachable(seat, error)
 
     def _unreachable(self, seat: Seat, error: BaseException) -> None:
         self.leave(seat.executor, seat.epoch, f"its connection broke ({type(error).__name__})")
@@ -272,7 +290,7 @@ class DaskRunner:
         elif not self._closed and self.seat(seat.executor, seat.epoch) is not None:
             self._feed(m.TaskEnded(task, seat.executor, seat.epoch, m.Lost(found)))
 
-    def _report(self, seat: Seat, stage: StageOrder, answer: bytes, ear: Ear | None = None) -> int:
+    def _report(self, seat: Seat, stage: StageOrder, answer: bytes | bytearray, ear: Ear | None = None) -> int:
         """The scheduler is told; returns of how many tasks."""
         reports: list[TaskReport] = pickle.loads(answer)
         reports = [self._book.answer(report, stage.stage, seat.executor, seat.epoch) for report in reports]
@@ -356,13 +374,9 @@ class DaskRunner:
 
     def close(self) -> None:
         self._closed = True
+        self._switchboard.close()
         if self._heartbeats is not None:
             self._heartbeats.cancel()
         for _, future in list(self._futures.values()):
             future.cancel()
         self._futures.clear()
-
-
-def _without_parts(stage: StageOrder) -> StageOrder:
-    """`stage` for an executor that was sent all parts of it just before."""
-    return replace(stage, binary=None, inputs=None, broadcasts=(), files=None, data={}, pieces={}, seeders={})

@@ -10,6 +10,7 @@ from typing import Final
 
 from sparklab.cluster.executor import Budgets, Executor
 from sparklab.cluster.host import open_local
+from sparklab.cluster.inbox import Inbox
 from sparklab.cluster.meeting import Meetings, meet_in
 from sparklab.cluster.orders import Feed, OrderBook
 from sparklab.cluster.reports import copy_ended, ended
@@ -163,6 +164,9 @@ class ThreadsRunner:
         return seat if seat is not None and seat.executor.epoch == epoch else None
 
     # --- TaskRunner -------------------------------------------------------------------------------
+
+    def attend(self, inbox: Inbox) -> None:
+        """No socket leads to a thread."""
 
     def prepare(self, stage: m.StagePrepared) -> None:
         self._book.prepare(stage)

@@ -10,15 +10,15 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from sparklab import SparkConf, SparkContext
-from sparklab.cluster import compat, handlers, jobs
+from sparklab.cluster import jobs
 from sparklab.cluster.dispatch import Dispatcher, JobHandle
 from sparklab.cluster.executor import ANSWER_AFTER_S
+from sparklab.cluster.line import Line, Sent
 from sparklab.cluster.local import LocalCluster
 from sparklab.errors import ClosureError, ClusterError, JobCancelled, SparklabError
 from sparklab.events.bus import Bus
@@ -65,12 +65,12 @@ def test_a_context_that_is_never_stopped_ends_with_its_program() -> None:
 
 
 def test_tasks_sent_together_that_turn_out_long_are_answered_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    messages: list[str] = []
-    call = compat.call
+    messages: list[bytes] = []
+    send = Line.send
 
-    def counting(owner: Any, address: str, handler: str, **arguments: Any) -> Any:
-        messages.append(handler)
-        return call(owner, address, handler, **arguments)
+    def counting(line: Line, sent: Sent, message: bytes) -> None:
+        messages.append(message)
+        send(line, sent, message)
 
     def spin(x: int) -> int:
         ends_s = time.perf_counter() + ANSWER_AFTER_S
@@ -78,17 +78,17 @@ def test_tasks_sent_together_that_turn_out_long_are_answered_in_parts(monkeypatc
             pass
         return x
 
-    monkeypatch.setattr(compat, "call", counting)
+    monkeypatch.setattr(Line, "send", counting)
     with SparkContext("local[2]", "parts") as sc:
         cached = sc.parallelize(range(8), 8).cache()
         cached.count()
         messages.clear()
         assert cached.map(spin).collect() == list(range(8))
         # all four to each executor at once; each answers after one task, and is sent the others again
-        assert messages.count(handlers.RUN) == 8
+        assert len(messages) == 8
         messages.clear()
         assert cached.map(lambda x: -x).sum() == -28
-        assert messages.count(handlers.RUN) < 8
+        assert 0 < len(messages) < 8
 
 
 def test_the_constructor_returns_before_the_cluster_has_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,81 @@
+"""An executor's Unix socket for the driver on its host: orders come in by it, the thread that runs them answers.
+
+A message by Dask's way passes four threads and two event loops, is encrypted twice, and comes back the same way: for a
+short task that is most of its cost. Here it passes one thread on either side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sparklab.cluster.frames import Frames, framed
+
+logger = logging.getLogger("sparklab.cluster")
+
+NAME: Final = "orders"
+_PATH_BYTES: Final = 100  # what every system takes as a socket's name
+
+
+class Door:
+    """Takes one connection, and answers each message on it by ``run(message)``, in order, in a thread of its own.
+
+    Parameters
+    ----------
+    folder : Path
+        Private; the socket (mode 0600) is there until the driver has connected.
+    run : callable
+        Where it raises, the connection is closed, which says that there will be no answer.
+    """
+
+    def __init__(self, folder: Path, run: Callable[[bytes | bytearray], bytes]) -> None:
+        self._run = run
+        self._socket: socket.socket | None = None
+        self.path = str(folder / NAME)
+        if len(os.fsencode(self.path)) > _PATH_BYTES:
+            self.path = ""  # there is Dask's way
+            return
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.bind(self.path)
+        os.chmod(self.path, 0o600)
+        self._socket.listen(1)
+        threading.Thread(target=self._serve, args=(self._socket,), name="sparklab-orders", daemon=True).start()
+
+    def _serve(self, listening: socket.socket) -> None:
+        try:
+            driver, _ = listening.accept()
+        except OSError:  # closed before anybody came
+            return
+        with driver:
+            self._socket = driver
+            listening.close()
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+            try:
+                self._answer(driver)
+            except ConnectionError as error:
+                logger.debug("the driver's connection has ended: %s", error)
+            except OSError:
+                return  # this executor ends
+            except BaseException:  # the driver ends an executor that does not answer
+                logger.exception("an order was not carried out")
+
+    def _answer(self, driver: socket.socket) -> None:
+        frames = Frames(driver)
+        while True:
+            for message in frames.read():
+                for piece in framed(self._run(message)):
+                    driver.sendall(piece)
+
+    def close(self) -> None:
+        """No message is taken any more."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
