@@ -23,6 +23,7 @@ from sparklab.shuffle.spec import ShuffleSpec
 from sparklab.storage.level import StorageLevel
 
 WIDEST: Final = 100  # of containers, so many items are looked into for functions
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})  # nothing is below them
 KNOWN_MAX: Final = 100  # names of classes, and classes of a name, that are remembered
 
 _lock: Final = threading.Lock()
@@ -265,7 +266,7 @@ def _reached(roots: list[Any], widest: int | None) -> Iterator[Any]:
     stack, seen = list(roots), set()
     while stack:
         value = stack.pop()
-        if id(value) in seen:
+        if type(value) in _PLAIN or id(value) in seen:
             continue
         seen.add(id(value))
         yield value

@@ -13,6 +13,7 @@ from sparklab.rdd.whereabouts import LOOK_EVERY_S
 
 LEAST_GROWTH_BYTES: Final = 64 << 20
 LEAST_GROWTH: Final = 0.25  # of what the process had after the last collection
+IDLE_LOOKS: Final = 20  # so many without a task are the last until one comes
 FULL_GROWTH: Final = 0.5  # of what it had after the last full one
 
 
@@ -43,6 +44,8 @@ class Collector:
         self._after = self._after_full = self._resident_bytes(0)
         self._also = also
         self._closed = threading.Event()
+        self._resting = False
+        self._begun = threading.Event()  # a task, while this rested
         self._thread = threading.Thread(target=self._watch, name="sparklab-collector", daemon=True)
         self._thread.start()
 
@@ -52,6 +55,8 @@ class Collector:
         with self._lock:
             self._tasks += 1
             gc.disable()
+        if self._resting:
+            self._begun.set()
         try:
             yield
         finally:
@@ -61,10 +66,23 @@ class Collector:
                     gc.enable()
 
     def _watch(self) -> None:
+        idle = 0
         while not self._closed.wait(LOOK_EVERY_S):
             if self._tasks:
+                idle = 0
                 self.look()
                 self._also()
+            elif (idle := idle + 1) > IDLE_LOOKS:
+                self._rest()
+                idle = 0
+
+    def _rest(self) -> None:
+        """A task has begun, or the end has come."""
+        self._begun.clear()
+        self._resting = True
+        if not self._tasks and not self._closed.is_set():  # what comes from here on sees that this rests
+            self._begun.wait()
+        self._resting = False
 
     def look(self) -> int | None:
         """Collects where the process has grown enough; returns the generation collected, None where it had not."""
@@ -83,4 +101,5 @@ class Collector:
     def close(self) -> None:
         """The thread has ended."""
         self._closed.set()
+        self._begun.set()
         self._thread.join(2)

@@ -65,18 +65,19 @@ _PROCESS_SETTINGS: Final[Mapping[str, Any]] = {
 }
 
 
-class _LockedScheduler(Scheduler):
-    """Dask's scheduler without its unauthenticated HTTP listener (``dashboard=False`` leaves it open)."""
+class _NoHttp:
+    """Dask's scheduler or worker without its unauthenticated HTTP listener (``dashboard=False`` leaves it open)."""
 
-    def start_http_server(self, *_args: Any, **_kwargs: Any) -> None:
-        """Open nothing."""
+    def start_http_server(self, *_args: Any, **_kwargs: Any) -> None: ...
 
 
-class _LockedWorker(Worker):
-    """Dask's worker without its unauthenticated HTTP listener."""
+class _LockedScheduler(_NoHttp, Scheduler):
+    def heartbeat_worker(self, *args: Any, **named: Any) -> dict[str, Any]:
+        # Half a second, which it would be, is most of what an idle cluster costs.
+        return super().heartbeat_worker(*args, **named) | {"heartbeat-interval": 5.0}
 
-    def start_http_server(self, *_args: Any, **_kwargs: Any) -> None:
-        """Open nothing."""
+
+class _LockedWorker(_NoHttp, Worker): ...
 
 
 class _Installer(distributed.WorkerPlugin):
@@ -194,7 +195,7 @@ def close(client: Client, timeout_s: float) -> None:
     Dask's own close gives up after `timeout_s` on a loop that is too busy, and leaves thread and sockets as they are.
     """
     runner: Any = client._loop_runner
-    loop: Any = runner._loop
+    loop = runner._loop
     try:
         client.close(timeout=timeout_s)  # type: ignore[no-untyped-call]
     except Exception as error:  # the scheduler may be gone, or the machine busy

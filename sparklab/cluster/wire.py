@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from sparklab.cluster.peers import Missing
 from sparklab.events.said import Said
@@ -16,7 +17,21 @@ from sparklab.scheduler.messages import Gang
 from sparklab.shuffle.spec import ShuffleInput
 from sparklab.storage.peers import Holder
 
+_K = TypeVar("_K", bound=type[Any])
 
+
+def _pickled_as_call(kind: _K) -> _K:
+    """`kind`, a dataclass, pickled as a call of it: what a frozen one does by itself takes five times as long."""
+    arguments = attrgetter(*(each.name for each in fields(kind)))
+
+    def reduce(self: Any) -> tuple[Any, ...]:
+        return kind, arguments(self)
+
+    kind.__reduce__ = reduce  # type: ignore[assignment]
+    return kind
+
+
+@_pickled_as_call
 @dataclass(frozen=True, slots=True)
 class TaskOrder:
     """A task as it travels.
@@ -31,6 +46,7 @@ class TaskOrder:
     holders: Mapping[tuple[int, int], Sequence[Holder]] = field(default_factory=dict)
 
 
+@_pickled_as_call
 @dataclass(frozen=True, slots=True)
 class StageOrder:
     """A stage attempt as it travels; parts that the executor has already are None."""
@@ -57,6 +73,7 @@ class Taken:
     missing: Sequence[Missing] = ()
 
 
+@_pickled_as_call
 @dataclass(frozen=True, slots=True)
 class TaskReport:
     """How a task ended, as it travels back."""

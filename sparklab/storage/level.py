@@ -78,8 +78,14 @@ class StorageLevel:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        return isinstance(other, StorageLevel) and all(
-            getattr(self, field) == getattr(other, field) for field in self.__slots__
+        # Written out: each job asks this of every RDD that it reads, several times.
+        return (
+            isinstance(other, StorageLevel)
+            and self.useMemory == other.useMemory
+            and self.useDisk == other.useDisk
+            and self.useOffHeap == other.useOffHeap
+            and self.deserialized == other.deserialized
+            and self.replication == other.replication
         )
 
     def __hash__(self) -> int:

@@ -12,6 +12,7 @@ from sparklab import SparkContext
 from sparklab.cluster import collector
 from sparklab.cluster.collector import Collector
 from sparklab.cluster.resources import resident_bytes
+from tests.waiting import wait_until
 
 MIB = 1 << 20
 GARBAGE_MIB = 1_500
@@ -68,6 +69,29 @@ def test_the_collector_runs_as_it_is_set_when_the_last_task_has_ended(looked_at:
     with pytest.raises(ZeroDivisionError), looked_at.held_off():
         raise ZeroDivisionError
     assert gc.isenabled()
+
+
+def test_who_has_rested_looks_again_at_the_next_task(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector, "LOOK_EVERY_S", 0.001)
+    looks: list[int] = []
+    made = Collector(memory, also=lambda: looks.append(1))
+    try:
+        for _ in range(3):
+            wait_until(lambda: made._resting)
+            del looks[:]
+            with made.held_off():
+                wait_until(lambda: len(looks) > collector.IDLE_LOOKS)
+    finally:
+        made.close()
+    assert not made._thread.is_alive()
+
+
+def test_one_that_rests_can_be_closed(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector, "LOOK_EVERY_S", 0.001)
+    made = Collector(memory)
+    wait_until(lambda: made._resting)
+    made.close()
+    assert not made._thread.is_alive()
 
 
 def test_cyclic_garbage_of_one_task_does_not_fill_the_memory() -> None:
