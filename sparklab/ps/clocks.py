@@ -92,6 +92,16 @@ class RangeClocks:
                 found |= group.mask & mask
         return found
 
+    def waits_for_alone(self, worker: int, clock: int, mask: int) -> bool:
+        """Whether all counted workers but `worker` have completed `clock` in the ranges `mask`."""
+        return all(
+            done > clock
+            for group in self.groups
+            if group.mask & mask
+            for each, done in group.clocks.items()
+            if each != worker
+        )
+
     def clock(self, worker: int, mask: int) -> int:
         """The clock of `worker`, the least of the ranges `mask`; 0 where it is not counted."""
         found = (group.clocks.get(worker, 0) for group in self.groups if group.mask & mask)

@@ -93,11 +93,13 @@ class Frame:
     operation : int
     keys, values : arrays
         `values` has a row per key.
+    lent : bool
+        The arrays stand in memory that the sender wants back: who keeps them for long makes them its :meth:`own`.
     meta : dict or other plain data
     """
 
     __slots__ = (
-        "client", "clock", "epoch", "incarnation", "keys", "kind", "link", "mask", "meta", "operation", "seq",
+        "client", "clock", "epoch", "incarnation", "keys", "kind", "lent", "link", "mask", "meta", "operation", "seq",
         "settled", "table", "values", "version",
     )  # fmt: skip
 
@@ -134,6 +136,7 @@ class Frame:
         self.link = link
         self.version = version
         self.operation = operation
+        self.lent = False
 
     def answer(self, kind: int, **more: Any) -> Frame:
         """A frame to whoever sent this one, about the same request."""
@@ -147,6 +150,7 @@ class Frame:
             self.keys = self.keys.copy()
         if self.values is not None:
             self.values = self.values.copy()
+        self.lent = False
 
     def copy(self, **changed: Any) -> Frame:
         """The same frame with other values of some attributes."""

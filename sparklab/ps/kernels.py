@@ -50,6 +50,15 @@ def copied(values: Any, out: Any) -> bool:
 
 
 @compiled
+def all_finite(values: Any) -> bool:
+    """Whether none of them is NaN or infinite."""
+    finite = True
+    for i in range(len(values)):
+        finite &= np.isfinite(values[i])
+    return finite
+
+
+@compiled
 def _gather(values: Any, rows: Any, out: Any, width: int) -> None:
     for i in range(len(rows)):
         row = rows[i]

@@ -277,6 +277,9 @@ class Shard:
             keys, values = keys[fresh], values[fresh]
         table.heat.note(keys, table.layout)
         if aggregated:
+            if frame.lent and not table.clocks.waits_for_alone(client, frame.clock, missing):
+                # Who is ahead must not fill up what it sends by.
+                keys, values = keys if keys.flags.owndata else keys.copy(), values.copy()
             table.ledger.take(client, frame.seq, missing)
             table.hold(frame.clock, HeldPush(client, frame.incarnation, frame.seq, missing, keys, values))
             if self._replicated(table, mask):

@@ -12,7 +12,7 @@ import numpy as np
 from sparklab.errors import ParameterServerError
 from sparklab.ps.client import WINDOW, Client
 from sparklab.ps.closing import ClosedOrAbandoned
-from sparklab.ps.kernels import copied
+from sparklab.ps.kernels import all_finite, copied
 from sparklab.ps.keys import Array, KeyRange, Keys, KeySet, as_keys, as_values, checked_range
 from sparklab.ps.link import Link
 from sparklab.ps.request import checked_deps, never_given
@@ -114,7 +114,7 @@ class Worker(ClosedOrAbandoned):
 
     # --- requests ---------------------------------------------------------------------------------
 
-    def push(self, keys: Any, values: Any, deps: Sequence[int] = ()) -> int:
+    def push(self, keys: Any, values: Any, deps: Sequence[int] = (), copy: bool = True) -> int:
         """`values` are on their way to the table's update; returns a timestamp. Blocks only while 1,024 are unsettled.
 
         Parameters
@@ -125,20 +125,17 @@ class Worker(ClosedOrAbandoned):
             Copied, so that the caller may reuse the array. Finite, or as the table's `on_nonfinite` says.
         deps : sequence of int
             Timestamps of this worker: the push is sent when these are answered.
+        copy : bool
+            With False the array is given away where it fits as it is: nobody may write to it any more.
 
         Raises
         ------
         ParameterServerError
             Keys or values do not fit the table.
         """
-        checked, rows = self.prepared(keys, values)
-        if (
-            self._write is not None
-            and type(keys) is KeySet
-            and checked is keys.keys
-            and not deps
-            and len(rows) == len(keys)
-        ):
+        checked, rows = self.prepared(keys, values, copy)
+        whole = type(keys) is KeySet and checked is keys.keys and len(rows) == len(keys)
+        if self._write is not None and whole and not deps:
             with self._lock:
                 self._look()
                 # It must not overtake one of this worker's own that went to the server.
@@ -147,15 +144,15 @@ class Worker(ClosedOrAbandoned):
                     return DONE_IN_PLACE
         return self.push_prepared(checked, rows, deps)
 
-    def prepared(self, keys: Any, values: Any) -> tuple[Keys, Array]:
-        """Keys and a copy of the values for :meth:`push_prepared`; nothing is sent or blocks. Raises as it does."""
+    def prepared(self, keys: Any, values: Any, copy: bool = True) -> tuple[Keys, Array]:
+        """Keys and values for :meth:`push_prepared`; nothing is sent or blocks. Raises as :meth:`push` does."""
         attempted = self._pushing
         checked = self._keys(keys, attempted)
-        rows = self._copied(values, len(checked))
+        rows = self._plainly(values, len(checked), copy)
         if rows is None:
             policy = self._spec.on_nonfinite
             rows = as_values(values, len(checked), self._spec.width, self._dtype, attempted, finite=policy == "refuse")
-            if rows is values or np.shares_memory(rows, values):
+            if copy and (rows is values or np.shares_memory(rows, values)):
                 rows = rows.copy()
             if policy == "drop":
                 finite = np.isfinite(rows).all(axis=1)
@@ -330,8 +327,8 @@ class Worker(ClosedOrAbandoned):
         checked = as_keys(keys, self._spec.end, attempted)
         return checked.copy() if checked is keys else checked
 
-    def _copied(self, values: Any, count: int) -> Array | None:
-        """A copy of `values`, a row each, where they are just what the table takes; else None: who checks, says why."""
+    def _plainly(self, values: Any, count: int, copy: bool) -> Array | None:
+        """`values`, a row each, where they are just what the table takes; else None: who checks, says why."""
         if type(values) is not np.ndarray or values.dtype != self._dtype or not values.flags.c_contiguous:
             return None
         width = self._spec.width
@@ -341,15 +338,15 @@ class Worker(ClosedOrAbandoned):
             values = values.reshape(-1)
         if len(values) != count * width:
             return None
+        if not copy:
+            return values.reshape(count, width) if all_finite(values) else None
         out = np.empty((count, width), self._dtype)
         return out if copied(values, out.reshape(-1)) else None
 
     def _deps(self, deps: Any) -> Sequence[int]:
-        return (
-            ()
-            if type(deps) is tuple and not deps
-            else checked_deps(deps, self._client.issued, f"table {self._spec.name!r}")
-        )
+        if type(deps) is tuple and not deps:
+            return ()
+        return checked_deps(deps, self._client.issued, f"table {self._spec.name!r}")
 
     def _shaped(self, answer: Any) -> Any:
         if self._spec.width == 1:

@@ -160,7 +160,7 @@ class _Shard:
             if not np.isfinite(gradient).all():
                 return float("nan"), count  # nothing that is no number goes to the servers
             if len(rows):
-                worker.push(keys, gradient * np.float32(plan.share / len(rows)))
+                worker.push(keys, gradient * np.float32(plan.share / len(rows)), copy=False)
             worker.clock()
             if time.monotonic() >= end_s:
                 break

@@ -42,6 +42,24 @@ def test_a_server_that_is_not_there_or_the_last_one_is_not_removed() -> None:
             act()
 
 
+@pytest.mark.parametrize("copy", [True, False])
+def test_values_count_as_they_were_when_pushed_and_are_copied_unless_they_are_given_away(copy: bool) -> None:
+    with LocalGroup() as server:
+        table = server.table("w", num_keys=9, width=2, update=ps.Add(), workers=1)
+        with table.worker(0) as w:
+            values = np.ones((9, 2), np.float32)
+            checked, rows = w.prepared(ps.KeyRange(0, 9), values, copy)
+            assert np.shares_memory(rows, values) is not copy
+            w.push_prepared(checked, rows)
+            w.push([1, 2], [1.0, 2.0, 3.0, 4.0], copy=copy)  # fits only when converted
+            for wrong, found in ((np.full((9, 2), np.inf, np.float32), "inf"), (np.ones(9, np.float32), "shape")):
+                with pytest.raises(ParameterServerError, match=found):
+                    w.push(ps.KeyRange(0, 9), wrong, copy=copy)
+            w.clock()
+            w.flush()
+        assert table.weights()[:4].tolist() == [[1, 1], [2, 3], [4, 5], [1, 1]]
+
+
 @pytest.mark.parametrize("deps", [[12345], "x", 7, None, [-1]])
 def test_a_request_that_depends_on_what_was_never_asked_is_refused(deps: Any) -> None:
     with LocalGroup() as server:

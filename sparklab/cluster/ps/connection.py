@@ -86,6 +86,8 @@ class Connection:
         self._fields: wire.Header = ()
         self._waiting: deque[Any] = deque()
         self._waiting_bytes = 0
+        self._put_off: list[Any] = []  # short answers that the one to the next frame takes along
+        self._more = False  # whether such a frame is here
         self._writing = False
         self._held = False  # what is to be written waits for something to be read: a TLS handshake
         self._reading_writes = False  # and the other way round: reading waits for room, as the handshake has to write
@@ -130,6 +132,8 @@ class Connection:
         except (OSError, ParameterServerError) as error:
             self.problem = str(error)
             self.close()
+        if self._put_off and self._open:
+            self._write([])
         if self._held and self._open:
             self._flush_held()
 
@@ -160,6 +164,7 @@ class Connection:
             self.close()
 
     def _read(self) -> None:
+        looked_again = False
         while self._open:
             if self._large is not None:
                 got = self._socket.recv_into(self._large[self._large_filled :])
@@ -178,6 +183,9 @@ class Connection:
                 return
             self._filled += got
             self._parse()
+            if self._put_off and not looked_again:  # a clock follows its push: both are answered at once
+                looked_again = True
+                continue
             # What was decrypted already is not seen by the selector.
             if self._large is None and (self._pending is None or not self._pending()):
                 return
@@ -196,11 +204,14 @@ class Connection:
             length = fields[0]
             start = at + wire.HEADER_BYTES
             if fields[wire.RING]:
+                self._more = True  # its clock is mostly right behind
                 self._deliver_from_ring(fields)
+                self._more = False
                 at = start
                 continue
             if filled - start >= length:
                 at = start + length
+                self._more = filled - at >= wire.HEADER_BYTES
                 if start % 8:  # kernels are compiled for aligned arrays
                     self._deliver(fields, bytearray(view[start:at]))
                 else:
@@ -213,6 +224,7 @@ class Connection:
                 self._large[: self._large_filled] = view[start:filled]
                 at = filled
             break
+        self._more = False
         rest = filled - at
         if at and rest:
             self._buffer[:rest] = self._buffer[at:filled]
@@ -258,8 +270,9 @@ class Connection:
         if self.ring is None:
             raise wire.MalformedError("a body in a ring that was not shared")
         body = self.ring.body((fields[wire.RING] - 1) * wire.RING_UNIT_BYTES, fields[0])
-        self._deliver(fields, body, borrowed=True)
-        self.ring.release()
+        frame = wire.decode(fields, body, trusted=self.trusted)
+        frame.lent = True
+        self._owner.heard(self, frame, False)
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -273,6 +286,11 @@ class Connection:
             self._write(wire.encode(frame, trusted=self.trusted))
 
     def _write(self, buffers: list[Any]) -> None:
+        if self._more and len(buffers) == 1:  # no arrays, which may change meanwhile
+            self._put_off += buffers
+            return
+        if self._put_off:
+            buffers, self._put_off = [b"".join(self._put_off), *buffers], []
         if not self._waiting:
             try:
                 buffers = self._write_now(buffers)

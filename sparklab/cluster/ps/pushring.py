@@ -2,14 +2,16 @@
 
 The header of a push in the socket says where in the ring its body is. So pushes keep their order among all other
 frames, a half-written one is never seen, and acknowledgement, epochs and the ledger are what they are without a ring.
-The server says in the ring how far it has come; a client that finds no room sends the body by socket. The memory has no
-name and ends with its two sides.
+The server reads a body where it is, and says in the ring up to where nobody needs them any more; a client that finds no
+room sends the body by socket. The memory has no name and ends with its two sides.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import weakref
+from collections import deque
 from typing import Any, Final
 
 import numpy as np
@@ -99,10 +101,12 @@ class PushRingView:
         self._body = memoryview(mapped)[_HEADER_BYTES:]
         self._size = size
         self._tail = 0
-        self._taken = 0
+        self._lent: deque[tuple[int, weakref.ref[Any]]] = deque()  # where a body ends, and what holds it
 
     def body(self, at: int, length: int) -> memoryview:
-        """The body that a header says is at `at`, good until :meth:`release`.
+        """The body that a header says is at `at`: its place is the client's again when nothing is left that views it.
+
+        Places are given back in the order of the bodies.
 
         Raises
         ------
@@ -112,13 +116,16 @@ class PushRingView:
         expected = self._tail % self._size
         if at not in (expected, 0) or at + _room(length) > self._size:
             raise wire.MalformedError(f"a body of {length} bytes at {at} of a ring where {expected} is next")
-        self._taken = _room(length) + (self._size - expected if at != expected else 0)
-        return self._body[at : at + length]
+        self._tail += _room(length) + (self._size - expected if at != expected else 0)
+        held = np.frombuffer(self._body, np.uint8, length, at)
+        self._lent.append((self._tail, weakref.ref(held, self._give_back)))
+        return held.data
 
-    def release(self) -> None:
-        """The client may write over that body."""
-        self._tail += self._taken
-        self._done[0] = self._tail
+    def _give_back(self, _gone: Any) -> None:
+        """The client may write over the bodies up to the first that somebody still has."""
+        lent = self._lent
+        while lent and lent[0][1]() is None:
+            self._done[0] = lent.popleft()[0]
 
 
 def _room(length: int) -> int:

@@ -89,7 +89,7 @@ class Through:
                 np.uint32(0), np.uint32(1), 0, len(rows), len(rows),
             )  # fmt: skip
             state -= before
-            worker.push(keys, state)
+            worker.push(keys, state, copy=False)
             worker.clock()
         worker.flush()
 
