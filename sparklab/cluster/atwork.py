@@ -37,21 +37,32 @@ class AtWork:
     @contextlib.contextmanager
     def interruptible(self, task: int) -> Iterator[None]:
         """Let :meth:`cancel` raise TaskCancelled in this thread, within this block and nowhere else."""
-        with self._lock:
-            if task in self._cancelled:
-                self._cancelled.discard(task)
-                raise TaskCancelled
-            self._threads[task] = threading.get_ident()
+        thread = threading.get_ident()
         try:
+            self._begin(task, thread)
             yield
         finally:
-            with self._lock:
-                thread = self._threads.pop(task)
-                self._cancelled.discard(task)
-                struck = task in self._struck
-                self._struck.discard(task)
-            if struck:
-                take_exception(thread)
+            try:
+                if self._leave(task):
+                    take_exception(thread)
+            except TaskCancelled:  # just now: there is one for each task at most
+                self._leave(task)
+                raise
+
+    def _begin(self, task: int, thread: int) -> None:
+        with self._lock:
+            if task in self._cancelled:
+                raise TaskCancelled
+            self._threads[task] = thread
+
+    def _leave(self, task: int) -> bool:
+        """Nothing is known of `task` any more; whether an exception was set for it. Idempotent."""
+        with self._lock:
+            self._threads.pop(task, None)
+            self._cancelled.discard(task)
+            struck = task in self._struck
+            self._struck.discard(task)
+            return struck
 
     def check(self, task: int) -> None:
         """Raises TaskCancelled where `task` is to end."""
@@ -62,7 +73,7 @@ class AtWork:
         """Have `tasks` end soon: at their next batch, at the next line of Python, or before they begin."""
         with self._lock:
             if len(self._cancelled) > REMEMBERED:
-                self._cancelled.clear()
+                self._cancelled &= self._threads.keys()
             self._cancelled.update(tasks)
             if self._cancelled.isdisjoint(self._threads):
                 return

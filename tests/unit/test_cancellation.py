@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
+import linecache
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,3 +112,50 @@ def test_what_a_cancelled_task_does_on_its_way_out_is_not_struck_because_of_anot
     threads[0].join(30)
     assert ended == ["whole"]
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_task_that_is_struck_on_any_line_of_its_way_in_or_out_leaves_nothing_behind() -> None:
+    files = (atwork.__file__, contextlib.__file__)
+    for struck_at in itertools.count(1):
+        at_work, lines = AtWork(), 0
+
+        def strike(frame: Any, event: str, _: Any, at_work: AtWork = at_work, struck_at: int = struck_at) -> Any:
+            nonlocal lines
+            ours = event == "line" and frame.f_code.co_filename in files and not at_work._lock.locked()
+            # On a bare "try" the interpreter looks for nothing.
+            if ours and linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip() != "try:":
+                lines += 1
+                if lines == struck_at and at_work.tasks:
+                    sys.settrace(None)
+                    at_work._cancelled.add(7)
+                    at_work._interrupt()
+            return strike
+
+        def task(at_work: AtWork = at_work, strike: Any = strike) -> None:
+            with contextlib.suppress(TaskCancelled):
+                sys.settrace(strike)
+                with at_work.interruptible(7):
+                    pass
+            sys.settrace(None)
+
+        thread = threading.Thread(target=task)
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive()
+        assert (at_work.tasks, at_work._struck) == ([], set()), f"struck on line {struck_at}"
+        if lines < struck_at:
+            break
+    assert struck_at > 10
+
+
+def test_a_task_at_work_stays_cancelled_however_many_are_that_never_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atwork, "REMEMBERED", 3)
+    at_work = AtWork()
+    with contextlib.suppress(TaskCancelled), at_work.interruptible(1):
+        at_work._cancelled.add(1)
+        at_work.cancel(range(10, 20))
+        at_work.cancel([20])
+        with pytest.raises(TaskCancelled):
+            at_work.check(1)
+    with pytest.raises(TaskCancelled):
+        at_work.check(20)
