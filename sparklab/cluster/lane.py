@@ -20,9 +20,16 @@ class Lane:
         self._lock = threading.Lock()
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future[Any]:
-        """``function(*arguments)`` runs after what was submitted before; the future has what it returns or raises."""
+        """``function(*arguments)`` runs after what was submitted before; the future has what it returns or raises.
+
+        Raises
+        ------
+        ConnectionAbortedError
+            The lane was closed: for who asked, the executor is gone.
+        """
         answer: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
         def call() -> None:
@@ -32,11 +39,13 @@ class Lane:
                 except BaseException as error:
                     answer.set_exception(error)
 
-        with self._lock:
+        with self._lock:  # nothing comes behind the end
+            if self._closed:
+                raise ConnectionAbortedError(f"{self._name} has ended")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
-        self._calls.put(call)
+            self._calls.put(call)
         return answer
 
     def _run(self) -> None:
@@ -45,5 +54,7 @@ class Lane:
             del call  # or what the last one was given would live until the next
 
     def close(self) -> None:
-        """The thread ends with what was submitted; nothing may be submitted afterwards. Does not block."""
-        self._calls.put(None)
+        """The thread ends with what was submitted; what comes later is refused. Idempotent; does not block."""
+        with self._lock:
+            self._closed = True
+            self._calls.put(None)

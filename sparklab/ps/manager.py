@@ -33,11 +33,16 @@ class Manager(Reshaping):
     def __init__(self, replicas: int = 0, silence_s: float = SILENCE_S, resend_s: float | None = RESEND_S) -> None:
         super().__init__(replicas)
         self.promotions = 0
-        self.lost_ranges = 0
+        self.lost_with: dict[int, int] = {}  # ranges that were on no other server, by the server that died with them
         self._silence_s = silence_s
         self._resend_s = resend_s
         self.balancing_s: float | None = None  # how often loads are made even; None: when :meth:`balance` is called
         self._balanced_s = 0.0
+
+    @property
+    def lost_ranges(self) -> int:
+        """Ranges that nobody has any more."""
+        return sum(self.lost_with.values())
 
     # --- what is asked of it ----------------------------------------------------------------------
 
@@ -135,7 +140,7 @@ class Manager(Reshaping):
                     if len(chain) > 1:
                         self.promotions += 1
                     else:
-                        self.lost_ranges += 1
+                        self.lost_with[server] = self.lost_with.get(server, 0) + 1
                 chains.append(tuple(each for each in chain if each != server))
             tables[number] = replace(table, chains=tuple(chains))
         broken = [m for m in self._moving.values() if server in (m.to, m.source)]

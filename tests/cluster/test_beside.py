@@ -143,6 +143,17 @@ def test_what_is_at_work_is_told_apart_when_one_task_is_interrupted() -> None:
     assert ended == ["1 was stopped", "2 went on"]
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_call_that_comes_after_the_end_of_a_lane_is_refused_and_not_waited_for(begun: bool) -> None:
+    lane = Lane("tests")
+    if begun:
+        assert lane.submit(int, "7").result(30) == 7
+    lane.close()
+    with pytest.raises(ConnectionAbortedError, match="tests has ended"):
+        lane.submit(int, "8")
+    lane.close()
+
+
 def test_a_lane_runs_calls_in_their_order_and_hands_on_what_they_raise() -> None:
     lane = Lane("tests")
     ran: list[int] = []

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
 from sparklab import SparkContext, ps
-from sparklab.errors import ParameterServerError
+from sparklab.cluster.ps import server as servers
+from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.events.servers import ServerEnded
+from sparklab.ps import settling
 from sparklab.ps.frames import Frame
 from tests.waiting import wait_until
 
@@ -152,3 +155,30 @@ def _processes() -> list[psutil.Process]:
         except psutil.Error:  # it has just ended
             continue
     return found
+
+
+def test_a_server_that_has_given_its_ranges_away_was_not_lost_because_another_died(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ps.ParameterServer(num_servers=3) as server:
+        server.table("w", num_keys=100, update=ps.Add())
+
+        def until_moved(*arguments: Any) -> None:
+            settling.until_moved(*arguments)
+            assert server._forget(1)  # who removed it at the same time was first
+            server.kill_server(2)
+            wait_until(lambda: server.facts()["lost_ranges"] > 0)
+
+        monkeypatch.setattr(servers, "until_moved", until_moved)
+        server.remove_server(1)
+
+
+def test_a_server_that_dies_while_it_is_to_give_its_ranges_away_is_lost_to_who_removes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ps.ParameterServer(num_servers=2) as server:
+        server.table("w", num_keys=100, update=ps.Add())
+        monkeypatch.setattr(servers, "until_moved", lambda *_: server.lost(1))
+        monkeypatch.setattr(server._manager, "remove_server", lambda _: None)  # it had no time to
+        with pytest.raises(ServerLost, match="removing server 1\nFound: it died with ranges that nobody else has"):
+            server.remove_server(1)

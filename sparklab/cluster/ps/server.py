@@ -181,13 +181,11 @@ class ParameterServer(Questions):
             It died before it had given away ranges of which there was no replica.
         """
         attempted = f"removing server {server}"
-        with self._lock:
-            self.manage(lambda manager: manager.remove_server(server))
-            lost_ranges = self._manager.lost_ranges
+        self.manage(lambda manager: manager.remove_server(server))
         until_moved(self, lambda manager: manager.has_left(server), attempted)
         if self._forget(server):
             self._publish(ServerEnded(self._group, server, "removed", 0, 0))
-        elif self._manager.lost_ranges > lost_ranges:
+        elif self._manager.lost_with.get(server):
             raise ServerLost(attempted, "it died with ranges that nobody else has", "restore the last snapshot")
 
     def kill_server(self, server: int) -> None:
