@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sparklab.errors import ParameterServerError
+from sparklab.ps.catalog import Tables
 from sparklab.ps.closing import ClosedOrAbandoned
 from sparklab.ps.keys import KeySet
 from sparklab.ps.movable import Movable
@@ -59,7 +60,7 @@ class TableGroup(Movable):
             if len(found) > 1:
                 several = " and ".join(sorted(map(str, found)))
                 raise ParameterServerError(_ATTEMPTED, f"different {what}: {several}", "make the tables alike in it")
-        self.tables = {table.name: table for table in tables}
+        self.tables = Tables({table.name: table for table in tables})
         tables[0].bind(tables[1:])
 
     def _called(self) -> str:
@@ -206,5 +207,5 @@ _KEPT: Final = 4096  # timestamps that nobody waited for
 
 def _group_elsewhere(tables: tuple[Table, ...]) -> TableGroup:
     group = TableGroup.__new__(TableGroup)
-    group.tables = {table.name: table for table in tables}
+    group.tables = Tables({table.name: table for table in tables})
     return group

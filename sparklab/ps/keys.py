@@ -31,11 +31,11 @@ def as_keys(keys: Any, end: int, attempted: str) -> Keys:
     ParameterServerError
         They are not whole numbers, negative, unsorted, repeated, or reach `end`.
     """
-    if isinstance(keys, list | tuple) and keys and all(isinstance(key, int) for key in keys):
+    if isinstance(keys, list | tuple) and keys and all(type(key) is int for key in keys):
         if not 0 <= min(keys) <= max(keys) < END_OF_KEYS:
             raise ParameterServerError(attempted, f"keys {min(keys)} to {max(keys)}", "keys are 0 to 2**64 - 1")
         keys = np.array(keys, KEY)  # left to itself, NumPy makes floats of numbers on both sides of 2**63
-    array = np.asarray(keys)
+    array = _as_array(keys, "keys", attempted)
     if array.dtype != KEY:
         if array.dtype.kind not in "iu" and array.size:
             raise ParameterServerError(attempted, f"keys of type {array.dtype}", "give whole numbers, as numpy.uint64")
@@ -63,6 +63,14 @@ def as_keys(keys: Any, end: int, attempted: str) -> Keys:
             attempted, f"key {int(array[-1])} outside the table, whose keys end before {end}", "check the table's size"
         )
     return array
+
+
+def _as_array(what: Any, called: str, attempted: str) -> Array:
+    try:
+        return np.asarray(what)
+    except (ValueError, TypeError) as error:
+        found = f"{called} that make no array ({str(error).splitlines()[0]})"
+        raise ParameterServerError(attempted, found, "give rows of numbers, all of one length") from error
 
 
 def is_whole(value: Any) -> bool:
@@ -95,7 +103,7 @@ def as_values(
     ParameterServerError
         Their number, shape or type does not fit, or they shall be `finite` and one is not.
     """
-    array = np.asarray(values)
+    array = _as_array(values, "values", attempted)
     if array.dtype != dtype:
         if array.dtype.kind not in "fiu":
             raise ParameterServerError(attempted, f"values of type {array.dtype}", f"give values of type {dtype}")

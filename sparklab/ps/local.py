@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from sparklab.errors import ParameterServerError
 from sparklab.ps import transfer
 from sparklab.ps.absence import AbsenceWatch
+from sparklab.ps.catalog import with_memory
 from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox, Peer
 from sparklab.ps.functions import RangeFunction
 from sparklab.ps.layout import Layout
@@ -24,6 +25,7 @@ from sparklab.ps.settling import until_moved
 from sparklab.ps.shard import Shard
 from sparklab.ps.snapshot import Part
 from sparklab.ps.spec import TableSpec
+from sparklab.ps.table import Table
 
 _T = TypeVar("_T")
 
@@ -71,6 +73,10 @@ class LocalGroup(Session):
             result = act(self._manager)
             self._route(MANAGER, self._manager.drain())
             return result
+
+    def table(self, name: str, **arguments: Any) -> Table:
+        """A new table; see :meth:`Session.table`. Blocks only while another call is at work."""
+        return with_memory(super().table(name, **arguments), self.server_facts())
 
     def until(self, condition: Callable[[Manager], bool], timeout_s: float, attempted: str) -> None:
         """`condition` holds: here it does at once, or a worker's request is still on its way."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sparklab.errors import ParameterServerError, ServerLost
+from sparklab.ps.keys import is_whole
 from sparklab.ps.spec import TableSpec
 
 LEAST_SILENCE_S: Final = 1.0  # servers say something four times a second
@@ -19,6 +20,8 @@ def closed() -> ParameterServerError:
 def check_counts(num_servers: int, replicas: int) -> None:
     """Raises ParameterServerError where the numbers make no group of servers."""
     attempted = f"starting {num_servers} servers with {replicas} replicas"
+    if not (is_whole(num_servers) and is_whole(replicas)):
+        raise ParameterServerError(attempted, "what is no whole number", "give whole numbers of both")
     if num_servers < 1:
         raise ParameterServerError(attempted, "no server", "ask for at least 1")
     if not 0 <= replicas < num_servers:

@@ -13,6 +13,7 @@ from sparklab.errors import ParameterServerError
 from sparklab.ps import directory, snapshot
 from sparklab.ps import updates as known_updates
 from sparklab.ps.balance import Step
+from sparklab.ps.catalog import Tables
 from sparklab.ps.consistency import BSP, Consistency, of_bound
 from sparklab.ps.consistency import checked as checked_consistency
 from sparklab.ps.filters import Filter
@@ -141,15 +142,13 @@ class Session(Movable, ABC):
         Raises
         ------
         ParameterServerError
-            The name is taken, or the arguments make no table.
+            The name is taken, the arguments make no table, or a server has no memory for it.
         """
         attempted = f"making table {name!r}"
         if apply not in ("aggregate", "arrival", HOGWILD):
             raise ParameterServerError(attempted, f"apply={apply!r}", 'use "aggregate", "arrival" or "hogwild"')
         if num_keys is None and not sparse:
             raise ParameterServerError(attempted, "neither num_keys nor sparse=True", "say which keys it has")
-        if workers < 0:
-            raise ParameterServerError(attempted, f"workers={workers}", "give 0 or more")
         bound = (checked_consistency(consistency, attempted) if consistency is not None else BSP()).bound
         if bound < 0 and apply == "aggregate":
             raise ParameterServerError(
@@ -186,9 +185,9 @@ class Session(Movable, ABC):
             self.manage(lambda manager: manager.drop_table(table.spec.table))
 
     @property
-    def tables(self) -> dict[str, Table]:
-        """The tables by name. Does not block."""
-        return dict(self._tables)
+    def tables(self) -> Tables:
+        """The tables by name; of a name that is not there, a KeyError says which are. Does not block."""
+        return Tables(self._tables)
 
     @property
     def tau(self) -> int | None:

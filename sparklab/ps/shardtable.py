@@ -63,18 +63,14 @@ class ShardTable:
     def __init__(self, spec: TableSpec, allocate: Allocate = zeros) -> None:
         self.spec = spec
         self.layout = TableLayout(spec.end, (0,), (0,), ((),))
-        dtype = np.dtype(spec.dtype)
-        states = spec.updates[-1].state_count
-        self.store: Store = (
-            SparseStore(spec.width, dtype, states)
-            if spec.num_keys is None
-            else DenseStore(spec.num_keys, spec.width, dtype, states, allocate)
-        )
+        self.failed: tuple[str, str] | None = None  # what was found, and what to do, where nothing can be applied
+        self.store, self.lacks = _store_for(spec, allocate)
+        if self.lacks is not None:
+            self.failed = f"a server with {self.lacks[0]}", self.lacks[1]
         self.clocks = RangeClocks()
         self.ledger = Ledger()
         self.filters = FilterChain(spec.filters)
         self.fit_keys: WeakValueDictionary[int, Keys] = WeakValueDictionary()  # lists that may index the store, by id
-        self.failed: tuple[str, str] | None = None  # what was found, and what to do, where a sum could not be applied
         self.guard: Array | None = None  # counts writes to the weights, where others read them in place
         # Whether nobody writes the weights in place; from when it was asked until the next layout nobody begins to.
         self.quiet: Callable[[], bool] = lambda: True
@@ -365,7 +361,20 @@ class ShardTable:
             "ledger_size": self.ledger.size,
             "heat": self.heat.facts(self.layout, self.headed),
             "used_bytes": self.store.used_bytes,
+            "lacks": self.lacks,
         }
+
+
+def _store_for(spec: TableSpec, allocate: Allocate) -> tuple[Store, tuple[str, str] | None]:
+    """The rows of a table; where there is no memory for them, one without rows, and what is to be said."""
+    dtype, states = np.dtype(spec.dtype), spec.updates[-1].state_count
+    if spec.num_keys is not None:
+        try:
+            return DenseStore(spec.num_keys, spec.width, dtype, states, allocate), None
+        except (MemoryError, ValueError, OverflowError) as error:
+            found = f"no memory for {spec.num_keys:,} keys with {spec.width} {spec.dtype} each ({error})"
+            return SparseStore(spec.width, dtype, states), (found, "give fewer keys, or sparse=True")
+    return SparseStore(spec.width, dtype, states), None
 
 
 def _part(push: HeldPush, mask: int, chosen: Array) -> HeldPush:

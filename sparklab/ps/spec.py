@@ -76,11 +76,18 @@ class TableSpec:
 def checked(spec: TableSpec, dtype: Any) -> TableSpec:
     """`spec` with its type by name. Raises ParameterServerError where it makes no table."""
     attempted = f"making table {spec.name!r}"
-    name = np.dtype(dtype).name
+    if not isinstance(spec.name, str) or not spec.name:
+        raise ParameterServerError(attempted, f"a name of {spec.name!r}", "give some text, by which it is found again")
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = str(dtype)
     if name not in ("float32", "float64"):
         raise ParameterServerError(attempted, f"values of type {name}", "use float32 or float64")
     if not is_whole(spec.width) or spec.width < 1:
         raise ParameterServerError(attempted, f"a width of {spec.width}", "give the number of values per key")
+    if not is_whole(spec.workers) or spec.workers < 0:
+        raise ParameterServerError(attempted, f"workers={spec.workers!r}", "give a whole number, 0 or more")
     if spec.limit is not None and not (is_whole(spec.limit) and 0 < spec.limit <= END_OF_KEYS):
         raise ParameterServerError(attempted, f"num_keys = {spec.limit}", "give at least 1, or sparse=True")
     if spec.on_nonfinite not in ("refuse", "drop", "allow"):

@@ -224,7 +224,7 @@ class Worker(ClosedOrAbandoned):
         Those of a :class:`KeySet` are read in place where the server's memory is within reach, this worker's pushes are
         all answered, and the floor is near enough; such reads are counted here (`facts`) and not by the server.
         """
-        if self._read is not None and isinstance(keys, KeySet):
+        if self._read is not None and isinstance(keys, KeySet) and keys.last < self._end:
             with self._lock:
                 client = self._client
                 self._look()

@@ -200,6 +200,32 @@ def test_a_set_of_keys_is_read_in_place_by_every_session_and_worker_that_has_it(
                     assert channel.through_ring == 1
 
 
+def test_a_set_of_keys_that_reaches_beyond_the_table_is_refused_before_memory_is_read(
+    server: ps.ParameterServer,
+) -> None:
+    table = server.table("short", num_keys=100, update=ps.Add(), apply="arrival", consistency=ps.ASP(), workers=1)
+    with table.worker(0) as w:
+        assert w.get(ps.KeySet([1, 99])).tolist() == [0, 0]
+        assert w.facts()["read_in_place"] == 1
+        for beyond in (100, 5000, 2**40, 2**64 - 1):
+            for asked in (w, table):
+                with pytest.raises(ParameterServerError, match=rf"(?s)pulling.*Found: key {beyond} outside.*To do: "):
+                    asked.get(ps.KeySet([1, beyond]))
+        assert w.get(ps.KeySet([1, 99])).tolist() == [0, 0]
+    table.drop()
+
+
+def test_a_table_that_no_server_has_memory_for_is_refused_and_ends_none(server: ps.ParameterServer) -> None:
+    for num_keys in (2**50, 2**62, 2**64):
+        with pytest.raises(ParameterServerError, match=r"(?s)'huge'\nFound: .*no memory.*\nTo do: .*sparse"):
+            server.table("huge", num_keys=num_keys)
+    table = server.table("huge", num_keys=8, update=ps.Add())
+    table.put([1], [2.0])
+    assert table.get([1]).tolist() == [2.0]
+    assert server.servers == (0, 1)
+    table.drop()
+
+
 def test_a_pull_in_place_waits_for_the_floor_as_any_other(server: ps.ParameterServer) -> None:
     table = server.table("held", num_keys=100, workers=2, consistency=ps.SSP(1), update=ps.Add())
     keys = ps.KeySet(np.arange(100))

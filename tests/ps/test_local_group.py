@@ -249,6 +249,9 @@ def test_a_function_of_the_user_updates_and_reads_on_the_server(group: ps.LocalG
         ([1, 10], [1.0, 1.0], "key 10 outside"),
         ([-1], [1.0], "keys are 0 to"),
         ([1.5], [1.0], "float64"),
+        ([False, True], [1.0, 1.0], "keys of type bool"),
+        ([1, [2]], [1.0, 1.0], "keys that make no array"),
+        ([1, 2], [[1.0], [1.0, 2.0]], "values that make no array"),
         ([1], [1.0, 2.0], "take shape"),
         ([1], ["a"], "values of type"),
         ([1, 2], [1.0, float("nan")], "position 1"),
@@ -271,6 +274,9 @@ def test_a_push_that_does_not_fit_is_refused_before_it_is_sent(
         ({"num_keys": 0}, "num_keys = 0"),
         ({"num_keys": 4, "width": 0}, "width of 0"),
         ({"num_keys": 4, "dtype": "int32"}, "int32"),
+        ({"num_keys": 4, "dtype": "float33"}, "float33"),
+        ({"num_keys": 2**50}, "no memory for 1,125,899,906,842,624 keys"),
+        ({"num_keys": 2**64}, "no memory for 18,446,744,073,709,551,616 keys"),
         ({"num_keys": 4, "apply": "later"}, "apply='later'"),
         ({"num_keys": 4, "update": "sgd"}, "an update of type str"),
         ({"num_keys": 4, "consistency": ps.ASP()}, "pile up"),
@@ -280,8 +286,27 @@ def test_a_push_that_does_not_fit_is_refused_before_it_is_sent(
 def test_arguments_that_make_no_table_are_refused(
     group: ps.LocalGroup, arguments: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ParameterServerError, match=message):
+    with pytest.raises(ParameterServerError, match=rf"(?s)making table 'w'\nFound: .*{message}.*\nTo do: "):
         group.table("w", **arguments)
+    assert group.tables == {}
+    assert group.table("w", num_keys=4).norm() == 0, "the name is free, and the servers go on"
+
+
+@pytest.mark.parametrize("name", ["", 3, None])
+def test_a_table_without_a_name_is_refused(group: ps.LocalGroup, name: Any) -> None:
+    with pytest.raises(ParameterServerError, match=r"(?s)Found: a name of .*To do: give some text"):
+        group.table(name, num_keys=4)
+
+
+def test_an_unknown_table_is_answered_with_those_that_there_are(group: ps.LocalGroup) -> None:
+    table = group.table("weights", num_keys=4)
+    for tables in (group.tables, ps.TableGroup([table]).tables):
+        with pytest.raises(ParameterServerError, match=r"(?s)table 'weigths'\nFound: .*\nTo do: .*'weights'"):
+            tables["weigths"]
+        with pytest.raises(KeyError):
+            tables["m"]
+        assert tables.get("m") is None
+        assert tables["weights"] is table
 
 
 def test_a_sparse_table_takes_keys_across_all_64_bits(group: ps.LocalGroup) -> None:

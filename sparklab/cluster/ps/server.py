@@ -25,6 +25,7 @@ from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.events.facts import Fact
 from sparklab.events.servers import ServerEnded, ServerStarted
 from sparklab.ps.absence import AbsenceWatch
+from sparklab.ps.catalog import with_memory
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.link import Link
 from sparklab.ps.manager import Manager
@@ -332,11 +333,10 @@ class ParameterServer(Questions):
         epoch = self.manage(lambda manager: manager.layout.epoch)
 
         def known(manager: Manager) -> bool:
-            facts = manager.facts_of
-            return all(facts.get(s, {}).get("epoch", -1) >= epoch for s in manager.layout.servers)
+            return all(manager.facts_of.get(s, {}).get("epoch", -1) >= epoch for s in manager.layout.servers)
 
         self.until(known, 120.0, f"making table {name!r} on all servers")
-        return made
+        return with_memory(made, self.manage(lambda manager: manager.facts_of))
 
     def handle(self) -> Handle:
         """What another process needs to reach the servers. Does not block."""
