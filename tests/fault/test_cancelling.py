@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +36,18 @@ def bodies() -> dict[str, Callable[[int], Any]]:
         while True:
             pass
 
+    def import_endlessly(_: int) -> int:
+        class Finder:
+            @staticmethod
+            def find_spec(name: str, *_: Any) -> None:
+                while name == "endless":
+                    pass
+
+        sys.meta_path.insert(0, Finder)  # type: ignore[arg-type]
+        return len(dir(importlib.import_module("endless")))
+
     return {
+        "import": import_endlessly,
         "batches": lambda x: (time.sleep(0.02), x)[1],
         "spin": spin,
         "sleep": lambda _: time.sleep(3600),
@@ -53,7 +66,7 @@ def by_group(sc: SparkContext) -> None:
 
 @pytest.mark.parametrize("cancel", [by_job, by_group])
 @pytest.mark.parametrize(
-    ("name", "restarts"), [("batches", False), ("spin", False), ("sleep", True), ("deep in C", True)]
+    ("name", "restarts"), [("batches", False), ("spin", False), ("sleep", True), ("deep in C", True), ("import", True)]
 )
 def test_a_cancelled_job_ends_soon_whatever_its_tasks_do(
     sc: SparkContext,

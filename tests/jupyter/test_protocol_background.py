@@ -177,6 +177,8 @@ def test_an_error_of_a_task_is_told_with_the_users_own_lines(k: Kernel) -> None:
     "body",
     [
         "while True: pass",
+        "class Endless:\n    def find_spec(name, *_):\n        while name == 'endless_module': pass\n"
+        "sys.meta_path.insert(0, Endless)\ntry: import endless_module\nfinally: sys.meta_path.remove(Endless)",
         "while True:\n    sc.parallelize([1], 1).count()",
         "sc.parallelize([1], 1).map(naps).count(); after = 1",
     ],
