@@ -32,7 +32,7 @@ class Client(Outstanding):
 
     Parameters
     ----------
-    table, width, dtype, client, incarnation
+    table, width, dtype, client, incarnation, name
     layout : Layout
     dense : bool
         Whether every key of the table exists.
@@ -53,10 +53,12 @@ class Client(Outstanding):
         ordered: bool = True,
         resend_s: float | None = None,
         filters: Sequence[Filter] = (),
+        name: str = "",
     ) -> None:
         super().__init__(ordered)
         self.filters = FilterChain(filters, own=True)
         self.table = table
+        self._called = f"table {name!r}" if name else f"table {table}"
         self.width = width
         self.dtype = np.dtype(dtype)
         self.dense = dense
@@ -80,7 +82,7 @@ class Client(Outstanding):
         """
         found = self.layout.tables.get(self.table)
         if found is None:
-            raise ParameterServerError("asking a table", "it was dropped", "make it again")
+            raise ParameterServerError(f"asking {self._called}", "it was dropped", "make it again")
         return found
 
     # --- asking -----------------------------------------------------------------------------------
@@ -177,7 +179,7 @@ class Client(Outstanding):
         request.sent_s = self.now_s
         filters = self.filters.filters
         if mask & ranges.lost:
-            request.error = all_dead(self.table)
+            request.error = all_dead(self._called)
             return
         for server, headed in ranges.heads.items():
             part = mask & headed
@@ -335,7 +337,7 @@ class Client(Outstanding):
             request.error = self._error(request, "the table was dropped", "make it again")
 
     def _error(self, request: Request, found: str, do: str) -> ParameterServerError:
-        attempted = f"{Kind(request.kind).name.lower()} at table {self.table}, clock {request.clock}"
+        attempted = f"{Kind(request.kind).name.lower()} at {self._called}, clock {request.clock}"
         return ParameterServerError(attempted, found, do)
 
     def _send_again(self, request: Request, old: TableLayout, new: TableLayout) -> None:

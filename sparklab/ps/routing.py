@@ -62,10 +62,10 @@ def carry(request: Request, old: TableLayout, new: TableLayout) -> int:
     return moved
 
 
-def all_dead(table: int) -> ServerLost:
+def all_dead(table: str) -> ServerLost:
     """The error for a request to ranges that no server has."""
     return ServerLost(
-        f"asking table {table}",
+        f"asking {table}",
         "every server of some of its key ranges is dead",
         "restore the last snapshot into a new ParameterServer; with replicas=1 one death loses nothing",
     )

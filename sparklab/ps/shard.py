@@ -186,7 +186,7 @@ class Shard:
         """The table that `frame` is about; where there is none its sender is told so."""
         table = self.tables.get(frame.table)
         if table is None:
-            self.refuse(source, frame, f"no table {frame.table}", "make it with server.table(...)")
+            self.refuse(source, frame, "it has no such table", "make it with server.table(...)")
         return table
 
     def refuse(self, source: Peer, frame: Frame, found: str, do: str) -> None:

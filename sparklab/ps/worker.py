@@ -79,6 +79,7 @@ class Worker(ClosedOrAbandoned):
             link.layout(),
             ordered=link.ordered,
             filters=spec.filters if rank >= 0 else (),
+            name=spec.name,
         )
         # Filters see every pull, but those that only spare bytes on a way that is not taken.
         can_read = spec.num_keys is not None and all(each.passed_by for each in self._client.filters.filters)

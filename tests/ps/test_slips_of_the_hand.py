@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sparklab import ps
-from sparklab.errors import ParameterServerError
+from sparklab.errors import ParameterServerError, ServerLost
 from sparklab.ps import LocalGroup
 
 
@@ -167,3 +167,25 @@ def test_what_servers_and_groups_of_tables_lack_is_not_set() -> None:
                 of.tables = {}  # type: ignore[misc]
             of.tau = 4
             assert (v.tau, w.tau) == (4, 4)
+
+
+def test_errors_of_a_worker_name_the_table_as_its_user_does() -> None:
+    with LocalGroup(num_servers=1) as server:
+        server.table("first", num_keys=9)
+        table = server.table("clicks per page", num_keys=9, update=ps.Add(), workers=1)
+        with table.worker(0) as w:
+            for function in (lambda weights: weights, "norm"):
+                with pytest.raises(
+                    ParameterServerError, match="^call at table 'clicks per page', clock 0\nFound: server 0"
+                ):
+                    w.call(function)
+        lost, dropped = table.worker(0), server.table("dropped", num_keys=9, workers=1)
+        late = dropped.worker(0)
+        dropped.drop()
+        with pytest.raises(ParameterServerError, match="^pull at table 'dropped', clock 0\nFound: the table was"):
+            late.get([1])
+        with pytest.raises(ParameterServerError, match="^asking table 'dropped'\nFound: it was dropped"):
+            late.get([1])
+        server.kill_server(0)
+        with pytest.raises(ServerLost, match="^asking table 'clicks per page'\nFound: every server"):
+            lost.get([1])
