@@ -16,7 +16,7 @@ from sparklab.rdd.core import RDDCore
 from sparklab.rdd.results import STOPPED
 from sparklab.rdd.task import TaskContext
 from sparklab.rdd.unfit import has_users_lines, unfit
-from sparklab.rdd.usererror import describe_failure, raised_by_us
+from sparklab.rdd.usererror import describe_failure, raised_by_us, without_loops
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ def wire_error(error: BaseException, task: TaskContext | None, rdd: RDDCore | No
     unsent = str(error) if isinstance(error, UnsentError) else ""
     error = error.__cause__ or error if unsent else error
     where, record_index, record = ("", -1, None) if task is None else describe_failure(error, task)
+    without_loops(error)
     if unsent:
         record_index, record = -1, None  # all had been read by then
     if not where and task is not None and rdd is not None:

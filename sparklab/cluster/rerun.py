@@ -18,6 +18,7 @@ from sparklab.errors import FetchFailedError, SparklabError
 from sparklab.events.facts import StageNode
 from sparklab.rdd.core import RDDCore
 from sparklab.rdd.dependency import Shuffle
+from sparklab.rdd.inlining import functions_called
 from sparklab.rdd.running import running
 from sparklab.rdd.task import TaskContext
 from sparklab.rdd.unfit import has_users_lines, unfit
@@ -165,7 +166,7 @@ def rerun(work: Work, stage: StageNode, partition: int, ask: Callable[[Callable[
             shipped=_Shipped(target),
         )
         try:
-            with running(task), contextlib.ExitStack() as ends:
+            with running(task), functions_called(), contextlib.ExitStack() as ends:
                 records = target.iterator(partition, task)
                 ends.callback(lambda: [end() for end in task.on_end])
                 if writes is None:

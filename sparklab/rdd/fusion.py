@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from sparklab.rdd import loops
+from sparklab.rdd.loops import Chain
 from sparklab.rdd.operators import Filter, KeyBy, Keys, Map, MapValues, Operator, PairWith, Records, Values
 
 Function: TypeAlias = Callable[[int, Iterator[Any]], Iterator[Any]]
@@ -33,12 +33,12 @@ def fused(steps: Sequence[tuple[Function, int]]) -> list[tuple[Function, int]]:
     result: list[tuple[Function, int]] = []
     for record_wise, run in groupby(steps, lambda step: type(step[0]) in _STEPS):
         alike = tuple(run)
-        if not record_wise or (len(alike) < loops.LOOPED_FROM and len(steps) <= FUSED_ABOVE):
+        if not record_wise:
             result.extend(alike)
             continue
         operators = tuple(function for function, _ in alike)
         # What takes one record at a time does not look at the index.
-        result.append((loops.Loop(operators) if len(steps) <= FUSED_ABOVE else Fused(operators), -1))
+        result.append((Chain(operators) if len(steps) <= FUSED_ABOVE else Fused(operators), -1))
     return result
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count, islice
 from typing import Any, Final
 
+from sparklab.rdd import loops
 from sparklab.rdd.operators import Operator, Records, fresh
 
 
@@ -85,14 +86,7 @@ class Reduce(Operator):
     __slots__ = ()
 
     def __call__(self, index: int, records: Records) -> list[Any]:
-        f = self.f
-        nothing = object()
-        acc: Any = next(records, nothing)
-        if acc is nothing:
-            return []
-        for x in records:
-            acc = f(acc, x)
-        return [acc]
+        return list(loops.reduced(self, records))
 
 
 class Aggregate(Operator):
@@ -103,11 +97,7 @@ class Aggregate(Operator):
         self.zero = zero
 
     def __call__(self, index: int, records: Records) -> Any:
-        f = self.f
-        acc = fresh(self.zero)
-        for x in records:
-            acc = f(acc, x)
-        return acc
+        return next(loops.aggregated(self, fresh(self.zero), records))
 
 
 class Aggregated(Aggregate):

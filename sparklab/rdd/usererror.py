@@ -10,7 +10,7 @@ from types import CodeType, FrameType, GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparklab.rdd.core import RDDCore
-from sparklab.rdd.loops import Loop
+from sparklab.rdd.inlining import Running
 from sparklab.rdd.operators import Flattened, Operator
 from sparklab.shuffle.spec import ShuffleSpec
 
@@ -77,6 +77,26 @@ def raised_by_us(tb: TracebackType | None) -> bool:
     return code.co_filename.startswith(_PACKAGE) and dis.opname[code.co_code[tb.tb_lasti]] == "RAISE_VARARGS"
 
 
+def without_loops(error: BaseException) -> None:
+    """The traceback of `error` has no frame of a loop of ours that holds functions of the user's but was not in one."""
+    error.__traceback__ = _users_alone(error.__traceback__)
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration):
+        without_loops(error.__cause__)
+
+
+def _users_alone(traceback: TracebackType | None) -> TracebackType | None:
+    each, kept = traceback, []
+    while each is not None:
+        running = each.tb_frame.f_locals.get(".running")
+        if not isinstance(running, Running) or running.compiled.in_users_code(each.tb_lasti):
+            kept.append(each)
+        each = each.tb_next
+    shown: TracebackType | None = None
+    for each in reversed(kept):
+        shown = TracebackType(shown, each.tb_frame, each.tb_lasti, each.tb_lineno)
+    return shown
+
+
 _UNKNOWN: Any = object()
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -92,10 +112,10 @@ def _seen_from(frame: FrameType, offset: int) -> _Place | None:
     """The place that `frame` belongs to where it is one of ours: an operator's, an RDD's, a shuffle's."""
     found = frame.f_locals.get("self")
     place, name, waiting = None, "x", False
-    if isinstance(found, Loop):
-        line = _line(frame.f_code, offset)
-        waiting = found.waits_at(line)
-        found, name = found.step_at(line)
+    running = frame.f_locals.get(".running")
+    if isinstance(running, Running):
+        found, given = running.at_work(offset)
+        name, waiting = given or name, given is None
     elif isinstance(found, Operator):
         waiting = _instruction(frame.f_code, offset) == _outer_loop(frame.f_code)
     if isinstance(found, Operator) and found.origin is None:
@@ -157,8 +177,3 @@ def _outer_loop(code: CodeType) -> int | None:
 def _instruction(code: CodeType, offset: int) -> int:
     """Offset of the instruction that `offset` lies in: that of an error may be of the cache that follows it."""
     return max((i.offset for i in dis.get_instructions(code) if i.offset <= offset), default=offset)
-
-
-def _line(code: CodeType, offset: int) -> int:
-    """The line of the instruction at `offset`."""
-    return next((line for start, end, line in code.co_lines() if line and start <= offset < end), 0)

@@ -10,7 +10,7 @@ import numpy.random  # noqa: F401 - or Hypothesis imports it while an executor's
 import pytest
 
 from sparklab import SparkContext
-from sparklab.rdd import loops
+from sparklab.rdd import inlining, loops
 from tests.support.fast_paths import take_fast_paths_for_all_sizes
 from tests.support.naive_driver import NaiveDriver
 
@@ -24,6 +24,7 @@ def make_context(request: pytest.FixtureRequest) -> Iterator[MakeContext]:
     if master == "naive":
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(loops, "LOOPED_FROM", sys.maxsize)
+            patch.setattr(inlining, "INLINED_FROM", sys.maxsize)
             yield NaiveDriver
         return
     with pytest.MonkeyPatch.context() as patch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sparklab.rdd import loops
+from sparklab.rdd import inlining, loops
 from sparklab.shuffle import buckets, order, reader, tally
 
 FAST_PATHS = (
@@ -15,6 +15,7 @@ FAST_PATHS = (
     (reader, "_WORTH_DIVIDING_HERE"),
     (tally, "_WORTH_TALLY"),
     (loops, "LOOPED_FROM"),
+    (inlining, "INLINED_FROM"),
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sparklab.rdd import loops
+from sparklab.rdd import inlining, loops
 from sparklab.rdd.fusion import Fused
 from sparklab.rdd.operators import Filter, KeyBy, Keys, Map, MapValues, Operator, Origin, PairWith, Values
 from sparklab.rdd.usererror import describe_failure
@@ -30,23 +30,25 @@ def test_a_loop_gives_what_the_chain_of_its_operators_gives(last: Operator) -> N
     for before in itertools.chain(itertools.product(PAIRED), itertools.product(PAIRED, PAIRED)):
         operators = (*before, last)
         pairs = [(i, i % 4) for i in range(9)]
-        assert list(loops.Loop(operators)(0, iter(pairs))) == chained(operators, iter(pairs))
+        assert list(loops.Chain(operators)(0, iter(pairs))) == chained(operators, iter(pairs))
 
 
 def test_a_loop_takes_no_record_before_it_is_asked_for() -> None:
     seen: list[int] = []
-    records = loops.Loop((Map(lambda x: seen.append(x) or x), Map(str)))(0, iter(range(9)))
+    records = loops.Chain((Map(lambda x: seen.append(x) or x), Map(str)))(0, iter(range(9)))
     assert seen == []
     assert next(records) == "0"
     assert seen == [0]
 
 
+@pytest.mark.parametrize("inlined_from", [1, 100])
 @pytest.mark.parametrize("loop_from", [1, 2, 100])
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_the_operator_that_failed_in_a_loop_is_named_with_what_it_was_given(
-    monkeypatch: pytest.MonkeyPatch, failing: int, loop_from: int
+    monkeypatch: pytest.MonkeyPatch, failing: int, loop_from: int, inlined_from: int
 ) -> None:
     monkeypatch.setattr(loops, "LOOPED_FROM", loop_from)
+    monkeypatch.setattr(inlining, "INLINED_FROM", inlined_from)
     sc = NaiveDriver(1)
 
     def step(number: int, x: int) -> int:
@@ -103,7 +105,7 @@ class Ended:
 @pytest.mark.parametrize("count", [1, 3, 100])  # the interpreter specialises what it has run a few times
 @pytest.mark.parametrize("source", [ended, Ended])
 @pytest.mark.parametrize("filtered", [0, 1, 2])
-@pytest.mark.parametrize("kind", [loops.Loop, Fused, "alone"])
+@pytest.mark.parametrize("kind", [loops.Chain, Fused, "alone"])
 def test_no_record_is_blamed_where_a_loops_own_input_fails(
     kind: Any, filtered: int, source: Callable[[int], Iterator[int]], count: int
 ) -> None:
@@ -124,7 +126,8 @@ def test_no_record_is_blamed_where_a_loops_own_input_fails(
 @pytest.mark.parametrize("name", ["loop", "fused"])
 def test_the_first_loop_in_a_loops_code_is_the_one_over_its_records(name: str) -> None:
     # A comprehension before it would be that one, inlined, since Python 3.12.
-    code = loops._compiled((Map, Filter, Map))[0].__code__ if name == "loop" else Fused.__call__.__code__
+    loop = inlining.compiled(loops._written((Map, Filter, Map)), [str, len, str])
+    code = loop._code if name == "loop" else Fused.__call__.__code__
     inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     loops_over = [each for each in dis.get_instructions(code) if each.opname == "FOR_ITER"]
 
