@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from sparklab.cluster.executor import Budgets, Executor
 from sparklab.cluster.host import open_local
 from sparklab.cluster.inbox import Inbox
+from sparklab.cluster.lane import Lane
 from sparklab.cluster.meeting import Meetings, meet_in
 from sparklab.cluster.orders import Feed, OrderBook
 from sparklab.cluster.reports import copy_ended, ended
@@ -20,8 +21,6 @@ from sparklab.faults import AnswerDropped, ExecutorStruck
 from sparklab.pieces import held
 from sparklab.scheduler import messages as m
 from sparklab.storage.peers import BlockPart, BlockRequest, Holder
-
-_Orders = queue.SimpleQueue[tuple[StageOrder, list[TaskOrder]] | None]
 
 BY_HAND: Final = "killed by hand"  # why an executor is gone, where nobody says otherwise
 
@@ -36,45 +35,42 @@ class _Seat:
         self._on_struck = on_struck
         self._feed = feed
         self._book = book
-        self.dead = False
-        self._lanes: dict[bool, tuple[_Orders, threading.Thread]] = {}  # by whether they are the background's
+        self._over = threading.Event()
+        name = f"sparklab-executor-{executor.number}"
+        self._lanes = Lane(name), Lane(f"{name}-beside")  # a thread each, by whether tasks are the background's
 
     def take(self, background: bool, stage: StageOrder, tasks: list[TaskOrder]) -> None:
-        """The tasks run after those that are waiting for the same thread. From one thread alone."""
-        if background not in self._lanes:
-            orders: _Orders = queue.SimpleQueue()
-            name = f"sparklab-executor-{self.executor.number}{'-beside' if background else ''}"
-            thread = threading.Thread(target=self._run, args=(orders,), name=name, daemon=True)
-            self._lanes[background] = orders, thread
-            thread.start()
-        self._lanes[background][0].put((stage, tasks))
+        """The tasks run after those that are waiting for the same thread."""
+        self._lanes[background].put(partial(self._run, stage, tasks))
 
     def end(self) -> None:
-        """The threads end with what they are at. Does not block."""
-        for orders, _ in list(self._lanes.values()):
-            orders.put(None)
+        """What runs is cancelled and no more told of, and the threads end. Does not block."""
+        self._over.set()
+        self.executor.cancel_all()
+        for lane in self._lanes:
+            lane.close()
 
     def join(self, timeout_s: float) -> None:
         """The threads have ended, or `timeout_s` are over for one of them."""
-        for _, thread in list(self._lanes.values()):
-            thread.join(timeout_s)
+        for lane in self._lanes:
+            lane.join(timeout_s)
 
-    def _run(self, orders: _Orders) -> None:
-        while (order := orders.get()) is not None:
-            stage, tasks = order
-            for task in tasks:
-                try:
-                    (report,) = self.executor.run(stage, [task])
-                except (ExecutorStruck, AnswerDropped):
-                    self._on_struck(self.executor.number)
-                    return
-                if self.dead:
-                    return
-                report = self._book.answer(report, stage.stage, self.executor.number, self.executor.epoch)
-                for subject, message in report.warnings:
-                    self._book.warn(subject, message)
-                executor = self.executor
-                self._feed(ended(report, executor.number, executor.epoch, stage.stage))
+    def _run(self, stage: StageOrder, tasks: list[TaskOrder]) -> None:
+        executor = self.executor
+        for task in tasks:
+            if self._over.is_set():
+                return
+            try:
+                (report,) = executor.run(stage, [task])
+            except (ExecutorStruck, AnswerDropped):
+                self._on_struck(executor.number)
+                return
+            if self._over.is_set():
+                return
+            report = self._book.answer(report, stage.stage, executor.number, executor.epoch)
+            for subject, message in report.warnings:
+                self._book.warn(subject, message)
+            self._feed(ended(report, executor.number, executor.epoch, stage.stage))
 
 
 class ThreadsRunner:
@@ -141,8 +137,6 @@ class ThreadsRunner:
         seat = self._seats.pop(number, None)
         if seat is None:
             return  # somebody else was faster
-        seat.dead = True
-        seat.executor.cancel_all()
         seat.end()
         # Before its files go: tasks that miss them would each be told of one, and give up after a few.
         self._feed(m.ExecutorGone(number, seat.executor.epoch, reason, by_user))
@@ -237,8 +231,6 @@ class ThreadsRunner:
             self._closed = True
         seats = list(self._seats.values())  # one that is being struck takes itself out
         for seat in seats:
-            seat.dead = True
-            seat.executor.cancel_all()
             seat.end()
         for seat in seats:
             seat.join(2)

@@ -167,3 +167,21 @@ def test_a_lane_runs_calls_in_their_order_and_hands_on_what_they_raise() -> None
     with suppress(ValueError):
         failing.result(30)
         raise AssertionError("it raised nothing")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_breaks_the_thread_of_a_lane_is_told_as_of_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda found: told.append(f"{found.thread.name}: {found.exc_value}"))
+    lane = Lane("tests")
+    ran: list[int] = []
+
+    def broken() -> None:
+        raise ValueError("no lane")
+
+    lane.put(lambda: ran.append(1))
+    lane.put(broken)
+    lane.put(lambda: ran.append(2))
+    lane.join(30)
+
+    assert (told, ran) == (["tests: no lane"], [1])
