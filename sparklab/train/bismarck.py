@@ -38,8 +38,7 @@ class Bismarck:
                 total, rows, loss = learnt.treeReduce(_merged)
             mean.begin((total / rows).astype(np.float32), (epoch + 1) * share)
             weights = mean.weights(session.lr, (epoch + 1) * share)
-            done = epoch + 1 == problem.epochs
-            session.report(loss / rows, (epoch + 1) * rows, epoch + 1, weights.copy, done)
+            session.report(loss / rows, (epoch + 1) * rows, epoch + 1, weights.copy)
         return weights
 
 

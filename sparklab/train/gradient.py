@@ -35,7 +35,7 @@ class Gradient:
             with shared(shards.context, weights) as sent:
                 total, loss = shards.treeAggregate((None, 0.0), adding(sent, problem), merged, TREE_DEPTH)
             mean = loss / problem.rows + problem.penalty.of(weights)
-            session.report(mean, (epoch + 1) * problem.rows, epoch + 1, weights.copy, epoch + 1 == problem.epochs)
+            session.report(mean, (epoch + 1) * problem.rows, epoch + 1, weights.copy)
             weights = proximal(weights - session.lr * total / problem.rows, session.lr, problem)
         return weights
 

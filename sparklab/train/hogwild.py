@@ -167,7 +167,7 @@ class Team:
             self._mean_loss = loss / count
         # Stopped before another row was learnt from, a run ends with the loss that is known; there may be none.
         if count or (last and seen):
-            session.report(self._mean_loss, seen, clock, lambda: self._weights(session.lr, seen), last)
+            session.report(self._mean_loss, seen, clock, lambda: self._weights(session.lr, seen))
 
     def _weights(self, lr: float, seen: int) -> Weights:
         if self._frequent is not None:

@@ -51,7 +51,7 @@ class LargeBatch:
             if (step + 1) % steps == 0 or step % 10 == 9:
                 epoch = (step + 1) // steps
                 mean = float(np.mean(losses[-steps:]))
-                session.report(mean, updates, epoch, weights.copy, step + 1 == problem.epochs * steps)
+                session.report(mean, updates, epoch, weights.copy)
         return weights
 
 

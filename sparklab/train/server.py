@@ -297,7 +297,7 @@ class _Team:
             span_s = max(time.monotonic() - self._began_s, 1e-9)
             waited = [waited_s / span_s for waited_s in self._waited_s]
             filtered = summed([self._filtered_before, *self._filtered.values()])
-        self._session.clocks(clocks, waiting, waited, last)
+        self._session.clocks(clocks, waiting, waited)
         number = self._session.handle.number
         told = [] if last else self._serving.sampled(number)
         if told or last:
@@ -306,7 +306,7 @@ class _Team:
                 before, after = zip(*filtered.values(), strict=True)
                 self._session.publish(FilterBytes(number, tuple(filtered), before, after))
         if rows:
-            self._session.report(loss / rows, total, min(clocks), self._weights, last)
+            self._session.report(loss / rows, total, min(clocks), self._weights)
 
     def _weights(self) -> Weights:
         return np.asarray(self._table.weights(), np.float64).reshape(-1)

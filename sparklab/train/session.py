@@ -104,8 +104,10 @@ class Session:
     def publish(self, *facts: Fact) -> None:
         self.handle._publish(*facts)
 
-    def report(self, loss: float, updates: int, clock: int, weights: Callable[[], Weights], last: bool = False) -> None:
+    def report(self, loss: float, updates: int, clock: int, weights: Callable[[], Weights]) -> None:
         """The mean loss of late is `loss`, after `updates` rows and `clock` clocks.
+
+        Published at most ten times a second, and the last of a run by :meth:`say_last`.
 
         `weights` is called, now and then, while the loss is the best so far: those are the weights kept if it runs
         away.
@@ -120,7 +122,7 @@ class Session:
         runaway = not math.isfinite(loss) or loss > RUNAWAY * math.log(2)
         self._runaway = self._runaway + 1 if runaway else 0
         self._unsaid = f.LossReported(self.handle.number, clock, updates, loss if math.isfinite(loss) else -1.0)
-        if last or runaway or now_s - self._said_s >= PUBLISH_EVERY_S:
+        if runaway or now_s - self._said_s >= PUBLISH_EVERY_S:
             self._said_s = now_s
             self._say_report()
         if not math.isfinite(loss) or self._runaway >= RUNAWAY_REPORTS:
@@ -142,17 +144,15 @@ class Session:
             self.publish(self._unsaid)
             self._unsaid = None
 
-    def clocks(
-        self, done: Sequence[int], waiting: Sequence[bool], waited: Sequence[float] = (), last: bool = False
-    ) -> None:
+    def clocks(self, done: Sequence[int], waiting: Sequence[bool], waited: Sequence[float] = ()) -> None:
         """Worker by worker: clocks completed, whether it waits for slower ones, the share of its time it waited.
 
-        Published at most ten times a second, and the `last` of a run.
+        Published at most ten times a second, and the last of a run by :meth:`say_last`.
         """
         now_s = self._clock()
         permille = tuple(round(1000 * share) for share in waited)
         clocks = f.WorkerClocks(self.handle.number, tuple(done), tuple(map(int, waiting)), permille)
-        if last or now_s - self._clocks_said_s >= PUBLISH_EVERY_S:
+        if now_s - self._clocks_said_s >= PUBLISH_EVERY_S:
             self._clocks_said_s = now_s
             self._unsaid_clocks = None
             self.publish(clocks)
