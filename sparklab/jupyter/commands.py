@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.errors import SparklabError
 from sparklab.jupyter import background
+from sparklab.jupyter.reports import held_by
 from sparklab.jupyter.steering import STEERS, deaths, restore, steer, steered
 from sparklab.quantities import plural
 from sparklab.rdd.rdd import RDD
@@ -135,8 +136,9 @@ class Commands:
         info = self._executor(command["executor"])
         if command.get("stay_dead", False):
             self.before_a_death()
+        held = held_by(self._sc, info.executor)
         self._sc.kill_executor(info.executor, stay_dead=command.get("stay_dead", False))
-        return f"killed executor {info.executor}: {plural(info.cached_partitions, 'cached partition')} went with it"
+        return f"killed executor {info.executor}: {held} went with it"
 
     def _drop_partition(self, command: Mapping[str, Any]) -> str:
         rdd, index = self._partition(command)

@@ -256,12 +256,12 @@ class Magics:
                 f"executors: {', '.join(map(str, sorted(infos))) or 'none yet'}",
                 "`%sparklab executors` lists them",
             )
-        held = infos[options.executor].cached_partitions
+        held = reports.held_by(sc, options.executor)
         if options.stay_dead:
             self._changes().before_a_death()
         sc.kill_executor(options.executor, stay_dead=options.stay_dead)
         after = "it stays dead" if options.stay_dead else "a new process takes its place"
-        print(f"Killed executor {options.executor}: {plural(held, 'cached partition')} went with it; {after}.")
+        print(f"Killed executor {options.executor}: {held} went with it; {after}.")
 
     def _reset(self, options: Namespace) -> None:
         print(self._changes().handle({"cmd": "reset"})["text"])

@@ -24,6 +24,7 @@ _COMPARED: Final = (
 )  # fmt: skip
 
 # These are names, not counts: no separators between their thousands.
+_NAMED_MAX: Final = 4
 _NUMBERS: Final = frozenset({"job", "rdd", "executor", "pid", "epoch"})
 
 
@@ -102,6 +103,20 @@ def _state(view: ExecutorView, starting: Collection[int]) -> str:
     if view.alive:
         return "alive"
     return f"dead: {view.reason}" + ("; a new process is starting" if view.executor in starting else "")
+
+
+def held_by(sc: SparkContext, number: int) -> str:
+    """``24 cached partitions (12 of errors, 12 of links)``: what executor `number` holds, as it goes with it."""
+    with sc.bus.lock:
+        named = [
+            (sum(number in holders for holders in cached.blocks.values()), cached.name)
+            for _, cached in sorted(sc.bus.views.cache.items())
+        ]
+    whole = plural(sum(count for count, _ in named), "cached partition")
+    parts = [f"{count:,} of {name}" for count, name in named if count]
+    if len(parts) > _NAMED_MAX:
+        parts[_NAMED_MAX:] = [f"others of {plural(len(parts) - _NAMED_MAX, 'more RDD')}"]
+    return f"{whole} ({', '.join(parts)})" if len(parts) > 1 else whole
 
 
 def cache(sc: SparkContext) -> Rows:

@@ -51,8 +51,10 @@ class FakeContext:
 
     def __init__(self, rdds: list[FakeRDD] | None = None, jobs: dict[int, str] | None = None) -> None:
         self.rdds = {rdd.id(): rdd for rdd in rdds or []}
+        blocks = {partition: {partition % 2: ("memory", 1)} for partition in range(24)}
         views = SimpleNamespace(
-            jobs={number: SimpleNamespace(status=status, scope="s1") for number, status in (jobs or {}).items()}
+            cache={7: SimpleNamespace(name="links", blocks=blocks)},
+            jobs={number: SimpleNamespace(status=status, scope="s1") for number, status in (jobs or {}).items()},
         )
         self.bus = SimpleNamespace(lock=threading.RLock(), views=views)
         self.done: list[Any] = []

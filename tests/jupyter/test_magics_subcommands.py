@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -175,6 +176,10 @@ def test_a_killed_executor_is_told_with_its_loss(shell: Any, loaded: Any, links:
     assert "Killed executor 1: 2 cached partitions went with it; a new process takes its place." in ran.out
     assert loaded("%%sparklab -q -o again\nlinks.count()").value == 100
     assert shell.user_ns["again"].recomputed_partitions == 2
+
+    loaded("twice = links.map(lambda x: 2 * x).setName('twice').persist(); twice.count()")
+    told = str(loaded("%sparklab kill-executor 1").out)
+    assert re.search(r"Killed executor 1: \d cached partitions \(\d of links, \d of twice\) went with it", told), told
 
 
 def test_every_running_job_is_cancelled_by_one_word(shell: Any, loaded: Any, links: Any) -> None:
