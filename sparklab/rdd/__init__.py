@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sparklab.rdd.approximate import BoundedFloat
 from sparklab.rdd.barrier import RDDBarrier
+from sparklab.rdd.nodes import MapPartitions as PipelinedRDD
 from sparklab.rdd.partitioner import Partitioner, portable_hash
 from sparklab.rdd.rdd import RDD
 
-__all__ = ["RDD", "BoundedFloat", "Partitioner", "RDDBarrier", "portable_hash"]
+__all__ = ["RDD", "BoundedFloat", "Partitioner", "PipelinedRDD", "RDDBarrier", "portable_hash"]

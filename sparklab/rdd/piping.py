@@ -8,6 +8,7 @@ import subprocess
 import threading
 from typing import Any
 
+from sparklab.errors import SparklabError
 from sparklab.rdd.operators import Operator, Records
 
 
@@ -22,7 +23,14 @@ class Pipe(Operator):
         self.check_code = check_code
 
     def __call__(self, index: int, records: Records) -> Records:
-        process = subprocess.Popen(shlex.split(self.f), env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            process = subprocess.Popen(shlex.split(self.f), env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        except OSError as error:
+            raise SparklabError(
+                f"running the command `{self.f}`",
+                f"{type(error).__name__}: {error}",
+                "check that executors find it (its full path, or PATH in env); there is no shell: `sh -c '...'` is one",
+            ) from None
         assert process.stdin is not None
         assert process.stdout is not None
         failures: list[BaseException] = []

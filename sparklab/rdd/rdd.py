@@ -43,6 +43,10 @@ class RDD(Statistics, Sampling, FileActions, Frames, Checkpointing, Approximate,
     def __class_getitem__(cls, item: Any) -> type[RDD]:
         return cls
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.__name__ = "RDD"  # what Python calls each kind in its errors: "'RDD' object is not iterable"
+
     if not TYPE_CHECKING:  # type checkers know what there is, and say what is not
 
         def __getattr__(self, name: str) -> Any:

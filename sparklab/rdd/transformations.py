@@ -288,7 +288,9 @@ class Transformations(Primitives):
         """
         from sparklab.rdd.piping import Pipe
 
-        return self._pipeline(Pipe(text("pipe", command, "a command as a str"), env or {}, checkCode), "pipe")
+        if not text("pipe", command, "a command as a str").strip():
+            raise ValueError("pipe takes a command, not an empty str")
+        return self._pipeline(Pipe(command, env or {}, checkCode), "pipe")
 
 
 def _in_both(group: tuple[Any, tuple[list[Any], list[Any]]]) -> bool:

@@ -184,3 +184,11 @@ def test_a_partition_function_that_gives_no_number_is_told_as_such(sc_local: Spa
     assert error.attempted.startswith("running partitionBy at test_bad_keys.py:")
     assert error.found.startswith("what the partitionFunc returned is no whole number")
     assert "partitioner.py" not in shown
+
+
+def test_a_command_that_is_not_there_is_named_without_frames(sc_local: SparkContext) -> None:
+    with pytest.raises(SparklabError) as caught:
+        sc_local.parallelize(["x"], 1).pipe("no-such-command -v").collect()
+
+    assert caught.value.attempted.startswith("running the command `no-such-command -v`, in pipe at test_bad_keys.py:")
+    assert "subprocess.py" not in "".join(traceback.format_exception(caught.value))

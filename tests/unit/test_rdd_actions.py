@@ -309,6 +309,8 @@ def test_pipe_feeds_records_as_lines_and_reads_lines_back(sc: NaiveDriver) -> No
 
 def test_pipe_fails_the_job_on_request_and_passes_on_errors_of_the_input(sc: NaiveDriver) -> None:
     assert sc.parallelize([1], 1).pipe("false").collect() == []
+    with pytest.raises(ValueError, match="pipe takes a command"):
+        sc.parallelize([1], 1).pipe(" ")
     with pytest.raises(RuntimeError, match="exited with error code 1"):
         sc.parallelize([1], 1).pipe("false", checkCode=True).collect()
     with pytest.raises(ZeroDivisionError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from operator import add
 from typing import Any
 
+import cloudpickle
 import pytest
 
 from sparklab.rdd import RDD, Partitioner, portable_hash
@@ -370,3 +372,11 @@ def test_every_public_method_has_a_docstring_with_an_example() -> None:
 
     assert missing == []
     assert len(own) > 80
+
+
+def test_python_calls_every_kind_an_rdd(sc: NaiveDriver) -> None:
+    numbers = sc.parallelize([1, 2])
+    for rdd in (numbers, numbers.map(str), numbers.map(lambda x: (x, x)).groupByKey(), numbers.union(numbers)):
+        with pytest.raises(TypeError, match="^'RDD' object is not iterable$"):
+            iter(rdd)  # type: ignore[call-overload]
+        assert pickle.loads(cloudpickle.dumps(type(rdd))) is type(rdd)
