@@ -143,7 +143,9 @@ export class WorkerMethods {
       );
     const close = limit !== null && (limit + 1 - front.floor) * unit < 76;
     line(front.floor, `floor ${front.floor}`, "", close ? "end" : "middle");
-    if (limit !== null) line(limit + 1, `bound ${front.floor} + ${front.tau}`, "4 3", close ? "start" : "middle");
+    // Who has completed the last clock that the bound lets it begin waits here: no bar goes further.
+    const waits = `waits at ${front.floor} + ${front.tau} + 1`;
+    if (limit !== null) line(limit + 1, waits, "4 3", close ? "start" : "middle");
     if (front.waited.length) art.append(sv("text", { x: WAIT_AT, y: 10, text: "Blocked", class: "sl-num sl-strong" }));
     return art;
   }
@@ -199,14 +201,16 @@ export class WorkerMethods {
         class: "sl-num",
       }),
     );
-    if (bound !== null && 4 + (bound + 1) * pitch < BARS_WIDTH - 8)
+    // Behind those who have completed the last clock that the bound lets them begin.
+    const limit = 4 + (bound + 2) * pitch;
+    if (bound !== null && limit < BARS_WIDTH - 8)
       art.append(
         sv("path", {
-          d: `M${3 + (bound + 1) * pitch} 6V${base}`,
+          d: `M${limit - 1} 6V${base}`,
           "stroke-dasharray": "4 3",
           style: { stroke: ink("edge") },
         }),
-        sv("text", { x: 7 + (bound + 1) * pitch, y: 14, text: "bound", class: "sl-num sl-strong" }),
+        sv("text", { x: limit + 3, y: 14, text: `waits at ${bound} + 1`, class: "sl-num sl-strong" }),
       );
     return [
       art,

@@ -60,7 +60,7 @@ def words(tau: int) -> str:
         return "no worker ever waits: gradients may be of any age"
     if tau == 0:
         return "every worker waits for the slowest at each clock"
-    return f"fast workers may run {plural(tau, 'clock')} ahead of the slowest"
+    return f"no worker begins a clock while it is more than {plural(tau, 'clock')} ahead of the slowest"
 
 
 def _short_names(runs: Sequence[TrainingView]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sparklab.events.facts import Record
-from sparklab.events.training import LossReported, TauChanged
+from sparklab.events.training import LossReported, TauChanged, WorkerClocks
 from tests.browser import panel_page
 from tests.jupyter import sample_facts
 from tests.jupyter.models import model_of
@@ -35,17 +35,20 @@ def sent(page: Any, cmd: str) -> list[dict[str, Any]]:
 
 def test_moving_tau_asks_the_kernel_and_stays_pending_until_the_fact_arrives(page: Any) -> None:
     slider = page.get_by_role("slider", name="tau, the staleness bound")
-    assert slider.get_attribute("aria-valuetext") == "tau 8: fast workers may run 8 clocks ahead of the slowest"
+    assert (
+        slider.get_attribute("aria-valuetext")
+        == "tau 8: no worker begins a clock while it is more than 8 clocks ahead of the slowest"
+    )
     slider.focus()
     page.keyboard.press("ArrowLeft")
     assert [(one["run"], one["tau"]) for one in sent(page, "tau")] == [(2, 4)]
     assert page.locator(".sl-pending").inner_text() == "asked for 4, it is 8 until the kernel answers"
-    assert "bound 60 + 8" in page.locator(".sl-train-workers").inner_text()
+    assert "waits at 60 + 8 + 1" in page.locator(".sl-train-workers").inner_text()
     records = training()
     records.append(Record(len(records) + 1, records[-1].time_s, TauChanged(2, 8, 4)))
     page.evaluate("(model) => window.model.put('model', model)", model_of(records))
     assert page.locator(".sl-pending").count() == 0
-    assert "bound 60 + 4" in page.locator(".sl-train-workers").inner_text()
+    assert "waits at 60 + 4 + 1" in page.locator(".sl-train-workers").inner_text()
     assert "tau 4" in page.locator(".sl-train-loss").inner_text()
 
 
@@ -198,3 +201,26 @@ def test_many_workers_are_a_histogram_and_the_three_slowest_have_names(chromium:
     assert "worker 0 at 60, worker 9 at 60, worker 18 at 60" in text
     assert "of 200 workers" in text
     opened.context.close()
+
+
+@pytest.mark.parametrize("workers", [8, 200])
+def test_no_bar_goes_beyond_the_line_where_workers_wait(chromium: Any, workers: int) -> None:
+    records = training(workers)
+    last = records[-1].fact
+    assert isinstance(last, WorkerClocks)
+    # Ho et al. 2013, section 2: at clock c a worker reads what others did in clocks up to c - tau - 1. So it begins
+    # clock floor + tau, and waits when it has completed that.
+    ahead = (*last.clocks[:-1], 60 + 8 + 1)
+    records.append(Record(len(records) + 1, records[-1].time_s, replace(last, clocks=ahead)))
+    page = panel_page.open_panel(chromium, model_of(records), tab="training", height=640)
+    found = page.evaluate(
+        """() => {
+          const right = (one) => one.getBoundingClientRect().right;
+          const art = document.querySelector(".sl-train-workers .sl-train-art");
+          const line = art.querySelector("[stroke-dasharray='4 3']").getBoundingClientRect();
+          const bars = [...art.querySelectorAll("rect")].filter((one) => one.style.fill.includes("done"));
+          return [Math.max(...bars.map(right)), line.left];
+        }"""
+    )
+    page.context.close()
+    assert found[1] - 3 < found[0] <= found[1] + 1  # it reaches the line

@@ -128,7 +128,9 @@ class Connection:
             self._reading_writes = True
             self._watch_writing(True)
         except (ssl.SSLWantReadError, BlockingIOError):
-            self._read_on()
+            if self._reading_writes:  # not any more
+                self._reading_writes = False
+                self._watch_writing(bool(self._waiting) and not self._held)
         except (OSError, ParameterServerError) as error:
             self.problem = str(error)
             self.close()
@@ -149,12 +151,6 @@ class Connection:
             self._socket = self._tls.wrap_socket(self._socket, do_handshake_on_connect=False)
             self._pending = self._socket.pending
             self._read()
-
-    def _read_on(self) -> None:
-        """Reading has nothing to write any more."""
-        if self._reading_writes:
-            self._reading_writes = False
-            self._watch_writing(bool(self._waiting) and not self._held)
 
     def _flush_held(self) -> None:
         try:
