@@ -98,6 +98,18 @@ def residual(margin: Any, label: Any) -> Any:
     return (_ONE if margin >= _ZERO else small) / (_ONE + small) - label, small
 
 
+@inlined
+def with_loss(loss: Any, product: Any, in_product: Any, margin: Any, label: Any, small: Any) -> Any:
+    """`loss` with that of a row; of ``log(1 + small)`` several wait as one `product`, for a log is dear."""
+    loss += max(-margin, _ZERO) if label > _ZERO else max(margin, _ZERO)
+    product *= 1.0 + small
+    in_product += 1
+    if in_product == _LOSSES_A_LOG:
+        loss += math.log(product)
+        product, in_product = 1.0, 0
+    return loss, product, in_product
+
+
 @fast
 def adagrad(
     indptr: Any, indices: Any, values: Any, labels: Any, state: Any, bias: Any, rate: Any,
@@ -143,12 +155,7 @@ def adagrad(
                 margins = margins + (w if values is None else w * some_of(values, start + k, count - k))
             margin = own_w + total(margins)
             g, small = residual(margin, labels[row])
-            loss += max(-margin, _ZERO) if labels[row] > _ZERO else max(margin, _ZERO)
-            product *= 1.0 + small
-            in_product += 1
-            if in_product == _LOSSES_A_LOG:
-                loss += math.log(product)
-                product, in_product = 1.0, 0
+            loss, product, in_product = with_loss(loss, product, in_product, margin, labels[row], small)
             step = rate32 * g
             for k in range(0, count, LANES):
                 w, a = held(near, 2 * k), held(near, 2 * k + LANES)
@@ -215,12 +222,7 @@ def sgd(
                 margins = margins + (w if values is None else w * some_of(values, start + k, count - k))
             margin = own + total(margins)
             g, small = residual(margin, labels[row])
-            loss += max(-margin, _ZERO) if labels[row] > _ZERO else max(margin, _ZERO)
-            product *= 1.0 + small
-            in_product += 1
-            if in_product == _LOSSES_A_LOG:
-                loss += math.log(product)
-                product, in_product = 1.0, 0
+            loss, product, in_product = with_loss(loss, product, in_product, margin, labels[row], small)
             step = rate32 * g
             for k in range(0, count, LANES):
                 x = quad_of(_ONE) if values is None else some_of(values, start + k, count - k)
@@ -274,12 +276,7 @@ def ftrl(
             w0 = -own_z / ((beta32 + own_root) * inverse) if bias else _ZERO
             margin = w0 + total(margins)
             g, small = residual(margin, labels[row])
-            loss += max(-margin, _ZERO) if labels[row] > _ZERO else max(margin, _ZERO)
-            product *= 1.0 + small
-            in_product += 1
-            if in_product == _LOSSES_A_LOG:
-                loss += math.log(product)
-                product, in_product = 1.0, 0
+            loss, product, in_product = with_loss(loss, product, in_product, margin, labels[row], small)
             for k in range(0, count, LANES):
                 z, n, root = held(near, 4 * k), held(near, 4 * k + LANES), held(near, 4 * k + 2 * LANES)
                 w = held(near, 4 * k + 3 * LANES)
