@@ -39,6 +39,7 @@ from sparklab.executors import Executors
 from sparklab.files import SparkFiles
 from sparklab.jobs import Jobs
 from sparklab.jvmonly import refuses_jvm_names
+from sparklab.nearness import speaks_for_its_parts
 from sparklab.profiler import BasicProfiler, MemoryProfiler, Profiler, UDFBasicProfiler
 from sparklab.profiles import Profiles
 from sparklab.rdd.callsite import call_site
@@ -73,6 +74,7 @@ class _Kind(type):
 
 
 @refuses_jvm_names
+@speaks_for_its_parts
 class SparkContext(About, Sources, Bridges, Scopes, Executors, Sharing, Profiles, Jobs, metaclass=_Kind):
     """The way in: makes RDDs and runs jobs on a cluster that starts in the background.
 

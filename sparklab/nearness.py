@@ -1,10 +1,13 @@
-"""What a mistyped name may have meant."""
+"""What a mistyped name may have meant, and by what name a class of many parts is known."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, Final
+from types import FunctionType
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 _ALIKE: Final = 0.65
 """The least share of letters in common, as :func:`difflib.get_close_matches` counts it: ``tua`` is still ``tau``."""
@@ -49,6 +52,15 @@ def no_attribute(thing: object, name: str, kind: str) -> Any:
     guess = did_you_mean(name, [each for each in dir(type(thing)) if not each.startswith("_")])
     # With a name and no object Python does not add a guess of its own.
     raise AttributeError(f"{kind} has no {name}{guess and f': {guess}'}", name=name)
+
+
+def speaks_for_its_parts(kind: type[T]) -> type[T]:
+    """Python's own errors know the methods that `kind` has of its parts as its own: ``RDD.map() missing ...``."""
+    for part in kind.__mro__[:-1]:
+        for name, function in vars(part).items():
+            if isinstance(function, FunctionType) and part.__module__.startswith("sparklab."):
+                function.__qualname__ = f"{kind.__name__}.{name}"
+    return kind
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:

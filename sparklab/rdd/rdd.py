@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sparklab.arguments import text
 from sparklab.jvmonly import refuses_jvm_names
-from sparklab.nearness import no_attribute
+from sparklab.nearness import no_attribute, speaks_for_its_parts
 from sparklab.rdd.actions import Actions
 from sparklab.rdd.approximate import Approximate
 from sparklab.rdd.barrier import RDDBarrier
@@ -24,6 +24,7 @@ _A_LEVEL: Final = "StorageLevel.MEMORY_AND_DISK"
 
 
 @refuses_jvm_names
+@speaks_for_its_parts
 class RDD(Statistics, Sampling, FileActions, Frames, Checkpointing, Approximate, Actions):
     """A partitioned collection of records that remembers how it was made, so that a lost part can be made again.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sparklab import SparkContext
 from sparklab.nearness import did_you_mean, nearest
 
 
@@ -36,3 +37,12 @@ def test_at_most_three_names_that_begin_so_are_offered() -> None:
 def test_a_name_that_is_like_none_gets_no_guess() -> None:
     assert did_you_mean("speed", ["lr", "tau"]) == ""
     assert did_you_mean("", ["lr", "tau"], then="set lr") == "set lr"
+
+
+def test_python_names_the_class_that_a_user_knows_in_its_errors(sc_threads: SparkContext) -> None:
+    with pytest.raises(TypeError, match=r"^SparkContext\.broadcast\(\) missing 1 required positional argument"):
+        sc_threads.broadcast()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^RDD\.map\(\) missing 1 required positional argument: 'f'"):
+        sc_threads.parallelize([1]).map()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^RDD\.cache\(\) takes 1 positional argument but 2 were given"):
+        sc_threads.parallelize([1]).cache(3)  # type: ignore[call-arg]
