@@ -22,6 +22,7 @@ from sparklab.scheduler.messages import StagePrepared
 from sparklab.shuffle.spec import ShuffleSpec
 from sparklab.storage.level import StorageLevel
 
+_CLASS_IN_FULL: Final = b"_make_skeleton_"  # of a class that cloudpickle describes instead of naming it
 WIDEST: Final = 100  # of containers, so many items are looked into for functions
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})  # nothing is below them
 KNOWN_MAX: Final = 100  # names of classes, and classes of a name, that are remembered
@@ -43,8 +44,11 @@ def dump_stage(stage: StagePrepared, max_bytes: int, profiler: Profiler | None =
     """
     nodes = [(rdd._id, type(rdd), _state(rdd), [_dependency(d) for d in rdd.dependencies]) for rdd in stage.rdds]
     try:
-        whole = (nodes, stage.rdd._id, stage.writes, stage.payload, profiler, _replaced(stage))
-        data: bytes = cloudpickle.dumps(whole, protocol=5)
+        whole = (nodes, stage.rdd._id, stage.writes, stage.payload, profiler)
+        data: bytes = cloudpickle.dumps((*whole, ()), protocol=5)
+        # A look at what the functions use costs half as much again, and most stages have no class of the notebook.
+        if _CLASS_IN_FULL in data and (replaced := _replaced(stage)):
+            data = cloudpickle.dumps((*whole, replaced), protocol=5)
     except ClosureError as error:
         raise _named(stage, error.found, error.do) from None
     except Exception as error:

@@ -23,6 +23,7 @@ _WORTH_TALLY: Final = 50_000  # records of one task; below, importing Arrow cost
 _COUNTED_AT_ONCE_BYTES: Final = 8 << 20
 LARGEST_BYTES: Final = 1 << 28  # of the text: its offsets are of 32 bits
 _LARGEST_FRAME_BYTES: Final = 2 * FRAME_LIMIT_BYTES
+_LARGEST_ARRAY_BYTES: Final = (1 << 31) - 1  # the end of its text is of 32 bits
 _EXACT: Final = 1 << 53  # sums below it are exact in floating point
 
 
@@ -117,7 +118,6 @@ def spread(tally: Tally, buckets: int) -> list[tuple[int, bytes]]:
     Buckets without strings have none.
     """
     import numpy as np
-    from pyarrow import lib
 
     bucket = np.empty(len(tally.strings), np.uint16)
     for at in range(0, len(bucket), BATCH_RECORDS):
@@ -126,7 +126,7 @@ def spread(tally: Tally, buckets: int) -> list[tuple[int, bytes]]:
         bucket[at : at + len(some)] = hashes % np.uint64(buckets)
     order = bucket.argsort(kind="stable")
     bounds = np.searchsorted(bucket[order], np.arange(buckets + 1)).tolist()
-    strings = _called("take", tally.strings, lib.array(order))
+    strings = _in_order(tally.strings, order)
     numbers = tally.numbers[order]
     offsets, text = _parts(strings)
     frames = []
@@ -150,10 +150,8 @@ def ordered(keys: list[Any], values: list[Any], ascending: bool, at_once: int) -
     strings = None if sorted_ is None or sorted_[0].dtype.kind != "i" else _array(values)
     if sorted_ is None or strings is None:
         return None
-    from pyarrow import lib
-
     numbers, order = sorted_
-    strings = _called("take", strings, lib.array(order))
+    strings = _in_order(strings, order)
     offsets = _parts(strings)[0]
     bounds = [*offsets[::at_once].tolist(), int(offsets[-1])]
     if any(end - start > _LARGEST_FRAME_BYTES for start, end in pairwise(bounds)):
@@ -191,21 +189,41 @@ def _summed(strings: Sequence[Any], numbers: Sequence[np.ndarray] | None) -> Tal
     from pyarrow import lib
 
     encoded = _called("dictionary_encode", lib.concat_arrays(strings, lib.system_memory_pool()))
-    places = encoded.indices.to_numpy(zero_copy_only=True)
+    indices = encoded.indices  # whose to_numpy would import pandas
+    places = np.frombuffer(indices.buffers()[1], np.int32)[indices.offset : indices.offset + len(indices)]
     weights = None if numbers is None else np.concatenate(numbers)
     sums = np.bincount(places, weights, minlength=len(encoded.dictionary))
     return Tally(encoded.dictionary, sums.astype(np.int64, copy=False))
 
 
 def _array(strings: list[Any]) -> Any:
-    """An Arrow array; None where Arrow cannot hold them."""
+    """An Arrow array; None where Arrow cannot hold them.
+
+    Made of its parts: Arrow's own way imports pandas where that is installed, 40 MiB and a quarter of a second for each
+    process, and is no faster.
+    """
+    import numpy as np
     from pyarrow import lib
 
+    text = "".join(strings)
     try:
-        array = lib.array(strings, lib.string(), memory_pool=lib.system_memory_pool())
-    except (UnicodeEncodeError, lib.ArrowException):  # a lone surrogate; more than 2 GiB
+        data = text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
         return None
-    return array if type(array) is lib.StringArray else None
+    if len(data) > _LARGEST_ARRAY_BYTES:
+        return None
+    as_bytes = strings if len(data) == len(text) else map(str.encode, strings)
+    offsets = np.zeros(len(strings) + 1, np.int32)
+    np.cumsum(np.fromiter(map(len, as_bytes), np.int32, len(strings)), out=offsets[1:])
+    return lib.StringArray.from_buffers(len(strings), lib.py_buffer(offsets), lib.py_buffer(data))
+
+
+def _in_order(strings: Any, order: np.ndarray) -> Any:
+    import numpy as np
+    from pyarrow import lib
+
+    places = lib.py_buffer(np.ascontiguousarray(order, np.int64))
+    return _called("take", strings, lib.Array.from_buffers(lib.int64(), len(order), [None, places]))
 
 
 def _called(name: str, *arguments: Any) -> Any:

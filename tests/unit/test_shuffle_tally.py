@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -295,3 +297,33 @@ def test_a_word_count_hands_its_words_to_the_shuffle_without_pairs(monkeypatch: 
         cached = words.map(pair).cache().reduceByKey(lambda a, b: a + b)
         assert dict(cached.collect()) == dict(plain.collect())
         assert constants == [1, 1, None, None]
+
+
+@given(st.lists(st.text(st.characters(codec=None), max_size=5), max_size=20))
+def test_strings_enter_arrow_as_by_its_own_way(strings: list[str]) -> None:
+    made = tally._array(strings)
+    if any("\ud800" <= character <= "\udfff" for character in "".join(strings)):
+        assert made is None
+    else:
+        made.validate(full=True)
+        assert made.to_pylist() == strings
+
+
+def test_columns_of_strings_do_without_pandas() -> None:
+    program = """
+import sys
+from sparklab.shuffle import tally
+
+counting = tally.Counting(1)
+for _ in range(2):
+    counting.add([f"é{i % 7}" for i in range(1_000_000)])
+counted = counting.take()
+assert counted.lists() == ([f"é{i}" for i in range(7)], [285716] + [285714] * 6), counted.lists()
+frames = tally.spread(counted, 3)
+order, ordered = tally.ordered(list(range(60_000, 0, -1)), [f"v{i}" for i in range(60_000)], True, 1_000)
+assert ordered.lists()[0][:2] == ["v59999", "v59998"]
+assert len(list(tally.slices(ordered, 1_000))) == 60
+assert "pyarrow" in sys.modules and "pandas" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
