@@ -95,10 +95,7 @@ class Line:
             return
         self.sent.append(sent)
         self._unwritten.extend(map(memoryview, framed(message)))
-        try:
-            self._write()
-        except OSError as error:
-            self._break(error)
+        self._write()
 
     def _write(self) -> None:
         while self._unwritten:
@@ -106,6 +103,9 @@ class Line:
             try:
                 written = self._socket.send(piece)
             except BlockingIOError:
+                break
+            except OSError:  # it is gone, which reading will say after what it has answered
+                self._unwritten.clear()
                 break
             if written < len(piece):
                 self._unwritten[0] = piece[written:]

@@ -121,7 +121,10 @@ def test_answers_come_in_order_and_long_messages_block_nobody(inbox: Inbox, tmp_
     assert far.broken == [[]]  # it owed nothing
 
 
-def test_who_is_gone_with_answers_owed_is_told_of_once_with_all_of_them(inbox: Inbox, tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_who_is_gone_with_answers_owed_is_told_of_once_with_all_of_them(
+    inbox: Inbox, tmp_path: Path, late: bool
+) -> None:
     def run(order: bytes | bytearray) -> bytes:
         if order == b"drop":
             raise ConnectionResetError
@@ -129,8 +132,11 @@ def test_who_is_gone_with_answers_owed_is_told_of_once_with_all_of_them(inbox: I
 
     door = Door(tmp_path, run)
     far = Far(inbox, door.path)
-    for number, order in enumerate([b"do", b"drop", b"do"]):
+    for number, order in enumerate([b"do", b"drop"]):
         far.line.send(message(number), order)
+    if late:  # the socket takes nothing any more, and an answer is still in it
+        wait_until(lambda: all(thread.name != "sparklab-orders" for thread in threading.enumerate()))
+    far.line.send(message(2), b"do")
     while not far.broken:
         inbox.get(30)
     assert far.answers == [(0, b"done")]
