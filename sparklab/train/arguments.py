@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sparklab.errors import ParameterServerError
 from sparklab.ps.consistency import checked
+from sparklab.train.blocks import LARGEST_DIMENSION
 from sparklab.train.errors import TrainingInputError
 from sparklab.train.handle import is_number
 
@@ -76,11 +77,11 @@ def _between(least: float, included: bool) -> Callable[[Any], bool]:
     return good
 
 
-def _count(least: int, optional: bool = False) -> Callable[[Any], bool]:
+def _count(least: int, optional: bool = False, most: float = math.inf) -> Callable[[Any], bool]:
     def good(value: Any) -> bool:
         if value is None:
             return optional
-        return is_number(value) and value == value // 1 and value >= least
+        return is_number(value) and value == value // 1 and least <= value <= most
 
     return good
 
@@ -94,6 +95,6 @@ _RANGES: Final[tuple[tuple[str, Callable[[Any], bool], str], ...]] = (
     ("workers", _count(1, True), "1 or more, or None"),
     ("servers", _count(1), "1 or more"),
     ("replicas", _count(0), "0 or more, fewer than servers"),
-    ("n_features", _count(1, True), "1 or more, or None"),
+    ("n_features", _count(1, True, LARGEST_DIMENSION), f"1 to {LARGEST_DIMENSION}, or None"),
     ("nonfinite", lambda value: value in ("raise", "drop", "zero"), "raise, drop or zero"),
 )

@@ -39,6 +39,15 @@ class WorseThanNothingWarning(UserWarning):
     """Training ended with a loss above that of a model that knows nothing."""
 
 
+def no_memory(label: str, dimension: int, error: MemoryError) -> TrainingInputError:
+    """The error for the run `label`, whose weights do not fit into this process."""
+    return TrainingInputError(
+        f"training ({label})",
+        f"no memory for the weights of {dimension:,} features ({error})",
+        "hash their indices modulo a smaller number, and say so: n_features=2**20",
+    )
+
+
 def is_worse_than_nothing(loss: float) -> bool:
     """Whether a mean log loss of `loss` nats is clearly above that of a model that knows nothing."""
     return loss > _CLEARLY * _NOTHING_KNOWN

@@ -26,6 +26,7 @@ from sparklab.train.errors import (
     TrainingInputError,
     WorseThanNothingWarning,
     is_worse_than_nothing,
+    no_memory,
     worse_than_nothing,
 )
 from sparklab.train.files import Format
@@ -258,6 +259,8 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
             self._begun(handle, strategy, survey)
             try:
                 status, weights = self._trained(strategy, problem, session)
+            except MemoryError as lack:
+                raise no_memory(handle.label, survey.dimension, lack) from lack
             except ParameterServerError as lost:
                 if session.good is None:
                     raise
@@ -276,7 +279,7 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
     def _trained(self, strategy: Any, problem: Problem, session: Session) -> tuple[str, Weights]:
         try:
             weights = strategy.train(problem, session)
-            if not np.isfinite(weights).all():
+            if session.hopeless or not np.isfinite(weights).all():
                 raise Divergence
         except Divergence:
             kept = session.good

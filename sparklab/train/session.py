@@ -21,6 +21,7 @@ PUBLISH_EVERY_S: Final = 0.1  # a point of the curve; the panel looks no oftener
 KEEP_GOOD_EVERY_S: Final = 0.25
 RUNAWAY: Final = 4.0  # times the loss of knowing nothing
 RUNAWAY_REPORTS: Final = 3
+HOPELESS: Final = 1000.0  # times it; who ends with that has diverged, however few the reports
 
 
 class Divergence(Exception):
@@ -50,6 +51,7 @@ class Session:
         self._began_s = clock()
         self._said_s = -math.inf
         self._unsaid: Fact | None = None  # a report that came too soon after the one before
+        self._untried: tuple[Weights, float] | None = None  # good once a report says that they have learnt no worse
         self._kept_s = -math.inf
         self._clocks_said_s = -math.inf
         self._unsaid_clocks: Fact | None = None
@@ -82,6 +84,11 @@ class Session:
         return self.handle._stopping
 
     @property
+    def hopeless(self) -> bool:
+        """Whether the newest loss is beyond what any weights worth keeping have."""
+        return self.handle.loss > HOPELESS * math.log(2)
+
+    @property
     def paused(self) -> bool:
         return self.handle._paused
 
@@ -110,7 +117,7 @@ class Session:
         Published at most ten times a second, and the last of a run by :meth:`say_last`.
 
         `weights` is called, now and then, while the loss is the best so far: those are the weights kept if it runs
-        away.
+        away, unless the next report is one of that already.
 
         Raises
         ------
@@ -121,6 +128,10 @@ class Session:
         self.handle.history.append(Point(now_s, updates, clock, loss))
         runaway = not math.isfinite(loss) or loss > RUNAWAY * math.log(2)
         self._runaway = self._runaway + 1 if runaway else 0
+        # A loss is that of the rows that led to these weights: what the last of them did, the next report tells.
+        if self._untried is not None and not runaway:
+            self.good, self.good_loss = self._untried
+        self._untried = None
         self._unsaid = f.LossReported(self.handle.number, clock, updates, loss if math.isfinite(loss) else -1.0)
         if runaway or now_s - self._said_s >= PUBLISH_EVERY_S:
             self._said_s = now_s
@@ -130,7 +141,7 @@ class Session:
         if loss <= self.good_loss and now_s - self._kept_s >= KEEP_GOOD_EVERY_S:
             kept = weights()
             if np.isfinite(kept).all():
-                self.good, self.good_loss, self._kept_s = kept, loss, now_s
+                self._untried, self._kept_s = (kept, loss), now_s
 
     def say_last(self) -> None:
         """The newest report and clocks are published. A run's last may have come too soon, however the run ended."""

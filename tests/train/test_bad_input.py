@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from pathlib import Path
@@ -20,6 +21,8 @@ from sparklab.train import (
     TrainingInputError,
     WorseThanNothingWarning,
 )
+from sparklab.train.handle import TrainingHandle
+from sparklab.train.session import Divergence, Session
 
 X = csr_matrix(np.array([[1, 0, 2], [0, 3, 0], [1, 1, 1], [0, 0, 4]], np.float32))
 Y = np.array([0, 1, 0, 1])
@@ -69,6 +72,7 @@ def test_strategies_on_rdds_say_that_they_need_a_context() -> None:
         ((damaged(math.nan), Y), {}, "feature 1 that is NaN"),
         ((damaged(math.inf), Y), {}, "feature 1 that is NaN, infinite"),
         ((X, [0.0, 1.0, math.nan, 1.0]), {}, "a label that is NaN"),
+        ((X, Y), {"n_features": 2**50}, "n_features=1125899906842624"),
         ((X, Y), {"lr": 0.0}, "lr=0.0"),
         ((X, Y), {"l1": -1.0}, "l1=-1.0"),
         ((X, Y), {"epochs": 0}, "epochs=0"),
@@ -119,6 +123,27 @@ def test_an_rdd_that_does_not_fit_is_refused(
     assert said in refusal(sc_threads.parallelize(records, 2), **arguments)
 
 
+@pytest.mark.parametrize(
+    ("strategy", "allocates"),
+    [
+        ("hogwild", "hogwild.make_optimizer"),
+        ("gradient", "problem.Problem.initial"),
+        ("bismarck", "bismarck.make_optimizer"),
+        ("large-batch", "problem.Problem.initial"),
+    ],
+)
+def test_weights_that_no_memory_is_there_for_are_said_in_three_parts(
+    strategy: str, allocates: str, sc_threads: SparkContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*asked: Any) -> Any:
+        raise MemoryError("Unable to allocate 32.0 GiB")
+
+    monkeypatch.setattr(f"sparklab.train.{allocates}", none_left)
+    said = refusal(sc_threads.parallelize([(1, {0: 1.0}), (0, {2**20: 1.0})], 2), strategy=strategy)
+    assert "no memory for the weights of 1,048,577 features (Unable to allocate" in said
+    assert "n_features" in said
+
+
 def test_labels_beside_an_rdd_are_refused(sc_threads: SparkContext) -> None:
     assert "labels beside it" in refusal(sc_threads.parallelize([(1, {0: 1.0})]), [1])
 
@@ -163,6 +188,20 @@ def test_a_diverging_run_is_stopped_and_said_and_the_last_good_weights_are_kept(
     assert "the last good weights were kept" in model._said
     assert np.isfinite(model.coef_).all()
     assert model.score(big, labels) > 0.8
+
+
+def test_weights_are_good_once_rows_that_they_were_tried_on_say_so() -> None:
+    seconds = itertools.count()
+    session = Session(TrainingHandle("run", 0.1, None, None), clock=lambda: float(next(seconds)))
+    session.report(0.69, 10, 1, lambda: np.full(2, 1.0))
+    assert session.good is None, "the loss of rows that they were made from says nothing of them"
+    session.report(0.5, 20, 2, lambda: np.full(2, 2.0))
+    session.report(50.0, 30, 3, lambda: np.full(2, 3.0))
+    session.report(0.4, 40, 4, lambda: np.full(2, 4.0))
+    with pytest.raises(Divergence):
+        session.report(math.nan, 50, 5, lambda: np.full(2, 5.0))
+    assert session.good is not None
+    assert (session.good.tolist(), session.good_loss) == ([1.0, 1.0], 0.69)
 
 
 def test_a_blocking_fit_warns_of_divergence() -> None:

@@ -17,7 +17,7 @@ from sparklab.datasets import AdClick
 from sparklab.errors import SparklabError
 from sparklab.events import training as f
 from sparklab.ps import ASP, BSP, KKT, SSP, LocalGroup
-from sparklab.train import SparseLogisticRegression, TrainingInputError
+from sparklab.train import DivergedWarning, SparseLogisticRegression, TrainingInputError
 from tests.waiting import wait_until
 
 until = partial(wait_until, timeout_s=60.0)
@@ -213,6 +213,15 @@ def test_nothing_of_a_run_stays_behind(sc: SparkContext) -> None:
 def test_adagrad_with_l1_is_refused_with_what_to_use(sc: SparkContext) -> None:
     with pytest.raises(TrainingInputError, match=r"(?s)Found: an l1 penalty.*ftrl"):
         model(optimizer="adagrad", l1=0.1).fit(X, Y)
+
+
+def test_a_run_too_short_for_three_reports_that_ends_with_hopeless_weights_has_diverged(sc: SparkContext) -> None:
+    fitted = model(ASP(), epochs=1, lr=1e20)
+    with pytest.warns(DivergedWarning, match=r"(?s)Found: the loss ran away .*To do: lower lr"):
+        fitted.fit(X, Y)
+    assert fitted.status_ == "diverged"
+    assert np.isfinite(fitted.coef_).all()
+    assert np.abs(fitted.coef_).max() < 100
 
 
 def test_a_diverging_run_keeps_the_last_good_weights(sc: SparkContext) -> None:
