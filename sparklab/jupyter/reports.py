@@ -106,17 +106,25 @@ def _state(view: ExecutorView, starting: Collection[int]) -> str:
 
 
 def held_by(sc: SparkContext, number: int) -> str:
-    """``24 cached partitions (12 of errors, 12 of links)``: what executor `number` holds, as it goes with it."""
+    """``24 cached partitions (12 of errors, 12 of links) and 7 map outputs``: what would go with executor `number`."""
     with sc.bus.lock:
-        named = [
-            (sum(number in holders for holders in cached.blocks.values()), cached.name)
+        held = [
+            (cached.name, [len(holders) for holders in cached.blocks.values() if number in holders])
             for _, cached in sorted(sc.bus.views.cache.items())
         ]
-    whole = plural(sum(count for count, _ in named), "cached partition")
-    parts = [f"{count:,} of {name}" for count, name in named if count]
-    if len(parts) > _NAMED_MAX:
-        parts[_NAMED_MAX:] = [f"others of {plural(len(parts) - _NAMED_MAX, 'more RDD')}"]
-    return f"{whole} ({', '.join(parts)})" if len(parts) > 1 else whole
+        outputs = sum(where == number for each in sc.bus.views.shuffles.values() for where, _ in each.outputs.values())
+    blocks = [copies for _, of_one in held for copies in of_one]
+    said = [f"{len(of_one):,} of {name}" for name, of_one in held if of_one]
+    if len(said) > _NAMED_MAX:
+        said[_NAMED_MAX:] = [f"others of {plural(len(said) - _NAMED_MAX, 'more RDD')}"]
+    if len(said) == 1:
+        said = []
+    if elsewhere := sum(copies > 1 for copies in blocks):
+        said.append(f"{elsewhere:,} with a copy elsewhere")
+    words = [plural(len(blocks), "cached partition") + (f" ({', '.join(said)})" if said else "")]
+    if outputs:
+        words = [*(words if blocks else []), plural(outputs, "map output")]
+    return " and ".join(words)
 
 
 def cache(sc: SparkContext) -> Rows:

@@ -54,6 +54,7 @@ class FakeContext:
         blocks = {partition: {partition % 2: ("memory", 1)} for partition in range(24)}
         views = SimpleNamespace(
             cache={7: SimpleNamespace(name="links", blocks=blocks)},
+            shuffles={},
             jobs={number: SimpleNamespace(status=status, scope="s1") for number, status in (jobs or {}).items()},
         )
         self.bus = SimpleNamespace(lock=threading.RLock(), views=views)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sparklab import SparkContext
 from sparklab.jupyter.commands import Commands
+from sparklab.jupyter.reports import held_by
 from sparklab.storage.level import StorageLevel
 from tests.jupyter.fakes import FakeContext, FakeRDD
 
@@ -149,3 +151,16 @@ def test_a_message_outside_the_vocabulary_is_refused_and_does_nothing(command: d
     assert found in answer["text"]
     assert answer["error"] == answer["text"]
     assert sc.done == []
+
+
+def test_what_goes_with_an_executor_is_counted_by_rdd_with_its_map_outputs() -> None:
+    sc = FakeContext()
+    assert held_by(sc, 1) == "12 cached partitions"
+    sc.bus.views.shuffles[0] = SimpleNamespace(outputs={0: (0, 10), 1: (1, 10), 2: (1, 10)})
+    assert held_by(sc, 1) == "12 cached partitions and 2 map outputs"
+    assert held_by(sc, 0) == "12 cached partitions and 1 map output"
+    sc.bus.views.cache[8] = SimpleNamespace(name="ranks", blocks={0: {0: ("memory", 1), 1: ("memory", 1)}})
+    assert held_by(sc, 0) == "13 cached partitions (12 of links, 1 of ranks, 1 with a copy elsewhere) and 1 map output"
+    sc.bus.views.cache.clear()
+    assert held_by(sc, 1) == "2 map outputs"
+    assert held_by(sc, 2) == "0 cached partitions"

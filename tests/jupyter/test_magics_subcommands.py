@@ -10,6 +10,7 @@ import pytest
 
 from sparklab import SparkContext, StorageLevel, load_ipython_extension, unload_ipython_extension
 from sparklab.jupyter.parsers import SUBCOMMANDS, CommandError
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -180,6 +181,14 @@ def test_a_killed_executor_is_told_with_its_loss(shell: Any, loaded: Any, links:
     loaded("twice = links.map(lambda x: 2 * x).setName('twice').persist(); twice.count()")
     told = str(loaded("%sparklab kill-executor 1").out)
     assert re.search(r"Killed executor 1: \d cached partitions \(\d of links, \d of twice\) went with it", told), told
+
+    copied = "persist(StorageLevel.MEMORY_ONLY_2)"
+    loaded("twice.unpersist(blocking=True); links.unpersist(blocking=True)")
+    loaded(f"from sparklab import StorageLevel; links.{copied}.count()")
+    views = shell.user_ns["sc"].bus.views
+    wait_until(lambda: all(len(holders) == 2 for holders in views.cache[links.id()].blocks.values()))
+    told = str(loaded("%sparklab kill-executor 1").out)
+    assert re.search(r"1: 4 cached partitions \(4 with a copy elsewhere\) went with it", told), told
 
 
 def test_every_running_job_is_cancelled_by_one_word(shell: Any, loaded: Any, links: Any) -> None:
