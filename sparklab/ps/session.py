@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from types import TracebackType
 from typing import Any, Final, TypeVar
@@ -244,28 +245,37 @@ class Session(Movable, ABC):
         Raises
         ------
         ParameterServerError
-            There is no complete snapshot, it is damaged, or a table of that name exists.
+            There is no complete snapshot, it is damaged, or a table of that name exists; none of its tables is here.
         """
-        made = {}
-        for description, parts in snapshot.read(path):
-            name = description["name"]
-            update = (updates or {}).get(name) or _update_of(description)
-            table = self.table(
-                name,
-                num_keys=description["limit"], sparse=description["sparse"], width=description["width"],
-                dtype=description["dtype"], update=update, consistency=of_bound(description["tau"]),
-                apply=_apply_of(description), workers=description["workers"],
-                on_nonfinite=description.get("on_nonfinite", "refuse"),
-            )  # fmt: skip
-            if description["states"] != update.state_count:
-                raise ParameterServerError(
-                    f"restoring table {name!r}", f"{description['states']} states, the update has {update.state_count}",
-                    "give the update that it was saved with",
-                )  # fmt: skip
-            for part in parts:
-                self.load_part(table.spec, part)
-            made[name] = table
+        made: dict[str, Table] = {}
+        try:
+            for description, parts in snapshot.read(path):
+                self._restore(description, parts, (updates or {}).get(description["name"]), made)
+        except BaseException:
+            for table in made.values():  # half of a model is none
+                with suppress(ParameterServerError):
+                    table.drop()
+            raise
         return made
+
+    def _restore(
+        self, description: Any, parts: Iterator[snapshot.Part], update: Update | None, made: dict[str, Table]
+    ) -> None:
+        name, update = description["name"], update or _update_of(description)
+        table = made[name] = self.table(
+            name,
+            num_keys=description["limit"], sparse=description["sparse"], width=description["width"],
+            dtype=description["dtype"], update=update, consistency=of_bound(description["tau"]),
+            apply=_apply_of(description), workers=description["workers"],
+            on_nonfinite=description.get("on_nonfinite", "refuse"),
+        )  # fmt: skip
+        if description["states"] != update.state_count:
+            raise ParameterServerError(
+                f"restoring table {name!r}", f"{description['states']} states, the update has {update.state_count}",
+                "give the update that it was saved with",
+            )  # fmt: skip
+        for part in parts:
+            self.load_part(table.spec, part)
 
     @abstractmethod
     def export_range(self, spec: TableSpec, range_id: int) -> dict[str, Any]:

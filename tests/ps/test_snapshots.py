@@ -84,6 +84,24 @@ def test_a_damaged_file_and_a_missing_manifest_are_said(tmp_path: Path) -> None:
             other.restore(str(path))
 
 
+@pytest.mark.parametrize("wrong", ["damaged", "taken", "states"])
+def test_of_a_snapshot_that_cannot_be_restored_as_a_whole_no_table_stays(wrong: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "saved")
+    with ps.LocalGroup(num_servers=2) as group:
+        for name in ("a", "b", "c"):
+            group.table(name, num_keys=10, update=ps.Add()).put([1], [1.0])
+        group.save(path)
+    with ps.LocalGroup(num_servers=1) as group:
+        if wrong == "damaged":
+            next((tmp_path / "saved").glob("*/001-*.parquet")).write_bytes(b"something else")
+        if wrong == "taken":
+            group.table("b", num_keys=3)
+        before = dict(group.tables)
+        with pytest.raises(ParameterServerError, match=r"(?s)\nFound: .*\nTo do: "):
+            group.restore(path, {"b": ps.AdaGrad()} if wrong == "states" else None)
+        assert group.tables == before
+
+
 def test_a_file_system_whose_package_is_missing_is_named_and_no_frame_of_it_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
