@@ -23,6 +23,7 @@ from sparklab.cluster.losses import FindGone, gone_here, with_others
 from sparklab.cluster.meeting import Meet, MeetingId, Meetings, meet_in
 from sparklab.cluster.parts import Parts
 from sparklab.cluster.peers import AskPeer, AskPiece, Missing, PeerBlocks
+from sparklab.cluster.removals import Removal, Removals
 from sparklab.cluster.resources import resident_bytes
 from sparklab.cluster.stageshuffle import StageShuffle
 from sparklab.cluster.voices import Voice, heard
@@ -111,6 +112,7 @@ class Executor:
         self.shuffle_directory = directory / "shuffle"
         self.shuffle_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         self.blocks = BlockStore(str(directory / "blocks"), budgets.cache_bytes, self._may_grow)
+        self.removals = Removals(self._remove)
         self._sampler = LineSampler()
         self._at_work = AtWork()
         self._speaking: dict[int, tuple[TaskContext, Voice]] = {}
@@ -135,6 +137,7 @@ class Executor:
         again.
         """
         try:
+            self.removals.take(order.removals)
             stage = self._stages.of(order)
         except KeyError:
             return [self._report(t.task, "stage_unknown", None) for t in tasks]
@@ -357,8 +360,11 @@ class Executor:
 
     # --- forgetting -------------------------------------------------------------------------------
 
-    def forget_stage(self, stage: int) -> None:
-        self._stages.forget(stage)
+    def _remove(self, removal: Removal) -> None:
+        if removal.kind == "blocks":
+            self.blocks.drop(removal.what, None, "unpersisted")
+        else:
+            self.remove_shuffle(removal.what)
 
     def remove_shuffle(self, shuffle: int) -> None:
         remove_shuffle(str(self.shuffle_directory), shuffle)

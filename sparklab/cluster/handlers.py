@@ -12,6 +12,7 @@ HELLO: Final = "sparklab_hello"
 READ: Final = "sparklab_read"
 GONE: Final = "sparklab_gone"
 FORGET: Final = "sparklab_forget"
+REMOVE: Final = "sparklab_remove"
 DROP: Final = "sparklab_drop"
 PEEK: Final = "sparklab_peek"
 MEET: Final = "sparklab_meet"
@@ -30,6 +31,7 @@ HANDLERS: Final = (
     READ,
     GONE,
     FORGET,
+    REMOVE,
     DROP,
     PEEK,
     MEET,

@@ -74,11 +74,6 @@ class LoadedStages:
             raise KeyError(order.attempt)
         return known
 
-    def forget(self, stage: int) -> None:
-        """The stage's tasks have ended."""
-        with self._lock:
-            self._stages.pop(stage, None)
-
     def clear(self) -> None:
         """No stage is loaded."""
         with self._lock:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from distributed import Worker, get_worker
 
@@ -30,6 +30,7 @@ from sparklab.cluster.lane import Lane
 from sparklab.cluster.losses import gone_anywhere, gone_below
 from sparklab.cluster.meeting import Answer, MeetingId, Meetings
 from sparklab.cluster.peers import ANSWER_S
+from sparklab.cluster.removals import Removal
 from sparklab.cluster.resources import resident_bytes
 from sparklab.cluster.scratch import PREFIX as SCRATCH_PREFIX
 from sparklab.cluster.turns import Turns
@@ -192,16 +193,11 @@ class ExecutorService:
         """Positions in `paths` of what is not, or not any more, a shuffle file of this executor."""
         return await asyncio.to_thread(gone_below, self.executor.shuffle_directory, paths)
 
-    async def forget(
-        self, stages: list[int], shuffles: list[int], rdds: list[int], broadcasts: Sequence[str] = ()
-    ) -> None:
+    async def forget(self, broadcasts: Sequence[str]) -> None:
         await asyncio.to_thread(held.forget, broadcasts)
-        for stage in stages:
-            self.executor.forget_stage(stage)
-        for shuffle in shuffles:
-            await asyncio.to_thread(self.executor.remove_shuffle, shuffle)
-        for rdd in rdds:
-            self.executor.blocks.drop(rdd, None, "unpersisted")
+
+    async def remove(self, number: int, kind: Literal["blocks", "shuffle"], what: int) -> None:
+        await asyncio.to_thread(self.executor.removals.take, [Removal(number, kind, what)])
 
     async def drop(self, rdd: int, partition: int) -> bytes:
         self.executor.blocks.drop(rdd, partition, "dropped")

@@ -19,6 +19,7 @@ from sparklab.cluster.ear import HEAR_S, Ear
 from sparklab.cluster.heartbeat import Heartbeats, Seat
 from sparklab.cluster.inbox import Inbox
 from sparklab.cluster.orders import Feed, OrderBook
+from sparklab.cluster.removals import Awaited, Removal
 from sparklab.cluster.reports import changes_of, copy_ended, ended
 from sparklab.cluster.switchboard import Switchboard, without_parts
 from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
@@ -69,6 +70,7 @@ class DaskRunner:
         self._lock = threading.Lock()  # guards the seats, which the reader of cluster events also changes
         self._seats: dict[int, Seat] = {}
         self._futures: dict[int, tuple[Seat, Any]] = {}  # task -> where it runs and its Dask future, in the graph lane
+        self._removals = Awaited()
         self._switchboard = Switchboard(client, self._say, self._report, self._lend, self._broken)
         self._heartbeats: concurrent.futures.Future[None] | None = None
         self._closed = False
@@ -128,6 +130,7 @@ class DaskRunner:
             if seat is None or seat.epoch != epoch:
                 return
             del self._seats[number]
+            self._removals.forget(number, epoch)
         self._feed(m.ExecutorGone(number, epoch, reason, by_user))
         compat.on_loop(self._client, self._forget_seat(seat))
 
@@ -193,6 +196,8 @@ class DaskRunner:
         if seat is None:
             return  # its loss is on its way to the scheduler
         stage, tasks = self._book.orders(launch)
+        removals = self._removals.of(launch.executor, launch.epoch)
+        stage = replace(stage, removals=removals) if removals else stage
         if launch.gang is None and self._lane_of(launch) == "graph":
             for task in tasks:
                 self._submit(seat, stage, pickle.dumps((stage, [task]), protocol=5), task.task)
@@ -349,28 +354,40 @@ class DaskRunner:
             self._on_released(order.executor, order.epoch)
 
     def remove_blocks(self, order: m.RemoveBlocks) -> None:
-        self._send(order.executor, order.epoch, handlers.FORGET, stages=[], shuffles=[], rdds=[order.rdd])
+        self._remove(order.executor, order.epoch, "blocks", order.rdd)
 
     def remove_shuffle(self, order: m.RemoveShuffle) -> None:
-        self._send(order.executor, order.epoch, handlers.FORGET, stages=[], shuffles=[order.shuffle], rdds=[])
+        self._remove(order.executor, order.epoch, "shuffle", order.shuffle)
+
+    def _remove(self, number: int, epoch: int, kind: Literal["blocks", "shuffle"], what: int) -> None:
+        seat = self.seat(number, epoch)
+        if seat is not None and not self._closed:
+            removal = self._removals.add(number, epoch, kind, what)
+            compat.on_loop(self._client, self._removed(seat, removal))
+
+    async def _removed(self, seat: Seat, removal: Removal) -> None:
+        if await self._call_quietly(seat.address, handlers.REMOVE, removal._asdict()):
+            self._removals.done(seat.executor, seat.epoch, removal)
 
     def forget_broadcast(self, token: str) -> None:
         self._book.forget_broadcast(token)
         with self._lock:
             seats = list(self._seats.values())
         for seat in seats:
-            self._send(seat.executor, seat.epoch, handlers.FORGET, stages=[], shuffles=[], rdds=[], broadcasts=[token])
+            self._send(seat.executor, seat.epoch, handlers.FORGET, broadcasts=[token])
 
     def _send(self, number: int, epoch: int, name: str, **arguments: Any) -> None:
         seat = self.seat(number, epoch)
         if seat is not None and not self._closed:
             compat.on_loop(self._client, self._call_quietly(seat.address, name, arguments))
 
-    async def _call_quietly(self, address: str, name: str, arguments: dict[str, Any]) -> None:
+    async def _call_quietly(self, address: str, name: str, arguments: dict[str, Any]) -> bool:
         try:
             await self._call(address, name, arguments)
         except OSError as error:
             logger.debug("%s at %s: the executor went away: %s", name, address, error)
+            return False
+        return True
 
     def close(self) -> None:
         self._closed = True

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from sparklab.cluster.peers import Missing
+from sparklab.cluster.removals import Removal
 from sparklab.events.said import Said
 from sparklab.files import AddedFiles
 from sparklab.pieces import BroadcastRef
@@ -63,6 +64,7 @@ class StageOrder:
     data: Mapping[str, bytes] = field(default_factory=dict)  # files that the executor could not reach by itself
     pieces: Mapping[str, Mapping[int, bytes]] = field(default_factory=dict)  # of broadcasts, by token
     seeders: Mapping[str, Mapping[int, Sequence[Holder]]] = field(default_factory=dict)  # who has others
+    removals: Sequence[Removal] = ()  # that come before it
 
 
 @dataclass(frozen=True, slots=True)
