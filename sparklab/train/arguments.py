@@ -91,7 +91,7 @@ _RANGES: Final[tuple[tuple[str, Callable[[Any], bool], str], ...]] = (
     ("l1", _between(0, True), "a finite number, not negative"),
     ("l2", _between(0, True), "a finite number, not negative"),
     ("epochs", _count(1), "1 or more"),
-    ("batch_size", _count(1), "1 or more"),
+    ("batch_size", _count(1, True), "1 or more, or None"),
     ("workers", _count(1, True), "1 or more, or None"),
     ("servers", _count(1), "1 or more"),
     ("replicas", _count(0), "0 or more, fewer than servers"),

@@ -16,6 +16,7 @@ from sparklab.train.session import Session
 
 WARM_UP_EPOCHS: Final = 5  # Goyal et al., section 2.2
 WARM_UP_SHARE: Final = 0.2  # of the epochs, where these are few
+FEWEST_STEPS: Final = 8  # a pass: each is a job
 
 
 class LargeBatch:
@@ -32,7 +33,7 @@ class LargeBatch:
     def train(self, problem: Problem, session: Session) -> Weights:
         shards = problem.source.shards(problem.workers)
         workers = max(shards.getNumPartitions(), 1)
-        steps = max(1, -(-problem.rows // (problem.batch_size * workers)))
+        steps = problem.steps(workers, FEWEST_STEPS)
         warm_up = min(WARM_UP_EPOCHS, WARM_UP_SHARE * problem.epochs) * steps
         weights = problem.initial()
         losses: list[float] = []

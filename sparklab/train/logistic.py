@@ -69,8 +69,9 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
         The learning rate.
     epochs : int
         Passes over the rows.
-    batch_size : int
-        Rows a step of strategies ``ps`` and ``large-batch``.
+    batch_size : int, optional
+        Rows a step of strategies ``ps`` and ``large-batch`` for each worker. Default: 1,024, fewer where the rows are
+        few: a worker takes 32 steps a pass then, or 8 of ``large-batch``.
     workers : int, optional
         Threads, or partitions; default: one a core, or the partitions that there are.
     servers, replicas : int
@@ -125,7 +126,7 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
         l2: float = 0.0,
         lr: float = 0.1,
         epochs: int = 10,
-        batch_size: int = 1024,
+        batch_size: int | None = None,
         workers: int | None = None,
         servers: int = 1,
         replicas: int = 0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from sparklab.train.session import Session
 from sparklab.train.sources import Source
 
 Weights = npt.NDArray[Any]
+
+BATCH_ROWS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,8 @@ class Problem:
         ``auto``, ``adagrad``, ``sgd`` or ``ftrl``.
     epochs : int
         Passes over the rows.
-    batch_size : int
-        Rows between two looks at the weights, where a strategy has batches.
+    batch_size : int or None
+        Rows between two looks at the weights, where a strategy has batches; None: see :meth:`steps`.
     workers : int or None
     seed : int or None
         Of the order of rows in this process; None draws one.
@@ -50,7 +52,7 @@ class Problem:
     penalty: Penalty
     optimizer: str
     epochs: int
-    batch_size: int
+    batch_size: int | None
     workers: int | None
     seed: int | None
     shuffle: bool
@@ -59,6 +61,15 @@ class Problem:
     def initial(self) -> Weights:
         """The weights to begin with: float64[D + 1]."""
         return np.zeros(self.dimension + 1) if self.start is None else self.start.astype(np.float64)
+
+    def steps(self, workers: int, fewest: int) -> int:
+        """Steps a pass of each of `workers`, at least 1: of `batch_size` rows, else of so many that there are `fewest`.
+
+        Where nobody chose the rows of a step they are 1,024, and fewer where a pass would be too few steps to learn in:
+        10 passes over 500 rows in 4 parts would be 10 steps, and stale ones.
+        """
+        size = self.batch_size or max(1, min(BATCH_ROWS, -(-self.rows // (workers * fewest))))
+        return max(1, -(-self.rows // (size * workers)))
 
 
 class Strategy(Protocol):
