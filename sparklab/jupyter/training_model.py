@@ -10,6 +10,7 @@ from typing import Any, Final
 from sparklab.events.facts import bounded
 from sparklab.events.learning import Point, TrainingView
 from sparklab.events.run import seconds
+from sparklab.events.training import TrainingStarted
 from sparklab.quantities import plural
 
 CURVES_MAX: Final = 6
@@ -64,8 +65,8 @@ def words(tau: int) -> str:
 
 
 def _short_names(runs: Sequence[TrainingView]) -> list[str]:
-    """What tells the runs apart: the parts of their labels that not all have, their numbers where these are alike."""
-    parts = [bounded(run.plan.label).split(", ") for run in runs]
+    """What tells the runs apart of label, bound and rate as they began; their numbers where these are alike."""
+    parts = [_parts(run.plan) for run in runs]
     common = set(parts[0]).intersection(*parts[1:]) if len(runs) > 1 else set(parts[0])
     names = [" ".join(part for part in each if part not in common) for each in parts]
     if len(runs) == 1:
@@ -74,6 +75,14 @@ def _short_names(runs: Sequence[TrainingView]) -> list[str]:
         name if name and names.count(name) == 1 else f"{name} run {run.plan.run}".strip()
         for name, run in zip(names, runs, strict=True)
     ]
+
+
+def _parts(plan: TrainingStarted) -> list[str]:
+    said = bounded(plan.label).split(", ")
+    if plan.has_tau:
+        bound = "ASP" if plan.tau < 0 else f"SSP({plan.tau})" if plan.tau else "BSP"
+        said += [] if bound in said else [bound]
+    return [*said, f"lr {plan.lr:g}"]
 
 
 def _curve(run: TrainingView, short: str) -> dict[str, Any]:

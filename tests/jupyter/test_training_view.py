@@ -12,11 +12,13 @@ from scipy.sparse import csr_matrix
 
 from sparklab import SparkContext
 from sparklab.events.facts import Record
+from sparklab.events.training import LossReported, TrainingStarted
 from sparklab.jupyter.commands import Commands
 from sparklab.jupyter.model import BYTES_MAX
 from sparklab.jupyter.training_model import words
 from sparklab.jupyter.twin import card_svg, twin_bundle
 from sparklab.train import SparseLogisticRegression
+from tests.jupyter import sample_facts as facts
 from tests.jupyter.models import model_of
 from tests.jupyter.training_facts import served, training
 
@@ -157,3 +159,17 @@ def test_curves_are_named_by_what_tells_them_apart() -> None:
     alike = [curve["short"] for curve in model_of(training(runs=4))["training"]["curves"]]
     assert alike == ["BSP run 0", "ASP", "SSP(4)", "BSP run 3"]
     assert model_of(training(runs=1))["training"]["curves"][0]["short"] == "this run"
+
+
+def test_curves_of_one_strategy_are_named_by_the_bound_and_the_rate_that_they_began_with() -> None:
+    def short(*plans: tuple[bool, int, float]) -> list[str]:
+        story = facts.Story()
+        for run, (has_tau, tau, lr) in enumerate(plans):
+            story.add(TrainingStarted(run, "ps, sgd", "ps", 4, has_tau, tau, lr, 100, 10))
+            story.add(LossReported(run, 1, 100, 0.5))
+        return [curve["short"] for curve in model_of(story.records)["training"]["curves"]]
+
+    assert short((True, 0, 0.3), (True, 16, 0.3), (True, -1, 0.3)) == ["BSP", "SSP(16)", "ASP"]
+    assert short((True, 4, 0.3), (True, 4, 300.0)) == ["lr 0.3", "lr 300"]
+    assert short((True, 0, 0.1), (True, 8, 0.5)) == ["BSP lr 0.1", "SSP(8) lr 0.5"]
+    assert short((False, -1, 0.1), (False, -1, 0.1)) == ["run 0", "run 1"]
