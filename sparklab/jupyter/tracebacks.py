@@ -100,10 +100,12 @@ def _can_be_debugged(error: BaseException) -> bool:
 
 
 def remote_traceback(error: BaseException) -> str:
-    """The user's frames on the executor and the user's exception, "" where no user function raised."""
+    """The user's frames on the executor and the user's exception; "" where our own words have all of that."""
     remote = str(getattr(error, "remote_traceback", "") or "").rstrip()
     cause = error.__cause__
-    if not remote and cause is not None:
+    said = str(cause).strip().partition("\n")[0]
+    told = bool(said) and isinstance(error, SparklabError) and said in error.found
+    if not remote and cause is not None and not told:
         remote = "".join(traceback.format_exception_only(type(cause), cause)).rstrip()
     return named(remote)
 

@@ -23,6 +23,21 @@ from sparklab.storage.level import StorageLevel
 _A_LEVEL: Final = "StorageLevel.MEMORY_AND_DISK"
 
 
+_OF_DATAFRAMES: Final = {
+    "columns": "records are plain Python objects; rdd.first() shows one",
+    "drop": "rdd.map leaves out a part of each record, rdd.filter whole records",
+    "head": "rdd.take(5)",
+    "limit": "rdd.take(n) gives a list",
+    "orderBy": "rdd.sortBy",
+    "printSchema": "records are plain Python objects; rdd.first() shows one",
+    "select": "rdd.map(lambda record: ...)",
+    "show": "rdd.take(20), or rdd.toPandas() for a small result",
+    "where": "rdd.filter",
+    "withColumn": "rdd.map(lambda record: ...)",
+    "write": "rdd.saveAsTextFile or rdd.saveAsPickleFile",
+}
+
+
 @refuses_jvm_names
 @speaks_for_its_parts
 class RDD(Statistics, Sampling, FileActions, Frames, Checkpointing, Approximate, Actions):
@@ -51,6 +66,8 @@ class RDD(Statistics, Sampling, FileActions, Frames, Checkpointing, Approximate,
     if not TYPE_CHECKING:  # type checkers know what there is, and say what is not
 
         def __getattr__(self, name: str) -> Any:
+            if name in _OF_DATAFRAMES:
+                raise AttributeError(f"an RDD has no {name}, as a DataFrame has: {_OF_DATAFRAMES[name]}", name=name)
             return no_attribute(self, name, "an RDD")
 
     # --- names ---------------------------------------------------------------------------------------

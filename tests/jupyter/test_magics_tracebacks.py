@@ -49,6 +49,13 @@ def test_without_frames_from_the_executor_the_users_exception_still_comes_first(
     assert tracebacks.render(error)[0] == "KeyError: 'k'"
 
 
+def test_an_exception_that_the_three_parts_tell_of_is_not_told_twice() -> None:
+    error = SparklabError("adding the file x", "FileNotFoundError: no such file: 'x'", "check the path")
+    error.__cause__ = FileNotFoundError("no such file: 'x'")
+
+    assert tracebacks.render(error) == [f"SparklabError: {error}"]
+
+
 def test_an_interrupted_job_is_one_line() -> None:
     assert tracebacks.render(JobInterrupted("job 3\nstopped")) == ["JobInterrupted: job 3 stopped"]
 

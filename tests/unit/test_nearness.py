@@ -46,3 +46,11 @@ def test_python_names_the_class_that_a_user_knows_in_its_errors(sc_threads: Spar
         sc_threads.parallelize([1]).map()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"^RDD\.cache\(\) takes 1 positional argument but 2 were given"):
         sc_threads.parallelize([1]).cache(3)  # type: ignore[call-arg]
+
+
+def test_what_a_dataframe_has_and_an_rdd_has_not_is_answered_with_what_an_rdd_has(sc_threads: SparkContext) -> None:
+    rdd = sc_threads.parallelize([1])
+    for name, instead in (("show", "rdd.take"), ("select", "rdd.map"), ("columns", "rdd.first"), ("orderBy", "sortBy")):
+        assert not hasattr(rdd, name)
+        with pytest.raises(AttributeError, match=f"^an RDD has no {name}, as a DataFrame has: .*{instead}"):
+            getattr(rdd, name)
