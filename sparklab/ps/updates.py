@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -48,22 +48,27 @@ class Rule:
         ParameterServerError
             It has no parameter of that name, or the value is none for it.
         """
-        known = [field.name for field in fields(self)]
         attempted = f"changing {type(self).__name__}"
-        for name in parameters:
-            if name not in known:
-                raise ParameterServerError(attempted, f"no parameter {name!r}", f"it has {', '.join(known)}")
+        _check_known(attempted, parameters, [field.name for field in fields(self)])
         return replace(self, **{name: _as_parameter(attempted, name, value) for name, value in parameters.items()})
 
 
-def _as_parameter(attempted: str, name: str, value: Any) -> float:
-    """`value` as a number. ParameterServerError where it is none, or negative."""
+def _check_known(attempted: str, parameters: Iterable[str], known: Sequence[str]) -> None:
+    """Raises ParameterServerError where one of the names is not `known`."""
+    for name in parameters:
+        if name not in known:
+            raise ParameterServerError(attempted, f"no parameter {name!r}", f"it has {', '.join(known) or 'none'}")
+
+
+def _as_parameter(attempted: str, name: str, value: Any, least: float = 0.0) -> float:
+    """`value` as a number. ParameterServerError where it is none, or less than `least`."""
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
-    if not math.isfinite(number) or number < 0:
-        raise ParameterServerError(attempted, f"{name} = {value!r}", "give a finite number, not negative")
+    if not math.isfinite(number) or number < least:
+        wanted = "a finite number" + (", not negative" if not least else "")
+        raise ParameterServerError(attempted, f"{name} = {value!r}", f"give {wanted}")
     return number
 
 
@@ -214,8 +219,16 @@ class UserUpdate:
         return UserUpdate(self.function, self._state_count, {**self.parameters, **parameters})
 
     def changed(self, parameters: Mapping[str, float]) -> UserUpdate:
-        """The same function with other parameters."""
-        return self(**parameters)
+        """The same function with other parameters.
+
+        Raises
+        ------
+        ParameterServerError
+            It has no parameter of that name, or the value is no finite number.
+        """
+        attempted = f"changing {getattr(self.function, '__name__', 'the function')}"
+        _check_known(attempted, parameters, list(self.parameters))
+        return self(**{name: _as_parameter(attempted, name, each, -math.inf) for name, each in parameters.items()})
 
     def apply(self, weights: Array, states: tuple[Array, ...], rows: Array, gradients: Array) -> None:
         """What the function returned stands in the table.

@@ -242,6 +242,26 @@ def test_a_function_of_the_user_updates_and_reads_on_the_server(group: ps.LocalG
 
 
 @pytest.mark.parametrize(
+    ("parameters", "found"),
+    [
+        ({"momentum": 0.9}, "no parameter 'momentum'\nTo do: it has rate"),
+        ({"rate": "fast"}, "rate = 'fast'"),
+        ({"rate": float("inf")}, "rate = inf"),
+    ],
+)
+def test_parameters_that_a_function_of_the_user_has_not_are_refused_and_it_goes_on(
+    group: ps.LocalGroup, parameters: dict[str, Any], found: str
+) -> None:
+    scaled = ps.udf(lambda weights, gradients, rate: weights + rate * gradients, rate=2.0)
+    table = group.table("w", num_keys=10, update=scaled)
+    with pytest.raises(ParameterServerError, match=rf"(?s)changing .*Found: {found}"):
+        table.set(**parameters)
+    table.set(rate=-1.0)
+    table.put([1], [3.0])
+    assert table.get([1]) == [-3.0]
+
+
+@pytest.mark.parametrize(
     ("keys", "values", "message"),
     [
         ([3, 1], [1.0, 1.0], "key 3 before key 1"),

@@ -185,6 +185,15 @@ def test_links_between_the_documents_lead_somewhere() -> None:
     assert not dead, "\n".join(dead)
 
 
+def test_files_of_tests_that_the_documents_name_are_there() -> None:
+    missing = []
+    for page in (p for p in tracked_files() if p.suffix == ".md"):
+        for name in re.findall(r"`(tests/[\w/.]+)`", page.read_text(encoding="utf-8")):
+            if not (ROOT / name).exists():
+                missing.append(f"{page.relative_to(ROOT)}: {name}")
+    assert not missing, "\n".join(missing)
+
+
 def test_what_binder_starts_and_ci_runs_is_executable() -> None:
     for name in (".ci/run", "binder/postBuild", "binder/start"):
         assert (ROOT / name).stat().st_mode & 0o111, f"{name} is not executable"
