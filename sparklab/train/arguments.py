@@ -16,6 +16,8 @@ ATTEMPTED: Final = "training a SparseLogisticRegression"
 # Arguments of one strategy, and what they are where nobody has set them.
 OF_PS: Final[dict[str, Any]] = {"consistency": None, "servers": 1, "replicas": 0, "filters": None}
 PLAIN_STEPS: Final = ("gradient", "large-batch")
+RATE: Final = 0.1
+RATES: Final = {"gradient": 1.0}  # one step a pass: the mean of many rows' gradients bears a longer one
 
 
 def check_arguments(model: Any) -> None:
@@ -47,6 +49,19 @@ def check_arguments(model: Any) -> None:
         )
 
 
+def rate_of(model: Any) -> float:
+    """The learning rate of the estimator `model`: its own, or where it has none that of its strategy."""
+    return float(RATES.get(model.strategy, RATE) if model.lr is None else model.lr)
+
+
+def optimizer_of(model: Any) -> str:
+    """The algorithm that ``auto`` stands for, or the one that was chosen."""
+    if model.strategy in PLAIN_STEPS:
+        return "sgd"
+    penalised = "ftrl" if model.l1 or model.l2 else "adagrad"
+    return penalised if model.optimizer == "auto" else str(model.optimizer)
+
+
 def check_consistency(consistency: Any) -> None:
     """`consistency` is one, or None for the default.
 
@@ -70,8 +85,10 @@ def _set_in_vain(model: Any) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _between(least: float, included: bool) -> Callable[[Any], bool]:
+def _between(least: float, included: bool, optional: bool = False) -> Callable[[Any], bool]:
     def good(value: Any) -> bool:
+        if value is None:
+            return optional
         return is_number(value) and math.isfinite(value) and (value >= least if included else value > least)
 
     return good
@@ -87,7 +104,7 @@ def _count(least: int, optional: bool = False, most: float = math.inf) -> Callab
 
 
 _RANGES: Final[tuple[tuple[str, Callable[[Any], bool], str], ...]] = (
-    ("lr", _between(0, False), "a finite number above 0"),
+    ("lr", _between(0, False, True), "a finite number above 0, or None"),
     ("l1", _between(0, True), "a finite number, not negative"),
     ("l2", _between(0, True), "a finite number, not negative"),
     ("epochs", _count(1), "1 or more"),

@@ -19,7 +19,7 @@ from sparklab.events.training import TrainingEnded, TrainingStarted
 from sparklab.foreground import PROPERTY, aside_of
 from sparklab.rdd.callsite import at_call_site, call_site
 from sparklab.rdd.rdd import RDD
-from sparklab.train.arguments import PLAIN_STEPS, check_arguments
+from sparklab.train.arguments import check_arguments, optimizer_of, rate_of
 from sparklab.train.blocks import Policy
 from sparklab.train.errors import (
     DivergedWarning,
@@ -65,8 +65,8 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
         ``gradient`` and ``large-batch`` always take plain (proximal) steps.
     l1, l2 : float
         Both at once are an elastic net.
-    lr : float
-        The learning rate.
+    lr : float, optional
+        The learning rate; default 0.1, and 1 of ``gradient``, which takes one step a pass.
     epochs : int
         Passes over the rows.
     batch_size : int, optional
@@ -124,7 +124,7 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
         optimizer: str = "auto",
         l1: float = 0.0,
         l2: float = 0.0,
-        lr: float = 0.1,
+        lr: float | None = None,
         epochs: int = 10,
         batch_size: int | None = None,
         workers: int | None = None,
@@ -210,10 +210,10 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
         check_arguments(self)
         strategy = make_strategy(self)
         context = active_context()
-        label = bounded(f"{strategy.name}, {self._optimizer_name()}")
+        label = bounded(f"{strategy.name}, {optimizer_of(self)}")
         bus = None if context is None else context.bus
         handle = TrainingHandle(
-            label, self.lr, getattr(strategy, "tau", None), bus, getattr(strategy, "aggregates", False)
+            label, rate_of(self), getattr(strategy, "tau", None), bus, getattr(strategy, "aggregates", False)
         )
         self.handle_ = handle
         # Jobs of the run belong to the line and the cell that began it.
@@ -228,11 +228,6 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
         )
         thread.start()
         return handle
-
-    def _optimizer_name(self) -> str:
-        if self.strategy in PLAIN_STEPS:
-            return "sgd"
-        return ("ftrl" if self.l1 or self.l2 else "adagrad") if self.optimizer == "auto" else self.optimizer
 
     def _run(self, X: Any, y: Any, strategy: Any, handle: TrainingHandle, properties: dict[str, str]) -> None:
         context = active_context()
@@ -303,8 +298,8 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
         handle._publish(
             TrainingStarted(
                 handle.number, handle.label, strategy.name, workers or os.cpu_count() or 1, tau is not None,
-                int(tau) if tau is not None and math.isfinite(tau) else -1, self.lr, survey.rows, survey.dimension,
-                handle.scope,
+                int(tau) if tau is not None and math.isfinite(tau) else -1, rate_of(self), survey.rows,
+                survey.dimension, handle.scope,
             )
         )  # fmt: skip
 
@@ -378,17 +373,17 @@ class SparseLogisticRegression(Parameters, LinearClassifier):
         if not hasattr(self, "_online"):
             optimizer = make_optimizer(self.optimizer, survey.dimension, self.fit_intercept, Penalty(self.l1, self.l2))
             if known:
-                optimizer.go_on_from(np.append(self.coef_[0], self.intercept_), self.lr)
+                optimizer.go_on_from(np.append(self.coef_[0], self.intercept_), rate_of(self))
             self._online = Online(optimizer)
         try:
-            weights = self._online.learn(rows, self.lr)
+            weights = self._online.learn(rows, rate_of(self))
         except Divergence:
             weights = np.append(self.coef_[0], self.intercept_) if known else np.zeros(survey.dimension + 1, np.float32)
             self._said = str(
                 SparklabError(
                     f"partial_fit of {len(rows)} rows",
                     "the weights ran away",
-                    f"lower lr (it was {self.lr:g}) or scale the features; the weights from before were kept",
+                    f"lower lr (it was {rate_of(self):g}) or scale the features; the weights from before were kept",
                 )
             )
             warnings.warn(self._said, DivergedWarning, stacklevel=2)

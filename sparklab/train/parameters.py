@@ -35,7 +35,7 @@ class Parameters:
                 )
             setattr(self, name, value)
         running = getattr(self, "handle_", None)
-        if "lr" in params and running is not None and running.status in ("running", "paused"):
+        if params.get("lr") is not None and running is not None and running.status in ("running", "paused"):
             running.lr = params["lr"]
         return self
 
