@@ -443,6 +443,23 @@ def test_jobs_of_equal_shape_are_one_tab(show: Any) -> None:
     assert sent(page, "snapshot")[-1]["job"] == 99
 
 
+def test_more_jobs_than_the_strip_has_room_for_begin_with_the_newest_and_can_all_be_scrolled_to(show: Any) -> None:
+    model = model_of(facts.many_jobs())
+    model["jobs"] = [{**model["jobs"][0], "job": 100 - n, "label": f"collect :{n}"} for n in range(30)]
+    page = show(model)
+    jobs = page.locator(".sl-jobs")
+    assert jobs.evaluate("(e) => e.scrollWidth > e.clientWidth")
+
+    def lies_within(at: int) -> bool:
+        strip, job = jobs.bounding_box(), page.locator(".sl-job").nth(at).bounding_box()
+        return bool(strip["x"] - 1 <= job["x"] and job["x"] + job["width"] <= strip["x"] + strip["width"] + 1)
+
+    assert lies_within(0)
+    for at in (29, 0):
+        page.locator(".sl-job").nth(at).scroll_into_view_if_needed()
+        assert lies_within(at)
+
+
 def test_another_job_is_shown_when_its_snapshot_comes_and_stays_this_views_own(show: Any) -> None:
     page = show(model_of(facts.many_jobs()))
     page.locator(".sl-job", has_text="x 100").click()
