@@ -40,17 +40,20 @@ def _hint(views: Views) -> str:
 
 
 def _log(views: Views, held: Mapping[int, Holding]) -> str:
-    """What is lost now; where nothing is, what was last, and how much has been computed again."""
-    for one in held.values():
-        if one.cached.lost:
-            lost = one.cached.lost
-            return f"{one.cached.name}: {lost_words(len(lost), len(one.states), sorted(lost), set(lost.values()))}"
-    notes = [*views.evictions, *views.losses]
+    """The last eviction; what is lost now, or where nothing is, who was and how much has been computed again."""
+    lost = next((one for one in held.values() if one.cached.lost), None)
+    notes = sorted([*views.evictions, *views.losses], key=lambda note: note.time_s)
     said = []
-    if notes:
-        last = max(notes, key=lambda note: note.time_s)
-        said.append(last.message if last in views.evictions else f"{last.subject} lost: {last.message}")
-    if again := sum(len(one.cached.recomputed) for one in held.values()):
+    if notes and notes[-1] in views.evictions:
+        said.append(notes[-1].message)
+    elif notes and lost is None:
+        said.append(f"{notes[-1].subject} lost: {notes[-1].message}")
+    if lost is not None:
+        parts = lost.cached.lost
+        said.append(
+            f"{lost.cached.name}: {lost_words(len(parts), len(lost.states), sorted(parts), set(parts.values()))}"
+        )
+    elif again := sum(len(one.cached.recomputed) for one in held.values()):
         said.append(f"{plural(again, 'partition')} {'was' if again == 1 else 'were'} computed again")
     return "; ".join(said)
 
