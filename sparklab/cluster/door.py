@@ -29,7 +29,7 @@ class Door:
     Parameters
     ----------
     folder : Path
-        Private; the socket (mode 0600) is there until the driver has connected.
+        Private; the socket (mode 0600) is there until the driver has connected. Where it cannot be, `path` is empty.
     run : callable
         Where it raises, the connection is closed, which says that there will be no answer.
     """
@@ -41,11 +41,18 @@ class Door:
         if len(os.fsencode(self.path)) > _PATH_BYTES:
             self.path = ""  # there is Dask's way
             return
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.bind(self.path)
-        os.chmod(self.path, 0o600)
-        self._socket.listen(1)
-        threading.Thread(target=self._serve, args=(self._socket,), name="sparklab-orders", daemon=True).start()
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listening.bind(self.path)
+            os.chmod(self.path, 0o600)
+            listening.listen(1)
+        except OSError as error:  # not on every file system
+            logger.debug("no socket in %s: %s", folder, error)
+            listening.close()
+            self.path = ""
+            return
+        self._socket = listening
+        threading.Thread(target=self._serve, args=(listening,), name="sparklab-orders", daemon=True).start()
 
     def _serve(self, listening: socket.socket) -> None:
         try:
@@ -68,9 +75,13 @@ class Door:
 
     def _answer(self, driver: socket.socket) -> None:
         frames = Frames(driver)
+        own = os.getpid()
         while True:
             for message in frames.read():
-                for piece in framed(self._run(message)):
+                answer = self._run(message)
+                if os.getpid() != own:
+                    os._exit(1)  # a fork that a task made and did not end: its parent answers
+                for piece in framed(answer):
                     driver.sendall(piece)
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import os
 import queue
 import socket
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -156,11 +157,36 @@ def test_a_message_is_lent_to_a_listener_or_ended_and_never_both() -> None:
     assert not sent.lend()
 
 
-def test_a_folder_with_a_long_name_has_no_door(tmp_path: Path) -> None:
+def test_where_a_socket_cannot_be_there_is_no_door(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     assert Door(deep, lambda _: b"").path == ""
     assert list(deep.iterdir()) == []
+    short = Path(tempfile.mkdtemp())
+    short.rmdir()
+    assert Door(short, lambda _: b"").path == ""
+
+
+def test_a_fork_that_a_task_has_left_behind_answers_nothing(inbox: Inbox, tmp_path: Path) -> None:
+    forked: list[int] = []
+
+    def run(order: bytes | bytearray) -> bytes:
+        child = os.fork()
+        if child:
+            forked.append(os.waitpid(child, 0)[1])
+            return b"parent"
+        return b"child"
+
+    door = Door(tmp_path, run)
+    far = Far(inbox, door.path)
+    for number in range(2):
+        far.line.send(message(number), b"fork")
+        assert inbox.get(30) == "answered"
+    assert far.answers == [(0, b"parent"), (1, b"parent")]
+    assert [os.waitstatus_to_exitcode(status) for status in forked] == [1, 1]
+    door.close()
+    while not far.broken:
+        inbox.get(30)
 
 
 def test_tasks_of_the_socket_and_of_the_pool_are_never_at_work_at_the_same_time() -> None:
