@@ -25,14 +25,15 @@ ATTEMPTS: Final[dict[tuple[str, str], str]] = {
     ),
     ("log_mining", "later queries"): _CACHE,
     ("logistic_regression_rows", "fit"): (
-        "of a record and step, 1,210 ns in the bound, the engine makes 1,290: 50 to make a view of the cached row, in "
-        "C, and 20 for generators; once a record 240 to take it into the cache; nearly a millisecond a message, 2 on a "
-        "loaded machine, and 34 messages a fit at least. Tried: messages over a Unix socket between one thread on "
+        "of a record and step, 1,210 ns in the bound, the engine makes 1,290: 50 to make a view of the cached row, in"
+        " C, and 20 for generators; once a record 240 to take it into the cache; nearly a millisecond a message, 2 on"
+        " a loaded machine, and 34 messages a fit at least. Tried: messages over a Unix socket between one thread on "
         "either side (all of a fit beside the two threads of its tasks: 160 to 250 ms of CPU before, 96 to 145 now; "
-        "kept); tasks over cached partitions sent together (2 messages a step, not 16; kept); rows joined as bytes (290 ns a record, not 490; kept); numbers looked at once (240; kept); a look "
-        "at the memory 20 times a second that lets no other thread in (1 % less; kept); map and reduce in one loop "
-        "(20 ns less in isolation, not built). The same views at each reading would save the 50, but what one task "
-        "does to the shape of its row another would see."
+        "kept); tasks over cached partitions sent together (2 messages a step, not 16; kept); rows joined as bytes "
+        "(290 ns a record, not 490; kept); numbers looked at once (240; kept); a look at the memory 20 times a second"
+        " that lets no other thread in (1 % less; kept); map and reduce in one loop (20 ns less in isolation, not "
+        "built). The same views at each reading would save the 50, but what one task does to the shape of its row "
+        "another would see."
     ),
     ("logistic_regression_blocks", "fit"): (
         "nearly all of it is the user's functions and the first touch of the memory for 320 MB of points. Tried: "
