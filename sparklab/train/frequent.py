@@ -1,6 +1,6 @@
 """Frequent coordinates, of which each HOGWILD thread keeps its own: their cache lines would be all that threads do.
 
-Clicks follow a power law: of the 23 entries of a row 16 are among the 1,023 most frequent coordinates, which both of
+Clicks follow a power law: of the 23 entries of a row 17 are among the 2,047 most frequent coordinates, which both of
 two threads write in every few rows. Each such write fetches a line from the other core (some 100 ns, when a whole row
 takes 90), so two cores that share everything do less than one. Hence a thread has a copy of those coordinates, to
 which its rows' indices are renumbered once; what its copy has changed is told to the others, and what theirs have
@@ -37,7 +37,7 @@ from sparklab.train.blocks import Rows
 from sparklab.train.kernels import fast, inlined
 from sparklab.train.quads import LANES, held, hold
 
-MOST: Final = 1023  # coordinates; four times as many spare no more lines than their merging moves
+MOST: Final = 2047  # coordinates; twice as many spare no more lines than their merging moves
 FEWEST_ROWS: Final = 32_768  # with fewer there is nothing to be gained
 FEWEST_A_ROW: Final = 0.1  # frequent coordinates; fewer spare less than a tenth of a line, and merging costs
 LONGEST_ROWS: Final = 4096  # of all
@@ -45,8 +45,8 @@ _HOTTEST: Final = 63  # with the intercept eight cache lines
 _SAMPLE_ROWS: Final = 4096
 _SAMPLE_PARTS: Final = 16
 _SEEN_OFTEN: Final = 4  # times in the sample: in one of a thousand rows
-_SLOTS: Final = 8192
-_SLOT_SHIFT: Final = 32 - 13
+_SLOTS: Final = 16_384
+_SLOT_SHIFT: Final = 32 - 14
 _NO_KEY: Final = np.uint32(0xFFFFFFFF)  # larger than any index
 _ODD: Final = np.uint32(2654435769)
 _LINE_ROWS: Final = 8  # of state, in a cache line

@@ -94,6 +94,43 @@ def test_what_both_threads_have_changed_adds_up(rows: Rows) -> None:
     assert sum(losses) == pytest.approx(ROWS * np.log(2), rel=1e-4)
 
 
+@pytest.mark.parametrize(("begin", "size", "signed"), [(0.1, 1.0, False), (1000.0, 0.05, False), (0.0, 0.01, True)])
+def test_merging_after_every_step_hardly_rounds_more_than_the_steps_and_merging_nothing_moves_nothing(
+    begin: float, size: float, signed: bool
+) -> None:
+    rng = np.random.default_rng(1)
+    count, dimension = 500, 1 << 12
+    copies = Frequent(
+        np.full((dimension + 1, 2), begin, np.float32), np.arange(count, dtype=np.uint32), np.full(count, 0.1), 2
+    )
+    shares = [copies.share(thread) for thread in (0, 1)]
+    owns = [share.room.reshape(-1, 2)[share.places[2] :][: share.places[3]] for share in shares]
+
+    def merge_in_turn(times: int) -> None:
+        for turn in range(times):
+            share = shares[turn % 2]
+            frequent._merge(share.room, share.places, 0, share.places[3])
+
+    plain = np.full(owns[0].shape, begin, np.float32)
+    exact = plain.astype(np.float64)
+    for turn in range(4000):
+        share, own = shares[turn % 2], owns[turn % 2]
+        drawn = rng.normal(size=own.shape) if signed else rng.random(own.shape) ** 2
+        step = (size * drawn).astype(np.float32)
+        own += step
+        plain += step
+        exact += step
+        frequent._merge(share.room, share.places, 0, share.places[3])
+    merge_in_turn(2)
+    before = [own.copy() for own in owns]
+    merge_in_turn(2000)
+    for own, old in zip(owns, before, strict=True):
+        assert float(np.abs(own - old).max()) <= 2 * float(np.spacing(np.abs(old).max()))
+    copies.settle()
+    rounded, alone = (float(np.abs(found - exact).mean()) for found in (copies.state[copies._where], plain))
+    assert 0 < rounded < 2 * alone
+
+
 @numba.njit(nogil=True)  # type: ignore[untyped-decorator]
 def _change_and_merge(room: Any, places: Any, times: int) -> None:
     for _ in range(times):
