@@ -66,23 +66,30 @@ class Door:
                 os.unlink(self.path)
             try:
                 self._answer(driver)
-            except ConnectionError as error:
+            except OSError as error:  # also where this executor ends
                 logger.debug("the driver's connection has ended: %s", error)
-            except OSError:
-                return  # this executor ends
-            except BaseException:  # the driver ends an executor that does not answer
-                logger.exception("an order was not carried out")
 
     def _answer(self, driver: socket.socket) -> None:
         frames = Frames(driver)
-        own = os.getpid()
         while True:
             for message in frames.read():
-                answer = self._run(message)
-                if os.getpid() != own:
-                    os._exit(1)  # a fork that a task made and did not end: its parent answers
+                answer = self._answer_to(message)
                 for piece in framed(answer):
                     driver.sendall(piece)
+
+    def _answer_to(self, message: bytes | bytearray) -> bytes:
+        own = os.getpid()
+        try:
+            return self._run(message)
+        except ConnectionError:  # an answer that is to be lost
+            raise
+        except BaseException as error:
+            logger.exception("an order was not carried out")
+            # The driver ends an executor that does not answer.
+            raise ConnectionAbortedError("there is no answer") from error
+        finally:
+            if os.getpid() != own:
+                os._exit(1)  # a fork that a task made and did not end: its parent answers
 
     def close(self) -> None:
         """No message is taken any more."""

@@ -71,12 +71,12 @@ class Line:
         broke: Callable[[OSError, list[Sent]], None],
     ) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.setblocking(False)  # at once: many who wait for the same door would make it wait, too
         try:
             self._socket.connect(path)
         except OSError:
             self._socket.close()
             raise
-        self._socket.setblocking(False)
         self._frames = Frames(self._socket)
         self._inbox = inbox
         self._answered = answered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import socket
@@ -252,3 +253,40 @@ def test_an_executor_that_is_replaced_is_reached_by_a_socket_of_its_own(monkeypa
         del sends[:]
         assert sc.parallelize(range(10), 2).sum() == 45
         assert sends
+
+
+def test_a_line_to_a_door_with_a_queue_before_it_is_refused_and_waits_for_nobody(inbox: Inbox, tmp_path: Path) -> None:
+    path = str(tmp_path / "door")
+    refused = threading.Event()
+    with socket.socket(socket.AF_UNIX) as listening, contextlib.ExitStack() as queued:
+        listening.bind(path)
+        listening.listen(1)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                early = queued.enter_context(socket.socket(socket.AF_UNIX))
+                early.setblocking(False)
+                early.connect(path)
+
+        def connect() -> None:
+            with contextlib.suppress(OSError):
+                Far(inbox, path)
+            refused.set()
+
+        threading.Thread(target=connect, daemon=True).start()
+        assert refused.wait(30)
+
+
+def test_an_order_that_is_not_carried_out_breaks_the_line_and_is_logged(
+    inbox: Inbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def run(_: bytes | bytearray) -> bytes:
+        raise OSError("no space left")
+
+    door = Door(tmp_path, run)
+    far = Far(inbox, door.path)
+    far.line.send(message(7), b"do")
+    while not far.broken:
+        inbox.get(30)
+    assert far.broken == [[7]]
+    assert "an order was not carried out" in caplog.text
+    door.close()
