@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import dis
 import os
 import sys
 import threading
@@ -20,6 +21,7 @@ from types import CellType, CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 
 from sparklab.rdd.straightline import function, inner_code, straight_line
+from sparklab.rdd.surroundings import is_indifferent
 
 INLINED_FROM = 2  # times that the same functions were met: what runs once is not worth a compilation
 _UP_TO: Final = 8  # functions in a loop: a lineage that grows in each round is another loop each time
@@ -62,6 +64,10 @@ class Loop(NamedTuple):
     lines: tuple[Line, ...]
     arguments: tuple[int, ...]
     given: tuple[str, ...]
+
+    def yields_of(self, step: int) -> bool:
+        """Whether what function `step` returns leaves the loop at once."""
+        return any(line.step == step and line.text.lstrip().startswith("yield") for line in self.lines)
 
 
 class Running(NamedTuple):
@@ -130,8 +136,10 @@ class Compiled:
         return self._line(offset) // 2 - 1
 
     def in_users_code(self, offset: int) -> bool:
-        """Whether what stands at `offset` was written by the user."""
-        return self._line(offset) % 2 == 1 and self.step_at(offset) >= 0
+        """Whether what stands at `offset` was written by the user, as the test of a filter's result was not."""
+        line = self._line(offset)
+        jumps = dis.opname[self._code.co_code[offset]].startswith("POP_JUMP")
+        return line > 1 and line % 2 == 1 and not (jumps and self._line(offset + 2) != line)
 
     def _line(self, offset: int) -> int:
         return next((line for start, end, line in self._lines if line and start <= offset < end), 1)
@@ -169,17 +177,25 @@ def _fit(loop: Loop, functions: Sequence[Any]) -> Sources:
         return _nothing(loop)
     found: list[Source | None] = []
     first: FunctionType | None = None
-    for f, given in zip(functions, loop.arguments, strict=True):
+    for step, (f, given) in enumerate(zip(functions, loop.arguments, strict=True)):
         fits = (
             given > 0
             and type(f) is FunctionType
             and (first is None or _shares(f, first))
-            and len(f.__defaults__ or ()) >= f.__code__.co_argcount - given >= 0
-            and straight_line(f.__code__) is not None
+            and _can_stand(f, given, loop.yields_of(step))
         )
         found.append(Source(f.__code__, f.__code__.co_filename, f.__code__.co_linetable) if fits else None)
         first = f if fits and first is None else first
     return tuple(found)
+
+
+def _can_stand(f: FunctionType, given: int, yields: bool) -> bool:
+    """Whether a call of `f` with `given` arguments does what its expression does in a loop, which may yield that."""
+    code = f.__code__
+    read = straight_line(code) if len(f.__defaults__ or ()) >= code.co_argcount - given >= 0 else None
+    if read is None or (read.unpacked and yields):  # the parts would be kept for as long as the record is out
+        return False
+    return is_indifferent(f)
 
 
 def _shares(f: FunctionType, first: FunctionType) -> bool:
@@ -218,7 +234,10 @@ def _renamed(step: int, name: str) -> str:
 def _inlined(loop: Loop, sources: Sources) -> Compiled:
     """`loop` with the functions of `sources` in it."""
     writer = _Writer(loop, sources)
-    definition = writer.definition()
+    try:
+        definition = writer.definition()
+    except RecursionError:  # of a task that is deep in the stack already
+        return _inlined(loop, _nothing(loop))
     taken = [(step, source.code) for step, source in enumerate(sources) if source is not None]
     free = tuple(sorted(_renamed(step, name) for step, code in taken for name in code.co_freevars))
     writer.number()
@@ -242,6 +261,9 @@ class _Place(NamedTuple):
     users: ast.AST | None  # what the user wrote there, or next to it
 
 
+_OTHER_AS_CONDITIONS: Final = (ast.BoolOp, ast.IfExp, ast.UnaryOp)
+
+
 class _Writer(ast.NodeTransformer):
     """Makes the definition of a loop with functions in it."""
 
@@ -251,12 +273,15 @@ class _Writer(ast.NodeTransformer):
         self._bodies = [None if source is None else straight_line(source.code) for source in sources]
         self.bound: list[tuple[int, int | None]] = []
         self._places: dict[ast.AST, _Place] = {}
-        self._before: list[ast.stmt] = []  # what has to be done before the statement that is being written
+        self._lines = [each for line in loop.lines for each in self._spelled(line)]
+        # What has to be done before the statement that is being written, and after it.
+        self._before: list[ast.stmt] = []
+        self._after: list[ast.stmt] = []
         self._step = -1
 
     def definition(self) -> ast.FunctionDef:
         """The loop's definition, whose nodes stand nowhere yet."""
-        around = ast.parse("\n".join(line.text for line in self._loop.lines)).body[0]
+        around = ast.parse("\n".join(line.text for line in self._lines)).body[0]
         assert isinstance(around, ast.FunctionDef)
         self._write(around)
         parameters = [".running", ".records"]
@@ -287,14 +312,34 @@ class _Writer(ast.NodeTransformer):
         """The statements within `around`."""
         written: list[ast.stmt] = []
         for statement in around.body:
-            self._before = []
             if isinstance(statement, ast.For):
                 self._write(statement)
-                self._before = []
-            self._step = self._loop.lines[statement.lineno - 1].step
+            self._before, self._after = [], []
+            self._step = self._lines[statement.lineno - 1].step
             changed = self.visit(statement)
-            written += [*self._before, changed]
+            written += [*self._before, changed, *self._after]
         around.body = written
+
+    def _spelled(self, line: Line) -> list[Line]:
+        """`line`, or several that first calculate what a function tells of a record and then test that.
+
+        As a condition, ``a and b`` would be asked for the truth of each part once; a function asks, and who called it
+        asks the result again. Nor is it a function's error where the truth of its result cannot be told.
+        """
+        body = self._bodies[line.step] if line.step >= 0 else None
+        test, _, then = line.text.strip().partition(": ")
+        if body is None or not test.startswith("if "):
+            return [line]
+        if not body.unpacked and not isinstance(body.result, _OTHER_AS_CONDITIONS):
+            return [line]
+        call = test.removeprefix("if ").removeprefix("not ")
+        texts = [
+            f"told = {call}",
+            "if not told: del told; continue",
+            "del told",
+            *([then] if then != "continue" else ()),
+        ]
+        return [Line(f"        {text}", line.step) for text in texts]
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         """`node` as it is, with its parts written."""
@@ -322,6 +367,10 @@ class _Writer(ast.NodeTransformer):
         assert len(given) == self._loop.arguments[self._step]
         names.update(zip(body.parameters, given, strict=False))
         self._before += [self._users(statement, names) for statement in body.unpacked]
+        if body.parts:  # which are gone when a function returns
+            parts: list[ast.expr] = [ast.Name(names[part], ast.Del()) for part in body.parts]
+            self._after.append(ast.Delete(parts))
+            self._places.update(dict.fromkeys((*parts, *self._after), _Place(2 * self._step + 2, body.result)))
         expression: ast.expr = self._users(body.result, names)
         return expression
 

@@ -15,6 +15,8 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, Final, NamedTuple
 
+from sparklab.rdd.surroundings import is_common
+
 
 class StraightLine(NamedTuple):
     """What a function calculates.
@@ -42,12 +44,13 @@ class StraightLine(NamedTuple):
 
 def straight_line(code: CodeType) -> StraightLine | None:
     """What the function of `code` calculates, None where that is not one expression of its parameters. Thread-safe."""
-    return _straight_line(code, code.co_linetable)  # the same code elsewhere in a file is equal to it
+    # The same code elsewhere in a file is equal to it.
+    return _straight_line(code, code.co_linetable) if is_common(code) else None
 
 
 @lru_cache(maxsize=1024)
 def _straight_line(code: CodeType, places: bytes) -> StraightLine | None:
-    if code.co_kwonlyargcount or code.co_cellvars or _NAMES_OF_FRAMES.intersection(code.co_names + code.co_freevars):
+    if code.co_kwonlyargcount or code.co_cellvars:
         return None
     try:
         read = _Reader(code).whole()
@@ -55,10 +58,6 @@ def _straight_line(code: CodeType, places: bytes) -> StraightLine | None:
     except (_Unknown, SyntaxError, ValueError, TypeError, RecursionError):
         return None
     return read if proven else None
-
-
-# What these do depends on the frame they are called in.
-_NAMES_OF_FRAMES: Final = frozenset({"locals", "vars", "dir", "eval", "exec", "super", "breakpoint", "__class__"})
 
 
 class _Unknown(Exception):

@@ -78,10 +78,22 @@ def raised_by_us(tb: TracebackType | None) -> bool:
 
 
 def without_loops(error: BaseException) -> None:
-    """The traceback of `error` has no frame of a loop of ours that holds functions of the user's but was not in one."""
-    error.__traceback__ = _users_alone(error.__traceback__)
-    if isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration):
-        without_loops(error.__cause__)
+    """The traceback of `error` has no frame of a loop of ours that holds functions of the user's but was not in one.
+
+    Nor have those of the errors that it came from, or is a group of.
+    """
+    met: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        each = left.pop()
+        if each is None or id(each) in met:
+            continue
+        met.add(id(each))
+        # Not by assignment: the class of an exception may forbid that, as frozen dataclasses do.
+        BaseException.with_traceback(each, _users_alone(each.__traceback__))
+        left += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            left += each.exceptions
 
 
 def _users_alone(traceback: TracebackType | None) -> TracebackType | None:
