@@ -42,8 +42,9 @@ class DaskRunner:
     feed : callable
         Takes stimuli; thread-safe.
     lane_of : callable
-        Which lane a launch takes. ``direct`` calls the worker's handler (about 2 ms for a round trip); ``graph``
-        submits a Dask task (about 15 ms), which shows the load to everybody else on a shared cluster.
+        Which lane a launch takes. ``direct`` writes to the executor's own socket on this host, and calls the worker's
+        handler on others (about 2 ms for a round trip); ``graph`` submits a Dask task (about 15 ms), which shows the
+        load to everybody else on a shared cluster.
     on_released : callable
         Told ``(executor, epoch)`` when a retiring executor has nothing left to do or to give; must not block.
     on_unreachable : callable
