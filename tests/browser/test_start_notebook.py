@@ -29,7 +29,7 @@ WATCH = """() => {
 HEADLINES = "[...document.querySelectorAll('.sl-head-text')]"
 DONE = f"() => {HEADLINES}.at(-1)?.textContent.startsWith('Done')"
 RECOMPUTED = f"() => {HEADLINES}.some((headline) => /recomputed [1-9]/.test(headline.textContent))"
-GONE = "() => [...document.querySelectorAll('.sl-panel')].at(-1).textContent.includes('cached partitions went with it')"
+GONE = "() => /cached partitions.* went with it/.test([...document.querySelectorAll('.sl-panel')].at(-1).textContent)"
 ANSWERS = ".jp-OutputArea-executeResult .jp-OutputArea-output"
 
 
