@@ -100,6 +100,7 @@ _COMPARED: Final[dict[str, type[ast.cmpop]]] = {
     ">": ast.Gt,
     ">=": ast.GtE,
 }
+_LITERALS: Final = (ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.JoinedStr)  # of some uses the compiler warns again
 _IGNORED: Final = frozenset({"RESUME", "NOP", "CACHE", "PRECALL", "COPY_FREE_VARS"})
 _OF_FIRST: Final[dict[str, type[ast.boolop]]] = {"JUMP_IF_FALSE_OR_POP": ast.And, "JUMP_IF_TRUE_OR_POP": ast.Or}
 
@@ -197,8 +198,7 @@ class _Reader:
         return value
 
     def _pops(self, count: int) -> list[ast.expr]:
-        values = [self._pop() for _ in range(count)]
-        return values[::-1]
+        return [self._pop() for _ in range(count)][::-1]
 
     def _push(self, step: dis.Instruction, value: ast.expr) -> None:
         self._stack.append(_placed(value, step))
@@ -243,6 +243,8 @@ class _Reader:
             function = self._pop()
             if not self._stack or self._stack.pop() is not _NULL:
                 raise _Unknown
+        if isinstance(function, _LITERALS):
+            raise _Unknown
         positional = len(given) - len(self._keywords)
         named = [
             _placed(ast.keyword(name, value), step)
@@ -252,8 +254,7 @@ class _Reader:
         self._push(step, ast.Call(function, given[:positional], named))
 
     def read_binary(self, step: dis.Instruction) -> None:
-        operator = _BINARY.get(step.argrepr)
-        if operator is None:
+        if (operator := _BINARY.get(step.argrepr)) is None:
             raise _Unknown  # in place
         left, right = self._pops(2)
         self._push(step, ast.BinOp(left, operator(), right))
@@ -271,11 +272,15 @@ class _Reader:
         else:
             compared = ast.IsNot() if step.arg else ast.Is()
             if any(isinstance(side, ast.Constant) and side.value is not None for side in (left, right)):
-                raise _Unknown  # the compiler would warn of it once more
+                raise _Unknown
         self._push(step, ast.Compare(left, [compared], [right]))
 
     def read_subscript(self, step: dis.Instruction) -> None:
         value, index = self._pops(2)
+        if isinstance(value, _LITERALS) and not isinstance(index, ast.Name | ast.Slice):
+            raise _Unknown
+        if isinstance(value, ast.Constant) and not isinstance(value.value, str | tuple):
+            raise _Unknown
         self._push(step, ast.Subscript(value, index, ast.Load()))
 
     def read_slice(self, step: dis.Instruction) -> None:
@@ -338,9 +343,9 @@ _READ: Final[dict[str, Callable[[_Reader, dis.Instruction], None]]] = {
 def _placed(node: Any, step: dis.Instruction) -> Any:
     """`node` where the instruction stands in the user's file."""
     place = step.positions
-    if place is not None and place.lineno is not None:
-        node.lineno, node.end_lineno = place.lineno, place.end_lineno
-        node.col_offset, node.end_col_offset = place.col_offset or 0, place.end_col_offset or 0
+    if place is None or None in place:  # compiled without places, so that a traceback underlines nothing
+        raise _Unknown
+    node.lineno, node.end_lineno, node.col_offset, node.end_col_offset = place
     return node
 
 

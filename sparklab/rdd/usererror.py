@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dis
+import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from types import CodeType, FrameType, GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -99,7 +100,7 @@ def without_loops(error: BaseException) -> None:
 def _users_alone(traceback: TracebackType | None) -> TracebackType | None:
     each, kept = traceback, []
     while each is not None:
-        running = each.tb_frame.f_locals.get(".running")
+        running = _variables(each.tb_frame).get(".running")
         if not isinstance(running, Running) or running.compiled.in_users_code(each.tb_lasti):
             kept.append(each)
         each = each.tb_next
@@ -122,9 +123,9 @@ class _Place(NamedTuple):
 
 def _seen_from(frame: FrameType, offset: int) -> _Place | None:
     """The place that `frame` belongs to where it is one of ours: an operator's, an RDD's, a shuffle's."""
-    found = frame.f_locals.get("self")
+    names = _variables(frame)
+    found, running = names.get("self"), names.get(".running")
     place, name, waiting = None, "x", False
-    running = frame.f_locals.get(".running")
     if isinstance(running, Running):
         found, given = running.at_work(offset)
         name, waiting = given or name, given is None
@@ -134,18 +135,18 @@ def _seen_from(frame: FrameType, offset: int) -> _Place | None:
         return None  # it is the function of another one, which is named
     if isinstance(found, Operator):
         # Where an operator was waiting for its next record, x is one that it was done with.
-        place = _Place(_label(found), _UNKNOWN if waiting else frame.f_locals.get(name, _UNKNOWN))
+        place = _Place(_label(found), _UNKNOWN if waiting else names.get(name, _UNKNOWN))
     elif isinstance(found, RDDCore):
         label = f"{found.operator} at {found.call_site} (RDD {found._id})"
-        place = _Place(label, counted=frame.f_locals.get("failing_record"))
+        place = _Place(label, counted=names.get("failing_record"))
     else:
-        spec = frame.f_locals.get("spec")
+        spec = names.get("spec")
         if spec is None and frame.f_code.co_filename.startswith(_PACKAGE):
             spec = getattr(found, "spec", None)  # not of the user's objects: it may be anything there
         if isinstance(spec, ShuffleSpec):
             place = _Place(spec.label or None, shuffling=True)
     # A flatMap yields to a chain and is not in the traceback itself when one of its results raises.
-    for value in list(frame.f_locals.values()):
+    for value in list(names.values()):
         if isinstance(value, Flattened) and isinstance(value.each, GeneratorType):
             suspended = value.each.gi_frame
             if suspended is not None and isinstance(suspended.f_locals.get("self"), Operator):
@@ -153,9 +154,14 @@ def _seen_from(frame: FrameType, offset: int) -> _Place | None:
     return place
 
 
+def _variables(frame: FrameType) -> Mapping[str, Any]:
+    """Those of a function; none of a module or class, or of what the user executes: these may be in any object."""
+    return frame.f_locals if frame.f_code.co_flags & inspect.CO_OPTIMIZED else {}
+
+
 def _pair_in(frame: FrameType, offset: int, place: _Place) -> _Place | None:
     """The pair that the loop of a shuffle in `frame` was combining."""
-    names = frame.f_locals
+    names = _variables(frame)
     if not place.shuffling or "k" not in names or "v" not in names:
         return None
     if frame.f_code.co_code[_instruction(frame.f_code, offset)] == dis.opmap["FOR_ITER"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ import pytest
 
 from sparklab.rdd import inlining
 from sparklab.rdd.fusion import fused
-from sparklab.rdd.operators import Filter, Map, Operator
+from sparklab.rdd.operators import Filter, Map, Operator, Origin
 from sparklab.rdd.results import Reduce
-from sparklab.rdd.usererror import without_loops
+from sparklab.rdd.straightline import straight_line
+from sparklab.rdd.usererror import describe_failure, without_loops
+from tests.support.naive_driver import NaiveDriver
 
 names_here = locals
 ARRAY = np.array([1, 2])
@@ -287,3 +290,54 @@ def test_the_traceback_of_an_error_that_cannot_be_changed_is_that_of_its_users()
 
     without_loops(failed.value)
     assert frames_of(failed.value)[-1] == "source"
+
+
+class Names:
+    """Variables of what is executed: they can be read and set, and nothing else."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.values[name] = value
+
+
+def test_an_error_in_what_the_user_executes_with_other_variables_is_described() -> None:
+    step = Map(lambda x: exec("1 / 0", {}, Names()))
+    step.origin = Origin(3, "map", "here:1")
+    sc = NaiveDriver(1)
+    with pytest.raises(ZeroDivisionError) as failed:
+        list(through([step, Map(str)], [1]))
+
+    assert describe_failure(failed.value, sc._task(sc.parallelize([1], 1), 0)).record == "1"
+    without_loops(failed.value)
+
+
+# --- what the compiler says ------------------------------------------------------------------------------------------
+
+DOUBTFUL = [
+    *("[1, x][x, 1]", "[x]['a']", "'abc'['a']", "(x, 1)['a']", "f'{x}'['a']", "{x: 1}(x)", "(x, x)(x)", "'a'(x)"),
+    *("None[x]", "1[x]", "x is ()", "x is 1", "[x][f'{x}']", "'abc'[None]", "[x][x, x]", "(1)(x)", "f'{x}'(x)"),
+]
+
+
+@pytest.mark.parametrize("expression", DOUBTFUL)
+def test_a_user_is_warned_once_of_an_expression_that_must_fail(expression: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        function = eval(f"lambda x: {expression}")
+
+    assert straight_line(function.__code__) is None  # a warning is an error here
+
+
+def test_nothing_is_underlined_where_the_user_has_compiled_without_places() -> None:
+    def inverse(x: Any) -> Any:
+        return 1 / x
+
+    lines_alone = bytes([0xE8 | 7, 0, 0xE8 | 7, 2])  # of 16 instruction units
+    inverse.__code__ = inverse.__code__.replace(co_linetable=lines_alone)
+
+    assert straight_line(inverse.__code__) is None
