@@ -51,7 +51,7 @@ class RangeFunction:
             self._merge_last(found, arguments)
         return found[0][1]
 
-    def failed(self, error: Exception) -> tuple[str, str]:
+    def failed(self, error: BaseException) -> tuple[str, str]:
         """What was found, and what to do, where it raised on a server."""
         return f"{type(error).__name__}: {error}", "mend the function or its arguments"
 

@@ -160,7 +160,7 @@ class LocalGroup(Session):
             tables = [shard.tables[spec.table] for shard in self._shards.values()]
             try:
                 return [table.part_of(function, table.headed, low, end, arguments) for table in tables]
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 attempted = f"calling a function on table {spec.name!r}"
                 raise ParameterServerError(attempted, *function.failed(error)) from error
 

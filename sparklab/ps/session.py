@@ -24,7 +24,7 @@ from sparklab.ps.link import Link
 from sparklab.ps.manager import Manager
 from sparklab.ps.movable import Movable
 from sparklab.ps.settling import until_moved
-from sparklab.ps.spec import TableSpec, checked
+from sparklab.ps.spec import TableSpec, as_filters, checked
 from sparklab.ps.table import Table
 from sparklab.ps.transfer import keys_of
 from sparklab.ps.updates import SGD, Update
@@ -162,7 +162,7 @@ class Session(Movable, ABC):
             spec = checked(
                 TableSpec(
                     self._numbers, name, width, str(dtype), None if sparse else num_keys, apply == "aggregate", workers,
-                    (update if update is not None else SGD(),), limit=num_keys, filters=tuple(filters),
+                    (update if update is not None else SGD(),), limit=num_keys, filters=as_filters(filters, attempted),
                     hogwild=apply == HOGWILD,
                     on_nonfinite=on_nonfinite,
                 ),

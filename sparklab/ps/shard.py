@@ -390,7 +390,7 @@ class Shard:
         mask = frame.mask or table.headed
         try:
             part = table.part_of(function, mask, int(meta["low"]), int(meta["high"]), meta["arguments"])
-        except Exception as error:  # a user's function, or arguments that do not fit one of ours
+        except (Exception, SystemExit) as error:  # a user's function, or arguments that do not fit one of ours
             self.refuse(source, frame, *function.failed(error))
             return
         self.out.append((source, frame.answer(Kind.RESULT, meta={"part": part})))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,9 +99,16 @@ def checked(spec: TableSpec, dtype: Any) -> TableSpec:
         raise ParameterServerError(
             attempted, f"an update of type {type(spec.updates[0]).__name__}", "use ps.SGD(lr), ... or @ps.udf"
         )
-    strange = next((each for each in spec.filters if not isinstance(each, Filter)), None)
-    if strange is not None:
-        raise ParameterServerError(
-            attempted, f"filters with {strange!r}", "give objects: filters=[ps.KeyCaching(), ps.Compression()]"
-        )
     return replace(spec, dtype=name)
+
+
+def as_filters(filters: Any, attempted: str) -> tuple[Filter, ...]:
+    """`filters` as they are kept. Raises ParameterServerError where they are none."""
+    do = "give a list of objects: filters=[ps.KeyCaching(), ps.Compression()]"
+    if isinstance(filters, str) or not isinstance(filters, Iterable):
+        raise ParameterServerError(attempted, f"filters={filters!r}", do)
+    found = tuple(filters)
+    for each in found:
+        if not isinstance(each, Filter):
+            raise ParameterServerError(attempted, f"filters with {each!r}", do)
+    return found

@@ -244,7 +244,7 @@ class UserUpdate:
         kept = [state[rows] for state in states]
         try:
             result = self.function(before, gradients, *kept, **self.parameters)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ParameterServerError(attempted, f"{type(error).__name__}: {error}", "mend the function") from error
         parts = result if isinstance(result, tuple) else (result,)
         if len(parts) != 1 + len(states):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import os
 import pickle
 import signal
@@ -142,6 +143,50 @@ def test_a_function_of_the_user_that_fails_in_a_server_process_ends_none(server:
         w.wait(w.push([1], [2.0]))
         assert w.get([1]).tolist() == [0.5]
     assert len(server.servers) == 2
+
+
+def test_what_a_function_over_a_range_gives_may_be_numbers_and_arrays_of_numpy(server: ps.ParameterServer) -> None:
+    table = server.table("numbers", num_keys=100, update=ps.Add())
+    table.put(np.arange(100), np.arange(100.0))
+    assert table.call(ps.RangeFunction(lambda keys, weights: weights.max(), max)) == 99
+    largest = ps.RangeFunction(lambda keys, weights: (keys[-1:], weights[-1:]), lambda parts: max(p[1] for p in parts))
+    assert largest.whole is not None
+    assert table.call(largest).tolist() == [[99]]
+    table.drop()
+
+
+def leaving(*_: Any) -> Any:
+    sys.exit(3)
+
+
+@pytest.mark.parametrize("what", ["cannot be sent", "cannot load", "SystemExit", "answer that cannot be sent"])
+def test_a_function_that_cannot_travel_or_leaves_is_refused_at_once_and_ends_no_server(
+    what: str, server: ps.ParameterServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = threading.Lock()
+    if what == "cannot load":
+        (tmp_path / "only_here.py").write_text("def own(*arguments):\n    return arguments[0]\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        function = importlib.import_module("only_here").own
+    else:
+        function = {
+            "cannot be sent": lambda *_: lock,
+            "SystemExit": leaving,
+            "answer that cannot be sent": lambda *_: threading.Lock(),
+        }[what]
+    table = server.table("asked", num_keys=10, update=ps.Add())
+    began_s = time.monotonic()
+    with pytest.raises(ParameterServerError, match=rf"(?s)Found: .*{what}.*\nTo do: "):
+        table.call(ps.RangeFunction(function, sum))
+    if what != "answer that cannot be sent":
+        with pytest.raises(ParameterServerError, match=rf"(?s)Found: .*{what}.*\nTo do: "):
+            server.table("updated", num_keys=10, update=ps.udf(function)).put([1], [1.0])
+    assert time.monotonic() - began_s < 10
+    assert server.servers == (0, 1)
+    table.put([1], [2.0])
+    assert table.call(ps.RangeFunction(lambda keys, weights: weights.sum(), sum)) == 2
+    for name in {"asked", "updated"} & set(server.tables):
+        server.tables[name].drop()
 
 
 def test_weights_read_in_place_are_never_torn_and_a_dead_servers_memory_is_left_at_once() -> None:

@@ -85,6 +85,8 @@ def test_a_request_that_depends_on_what_was_never_asked_is_refused(deps: Any) ->
         ({"num_keys": True}, "num_keys = True"),
         ({"num_keys": 3, "width": 1.5}, "a width of 1.5"),
         ({"num_keys": 3, "filters": ["lz4"]}, "filters with 'lz4'"),
+        ({"num_keys": 3, "filters": "lz4"}, "filters='lz4'"),
+        ({"num_keys": 3, "filters": ps.KeyCaching()}, "filters=<.*KeyCaching.*>"),
     ],
 )
 def test_what_makes_no_table_is_said_before_a_server_hears_of_it(arguments: dict[str, Any], found: str) -> None:

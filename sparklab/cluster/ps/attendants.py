@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import queue
 import threading
 import weakref
@@ -11,6 +11,8 @@ from typing import Final, Protocol
 from sparklab.cluster.ps.channel import Channel
 from sparklab.errors import ParameterServerError
 from sparklab.ps.frames import Frame
+
+logger = logging.getLogger("sparklab.ps")
 
 TICK_S: Final = 0.1
 LAST_S: Final = 0.25
@@ -66,8 +68,12 @@ class Voice:
 
 def _say(frames: queue.SimpleQueue[Frame | None], channel: Channel) -> None:
     while (frame := frames.get()) is not None:
-        with contextlib.suppress(OSError):  # its reader sees the end, and says so
+        try:
             channel.send(frame)
+        except OSError:
+            pass  # its reader sees the end, and says so
+        except Exception:  # what cannot be sent must not keep all that comes after it from being sent
+            logger.exception("a frame for a parameter server could not be sent")
 
 
 def _listen(weak: weakref.ref[Attended], server: int, channel: Channel) -> None:

@@ -24,6 +24,7 @@ from sparklab.cluster.ps.connection import Connection, Listener
 from sparklab.cluster.ps.polling import Poller
 from sparklab.cluster.ps.pushring import PushRingView
 from sparklab.cluster.ps.sharing import SharedMemory
+from sparklab.cluster.ps.travelling import LOAD_ONLY, unloadable, unpacked, unsendable
 from sparklab.cluster.ps.warming import warm
 from sparklab.errors import ParameterServerError
 from sparklab.ps.frames import MANAGER, Frame, Kind, Outbox
@@ -151,10 +152,31 @@ class ServerProcess:
             self._beat()
         elif frame.kind == Kind.STOP:
             self._end("it is closed" if frame.meta["closed"] else "")
+        elif frame.kind == Kind.CALL:
+            self._call(connection, frame, now_s)
         else:
             self._send_all(self._exclusively(MANAGER, frame, now_s))
             if frame.kind == Kind.LAYOUT:
                 self._after_layout()
+
+    def _call(self, manager: Connection, frame: Frame, now_s: float) -> None:
+        """A function of the user's is asked for a value; whatever is wrong with it, this server goes on."""
+        try:
+            things = unpacked(frame.meta["function"])
+        except (Exception, SystemExit) as error:
+            manager.send(frame.answer(Kind.REFUSED, meta=unloadable(error)))
+            return
+        if LOAD_ONLY in frame.meta:
+            manager.send(frame.answer(Kind.RESULT, meta={"part": None}))
+            return
+        frame.meta["function"], frame.meta["arguments"] = things
+        for to, answer in self._shard.receive(MANAGER, frame, now_s):
+            try:
+                self._send_all([(to, answer)])
+            except OSError:
+                raise
+            except Exception as error:
+                self._send_all([(to, frame.answer(Kind.REFUSED, meta=unsendable(error)))])
 
     def _serve(self, connection: Connection, frame: Frame, borrowed: bool) -> None:
         """A worker's request is done, or taken in."""

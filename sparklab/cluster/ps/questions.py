@@ -10,6 +10,7 @@ from abc import abstractmethod
 from typing import Any, Final
 
 from sparklab.cluster.ps.channel import Channel
+from sparklab.cluster.ps.travelling import LOAD_ONLY, packed
 from sparklab.errors import ParameterServerError
 from sparklab.ps.frames import Frame, Kind
 from sparklab.ps.functions import RangeFunction
@@ -18,6 +19,7 @@ from sparklab.ps.refusals import lost
 from sparklab.ps.session import Session
 from sparklab.ps.snapshot import Part
 from sparklab.ps.spec import TableSpec
+from sparklab.ps.updates import UserUpdate
 
 ASK_S: Final = 30.0
 
@@ -59,7 +61,8 @@ class Questions(Session):
     ) -> list[Any]:
         """The part of `function` of each server's rows in the range."""
         end = spec.end if high is None else high
-        meta = {"function": function, "arguments": arguments, "low": low, "high": end}
+        attempted = f"calling a function on table {spec.name!r}"
+        meta = {"function": packed(attempted, function, arguments), "low": low, "high": end}
         while True:
             servers = self.manage(lambda manager: manager.servers_of(spec.table))
             answers = [self.ask(server, Frame(Kind.CALL, spec.table, meta=meta)) for server in servers]
@@ -67,10 +70,26 @@ class Questions(Session):
                 break
         for answer in answers:
             if answer.kind == Kind.REFUSED:
-                raise ParameterServerError(
-                    f"calling a function on table {spec.name!r}", answer.meta["found"], answer.meta["do"]
-                )
+                raise ParameterServerError(attempted, answer.meta["found"], answer.meta["do"])
         return [answer.meta["part"] for answer in answers]
+
+    def check_travels(self, attempted: str, update: Any, filters: Any) -> None:
+        """Every server can load these, where they are a user's own. Blocks while they are asked.
+
+        Raises
+        ------
+        ParameterServerError
+            One cannot be sent, or not be loaded there.
+        """
+        things = [update, *(filters if isinstance(filters, list | tuple) else [filters])]
+        own = [each for each in things if isinstance(each, UserUpdate) or _is_users(each)]
+        if not own:
+            return
+        data = packed(attempted, *own)
+        for server in self.servers:
+            answer = self.ask(server, Frame(Kind.CALL, meta={"function": data, LOAD_ONLY: True}))
+            if answer.kind == Kind.REFUSED:
+                raise ParameterServerError(attempted, f"on server {server}, {answer.meta['found']}", answer.meta["do"])
 
     def export_range(self, spec: TableSpec, range_id: int) -> dict[str, Any]:
         """A copy of a range, from the server that serves it."""
@@ -119,3 +138,7 @@ class Questions(Session):
             found = "it died" if answered else f"no answer within {ASK_S:g} s"
             raise ParameterServerError(f"asking server {server}", found, "try again: replicas serve its ranges")
         return answer
+
+
+def _is_users(thing: Any) -> bool:
+    return thing is not None and not type(thing).__module__.startswith("sparklab.")

@@ -329,6 +329,7 @@ class ParameterServer(Questions):
 
     def table(self, name: str, **arguments: Any) -> Table:
         """A new table; see :meth:`Session.table`. Blocks until its kernels are compiled."""
+        self.check_travels(f"making table {name!r}", arguments.get("update"), arguments.get("filters"))
         made = super().table(name, **arguments)
         epoch = self.manage(lambda manager: manager.layout.epoch)
 

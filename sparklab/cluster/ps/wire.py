@@ -44,6 +44,7 @@ _CONTROL: Final = frozenset(
         Kind.EXPORT, Kind.EXPORTED, Kind.RESTORE, Kind.RESTORED, Kind.GONE, Kind.JOINS, Kind.PEERS, Kind.STOP,
     }
 )  # fmt: skip
+_PICKLED: Final = _CONTROL | {Kind.LAYOUT, Kind.RESULT}  # where the peer is trusted
 _KINDS: Final = frozenset(int(kind) for kind in Kind)
 
 Buffer = bytes | bytearray | memoryview
@@ -63,7 +64,7 @@ def encode(frame: Frame, *, trusted: bool) -> list[Any]:
     if frame.meta is not None:
         if isinstance(frame.meta, bytes):
             meta, how = frame.meta, _BYTES
-        elif trusted and (frame.kind in _CONTROL or frame.kind == Kind.LAYOUT or "function" in frame.meta):
+        elif trusted and (frame.kind in _PICKLED or "function" in frame.meta):
             meta, how = cloudpickle.dumps(frame.meta, protocol=5), _PICKLE
         else:
             meta, how = json.dumps(frame.meta, separators=(",", ":")).encode(), _JSON
