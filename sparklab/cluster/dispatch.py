@@ -145,7 +145,7 @@ class Dispatcher:
                 if item is None:
                     break
                 self._process(item)
-            except Exception as error:  # a defect of ours must end jobs, not hang them
+            except BaseException as error:  # a defect of ours must end jobs, not hang them
                 logger.exception("the scheduler failed")
                 found = f"{type(error).__name__}: {error}"
                 self._broken = SparklabError("scheduling", found, "this is a defect of sparklab: please report it")

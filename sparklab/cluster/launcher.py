@@ -133,7 +133,7 @@ class Supervisor:
         executor = self._executors.get(number)
         if executor is None or epoch not in (-1, executor.epoch):
             return  # whoever was meant is dead, and its successor is not to suffer for that
-        executor.stay_dead = stay_dead
+        executor.stay_dead = executor.stay_dead or stay_dead  # who notices that it died asks for its end, too
         if executor.pid:
             os.kill(executor.pid, signal.SIGKILL)
 

@@ -133,14 +133,17 @@ class Line:
                 self._answered(self.sent.popleft(), answer)
 
     def _break(self, error: OSError) -> None:
-        if self._socket.fileno() < 0:
-            return
-        if self._watched:
+        if self._socket.fileno() >= 0:
+            self._broke(error, self.drop())
+
+    def drop(self) -> list[Sent]:
+        """Nothing is sent or heard any more; returns what was not answered. Idempotent."""
+        if self._socket.fileno() >= 0 and self._watched:
             self._inbox.forget(self)
         self.close()
         unanswered = list(self.sent)
         self.sent.clear()
-        self._broke(error, unanswered)
+        return unanswered
 
     def close(self) -> None:
         """Nothing is sent or heard any more. Once the scheduler's thread has ended, from any."""

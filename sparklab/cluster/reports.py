@@ -65,7 +65,7 @@ def _user_error(wire: WireError, stage: int) -> m.UserError:
     if wire.pickled is not None:
         try:
             cause = pickle.loads(wire.pickled)
-        except Exception:  # its class cannot be imported here: the text has to do
+        except BaseException:  # its class cannot be imported here, or does not like it: the text has to do
             cause = None
     summary = wire.found or f"{wire.kind}: {wire.text}".rstrip(": ")
     if isinstance(cause, SparklabError):

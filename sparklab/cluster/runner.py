@@ -9,20 +9,20 @@ import pickle
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import accumulate
 from typing import Any, Literal
 
 from distributed import Client
 
 from sparklab.cluster import compat, handlers, plugin
+from sparklab.cluster.answers import Answers
 from sparklab.cluster.ear import HEAR_S, Ear
 from sparklab.cluster.heartbeat import Heartbeats, Seat
 from sparklab.cluster.inbox import Inbox
 from sparklab.cluster.orders import Feed, OrderBook
 from sparklab.cluster.removals import Awaited, Removal
-from sparklab.cluster.reports import changes_of, copy_ended, ended
+from sparklab.cluster.reports import changes_of, copy_ended
 from sparklab.cluster.switchboard import Switchboard, without_parts
-from sparklab.cluster.wire import StageOrder, Taken, TaskOrder, TaskReport
+from sparklab.cluster.wire import StageOrder, Taken, TaskOrder
 from sparklab.errors import ClusterError
 from sparklab.events.said import Said
 from sparklab.scheduler import messages as m
@@ -72,7 +72,8 @@ class DaskRunner:
         self._seats: dict[int, Seat] = {}
         self._futures: dict[int, tuple[Seat, Any]] = {}  # task -> where it runs and its Dask future, in the graph lane
         self._removals = Awaited()
-        self._switchboard = Switchboard(client, self._say, self._report, self._lend, self._broken)
+        self._answers = Answers(book, feed)
+        self._switchboard = Switchboard(client, self._say, self._answers.take, self._lend, self._broken)
         self._heartbeats: concurrent.futures.Future[None] | None = None
         self._closed = False
         self._gone: set[tuple[int, int]] = set()  # (executor, epoch): an incarnation that left does not come back
@@ -133,6 +134,7 @@ class DaskRunner:
             del self._seats[number]
             self._removals.forget(number, epoch)
         self._feed(m.ExecutorGone(number, epoch, reason, by_user))
+        self._switchboard.leave(seat)
         compat.on_loop(self._client, self._forget_seat(seat))
 
     async def _forget_seat(self, seat: Seat) -> None:
@@ -201,7 +203,7 @@ class DaskRunner:
         stage = replace(stage, removals=removals) if removals else stage
         if launch.gang is None and self._lane_of(launch) == "graph":
             for task in tasks:
-                self._submit(seat, stage, pickle.dumps((stage, [task]), protocol=5), task.task)
+                self._submit(seat, stage, pickle.dumps((stage, [task]), protocol=5), task)
                 stage = without_parts(stage)
             return
         short = launch.gang is None and not launch.background and not stage.pieces
@@ -227,10 +229,13 @@ class DaskRunner:
                 if not self._closed:
                     self._unreachable(seat, error)
                 return
+            except Exception as error:  # its handler has failed
+                self._answers.lost(seat, tasks, "its order was not carried out", error)
+                return
             finally:
                 timer.cancel()
                 ear.close()
-            tasks = tasks[self._report(seat, stage, answer, ear) :]
+            tasks = self._answers.take(seat, stage, tasks, answer, ear)
             if not tasks:
                 return
             # They took longer than was thought. What the executor has of the stage by now does not travel again.
@@ -263,25 +268,25 @@ class DaskRunner:
         self.leave(seat.executor, seat.epoch, f"its connection broke ({type(error).__name__})")
         self._on_unreachable(seat.executor, seat.epoch)
 
-    def _submit(self, seat: Seat, stage: StageOrder, data: bytes, task: int) -> None:
+    def _submit(self, seat: Seat, stage: StageOrder, data: bytes, task: TaskOrder) -> None:
         future = self._client.submit(
             plugin.run_in_graph,
             self._app,
             data,
-            key=f"sparklab-{stage.job}-{stage.stage}-{stage.attempt}-{task}",
+            key=f"sparklab-{stage.job}-{stage.stage}-{stage.attempt}-{task.task}",
             workers=[seat.address],
             allow_other_workers=False,
             pure=False,
             retries=0,
         )
-        self._futures[task] = (seat, future)
+        self._futures[task.task] = (seat, future)
         future.add_done_callback(  # type: ignore[no-untyped-call]
             lambda done: self._graph_done(seat, stage, task, done)
         )
         if self.seat(seat.executor, seat.epoch) is None:  # it left meanwhile, and who looked after it found no future
             compat.on_loop(self._client, self._forget_seat(seat))
 
-    def _graph_done(self, seat: Seat, stage: StageOrder, task: int, future: Any) -> None:
+    def _graph_done(self, seat: Seat, stage: StageOrder, task: TaskOrder, future: Any) -> None:
         found = f"its Dask task is {future.status}"
         answer: bytes | None = None
         if future.status == "finished":
@@ -290,27 +295,11 @@ class DaskRunner:
                 answer = future.result()
             except (concurrent.futures.CancelledError, OSError) as error:  # its worker went before it was gathered
                 found = f"its answer was lost ({type(error).__name__})"
-        self._futures.pop(task, None)  # till now, so that the loss of the executor ends the wait
+        self._futures.pop(task.task, None)  # till now, so that the loss of the executor ends the wait
         if answer is not None:
-            self._report(seat, stage, answer)
+            self._answers.take(seat, stage, [task], answer, Ear(self._book.say, [task.task]))
         elif not self._closed and self.seat(seat.executor, seat.epoch) is not None:
-            self._feed(m.TaskEnded(task, seat.executor, seat.epoch, m.Lost(found)))
-
-    def _report(self, seat: Seat, stage: StageOrder, answer: bytes | bytearray, ear: Ear | None = None) -> int:
-        """The scheduler is told; returns of how many tasks."""
-        reports: list[TaskReport] = pickle.loads(answer)
-        reports = [self._book.answer(report, stage.stage, seat.executor, seat.epoch) for report in reports]
-        for report in reports:
-            self._book.line_samples.add(stage.job, report.lines)
-            for subject, message in report.warnings:
-                self._book.warn(subject, f"executor {seat.executor}: {message}")
-            (ear or Ear(self._book.say, [report.task])).hear_out(report.task, report.said)
-        # They ran one after the other, and travelled together when the last had ended.
-        ago_s = list(accumulate((report.duration_s for report in reports[:0:-1]), initial=0.0))[::-1]
-        self._feed(
-            *(ended(one, seat.executor, seat.epoch, stage.stage, ago) for one, ago in zip(reports, ago_s, strict=False))
-        )
-        return len(reports)
+            self._answers.lost(seat, [task], found)
 
     def cancel(self, tasks: m.CancelTasks) -> None:
         self._send(tasks.executor, tasks.epoch, handlers.CANCEL, tasks=list(tasks.tasks))

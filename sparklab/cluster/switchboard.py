@@ -25,9 +25,11 @@ IDLE_LOOKS: Final = 8  # so many looks that find none are the last
 
 
 class Report(Protocol):
-    """Tells the scheduler what an executor has answered; of how many tasks."""
+    """Tells the scheduler what an executor has answered; returns the tasks of which it said nothing yet."""
 
-    def __call__(self, seat: Seat, stage: StageOrder, answer: bytes | bytearray, ear: Ear, /) -> int: ...
+    def __call__(
+        self, seat: Seat, stage: StageOrder, tasks: list[TaskOrder], answer: bytes | bytearray, ear: Ear, /
+    ) -> list[TaskOrder]: ...
 
 
 class Switchboard:
@@ -73,6 +75,20 @@ class Switchboard:
         if path:
             self._doors[seat] = path
 
+    def leave(self, seat: Seat) -> None:
+        """The executor is gone, and its line is closed soon. From any thread.
+
+        A program that its tasks have forked may hold the other end open.
+        """
+        if self._inbox is not None:
+            self._inbox.put(partial(self._left, seat))
+
+    def _left(self, seat: Seat) -> None:
+        self._doors.pop(seat, None)
+        line = self._lines.pop(seat, None)
+        if line is not None:
+            self._end(line.drop())
+
     def post(self, seat: Seat, stage: StageOrder, tasks: list[TaskOrder]) -> bool:
         """The executor is sent `tasks`; False where no line leads to it. Never blocks."""
         line = self._lines.get(seat) or self._opened(seat)
@@ -103,28 +119,30 @@ class Switchboard:
         if sent.end():  # its ear is the loop's
             compat.on_loop(self._client, self._heard_out(seat, sent, answer))
         else:
-            self._go_on(seat, sent, self._report(seat, sent.stage, answer, sent.ear))
+            self._hear(seat, sent, answer)
 
     async def _heard_out(self, seat: Seat, sent: Sent, answer: bytes | bytearray) -> None:
-        sent.ear.close()
-        count = self._report(seat, sent.stage, answer, sent.ear)
+        sent.ear.close()  # from here on it is nobody's
         assert self._inbox is not None
-        self._inbox.put(lambda: self._go_on(seat, sent, count))
+        self._inbox.put(partial(self._hear, seat, sent, answer))
 
-    def _go_on(self, seat: Seat, sent: Sent, count: int) -> None:
-        """Tasks that took longer than was thought are sent again, those that were not answered."""
+    def _hear(self, seat: Seat, sent: Sent, answer: bytes | bytearray) -> None:
+        rest = self._report(seat, sent.stage, sent.tasks, answer, sent.ear)
         line = self._lines.get(seat)
-        if count < len(sent.tasks) and line is not None:
-            # What the executor has of the stage by now does not travel again.
-            self._send(line, seat, without_parts(sent.stage), sent.tasks[count:])
+        if rest and line is not None:
+            # They took longer than was thought. What the executor has of the stage by now does not travel again.
+            self._send(line, seat, without_parts(sent.stage), rest)
 
     def _broke(self, seat: Seat, error: BaseException, unanswered: list[Sent]) -> None:
         self._lines.pop(seat, None)
+        self._end(unanswered)
+        if unanswered:
+            self._on_broken(seat, error)
+
+    def _end(self, unanswered: list[Sent]) -> None:
         for sent in unanswered:
             if sent.end():
                 compat.on_loop(self._client, _close(sent.ear))
-        if unanswered:
-            self._on_broken(seat, error)
 
     async def _look(self) -> None:
         """Tasks that take long are listened to. Ends when there were none for a while."""

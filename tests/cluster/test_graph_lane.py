@@ -12,6 +12,7 @@ import pytest
 from sparklab.cluster import compat
 from sparklab.cluster.heartbeat import Seat
 from sparklab.cluster.runner import DaskRunner
+from sparklab.cluster.wire import TaskOrder
 from sparklab.scheduler import messages as m
 
 
@@ -83,7 +84,7 @@ def test_an_answer_that_went_with_its_executor_holds_nobody_up(monkeypatch: pyte
     seat, future = Seat(0, 0, "a"), DoneFuture()
     runner._seats[0] = seat
     runner._futures[7] = (seat, future)
-    callback = threading.Thread(target=runner._graph_done, args=(seat, None, 7, future), daemon=True)
+    callback = threading.Thread(target=runner._graph_done, args=(seat, None, TaskOrder(7, 0, 0, {}), future), daemon=True)
     callback.start()
     assert future.asked.wait(30)
 

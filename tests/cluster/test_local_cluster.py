@@ -285,6 +285,17 @@ class TestExecutors:
         assert heard.next(ExecutorStarted).epoch == 1
         assert heard.next(ExecutorReady).epoch == 1
 
+    def test_executor_that_is_to_stay_dead_does_although_who_notices_asks_for_its_end_too(
+        self, tmp_path: Path, cleanup: Callable[[LocalCluster], LocalCluster]
+    ) -> None:
+        heard = Heard()
+        cluster = cleanup(start(tmp_path, 1, on_event=heard))
+        cluster.kill(0, stay_dead=True)
+        cluster.kill(0, epoch=0)
+        heard.next(ExecutorExited)
+        cluster.add(1)
+        assert heard.next(ExecutorStarted).number == 1
+
     def test_call_fails_at_once_when_the_executor_is_killed_under_it(
         self, tmp_path: Path, cleanup: Callable[[LocalCluster], LocalCluster]
     ) -> None:
