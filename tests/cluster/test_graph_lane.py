@@ -84,7 +84,9 @@ def test_an_answer_that_went_with_its_executor_holds_nobody_up(monkeypatch: pyte
     seat, future = Seat(0, 0, "a"), DoneFuture()
     runner._seats[0] = seat
     runner._futures[7] = (seat, future)
-    callback = threading.Thread(target=runner._graph_done, args=(seat, None, TaskOrder(7, 0, 0, {}), future), daemon=True)
+    callback = threading.Thread(
+        target=runner._graph_done, args=(seat, None, TaskOrder(7, 0, 0, {}), future), daemon=True
+    )
     callback.start()
     assert future.asked.wait(30)
 
