@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Callable
@@ -53,8 +52,8 @@ class Hogwild:
                 'compare with optimizer="adagrad" and l1=l2=0',
             )
         team = Team(rows, optimizer, threads, problem.bias, self._variant, copied=problem.shuffle)
-        for epoch in range(problem.epochs):
-            if not team.epoch(session, epoch, problem):
+        for _ in range(problem.epochs):
+            if not team.epoch(session):
                 break
         return optimizer.weights(session.lr, team.seen)
 
@@ -85,9 +84,8 @@ class Team:
         self._lock = threading.Lock()
         self._loss = 0.0
         self._loss_rows = 0
-        self._mean_loss = math.nan  # as last reported
 
-    def epoch(self, session: Session, epoch: int, problem: Problem) -> bool:
+    def epoch(self, session: Session) -> bool:
         """Every row has been learnt from once more. False where a hand has stopped it on the way."""
         words = np.zeros(2 + self._threads, np.int64)
         go_on = [True] * self._threads
@@ -119,8 +117,7 @@ class Team:
         if errors:
             raise errors[0]
         whole = all(go_on)
-        # A pass may take milliseconds: all but the last are told as often as anything else.
-        self._report(session, ended=True, last=epoch + 1 == problem.epochs or not whole)
+        self._report(session, ended=True)
         return whole
 
     def _work(self, session: Session, words: np.ndarray, thread: int, halt: threading.Event) -> bool:
@@ -155,7 +152,7 @@ class Team:
         share = None if self._frequent is None else self._frequent.share(thread)
         return lambda lr, first, last, seen: self._optimizer.learn(rows, lr, first, last, seen, self._threads, share)
 
-    def _report(self, session: Session, ended: bool = False, last: bool = False) -> None:
+    def _report(self, session: Session, ended: bool = False) -> None:
         with self._lock:
             clock, under_way = divmod(self.seen, self.bounds[-1])
             if not (under_way or ended):
@@ -163,11 +160,8 @@ class Team:
             loss, count = self._loss, self._loss_rows
             self._loss, self._loss_rows = 0.0, 0
             seen = self.seen
-        if count:
-            self._mean_loss = loss / count
-        # Stopped before another row was learnt from, a run ends with the loss that is known; there may be none.
-        if count or (last and seen):
-            session.report(self._mean_loss, seen, clock, lambda: self._weights(session.lr, seen))
+        if count:  # stopped before another row was learnt from, a run ends with what was said
+            session.report(loss / count, seen, clock, lambda: self._weights(session.lr, seen))
 
     def _weights(self, lr: float, seen: int) -> Weights:
         if self._frequent is not None:
