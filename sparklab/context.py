@@ -133,6 +133,8 @@ class SparkContext(About, Sources, Bridges, Scopes, Executors, Sharing, Profiles
         udf_profiler_cls: type[Profiler] = UDFBasicProfiler,
         memory_profiler_cls: type[Profiler] = MemoryProfiler,
     ) -> None:
+        if not isinstance(conf, SparkConf | None):
+            raise TypeError(f"SparkContext takes a SparkConf, not {type(conf).__name__}: SparkConf().set(key, value)")
         own = SparkConf().setAll(conf.getAll() if conf is not None else [])
         if current_task() is not None and own.get("spark.executor.allowSparkContext") != "true":
             raise ClosureError(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from sparklab.arguments import text
 from sparklab.events import announced
 from sparklab.events.bus import Bus
 from sparklab.events.facts import Record, ScopeClosed, ScopeOpened, bounded
@@ -58,7 +59,7 @@ class Scopes:
         2
         """
         outer = current_scope.get()
-        scope = self.open_scope(label, name, outer)
+        scope = self.open_scope(text("sc.scope", label), text("sc.scope", name), outer)
         status = "error"
         try:
             yield scope

@@ -98,6 +98,7 @@ def test_an_error_that_ends_several_jobs_shows_the_lines_of_each_alone() -> None
         lambda sc: sc.setJobDescription(3),
         lambda sc: sc.setLocalProperty("lesson", 3),
         lambda sc: sc.addJobTag(3),
+        lambda sc: sc.scope(3).__enter__(),
         lambda sc: sc.parallelize([1]).setName(3),
     ],
 )
@@ -109,3 +110,8 @@ def test_a_label_that_is_no_text_is_refused_before_a_job_carries_it(
 
     assert sc_threads.local_properties() == {}
     assert sc_threads.parallelize([1, 2]).count() == 2
+
+
+def test_a_dict_is_no_conf() -> None:
+    with pytest.raises(TypeError, match=r"^SparkContext takes a SparkConf, not dict: SparkConf\(\)\.set"):
+        SparkContext(conf={"spark.master": "threads[1]"})  # type: ignore[arg-type]

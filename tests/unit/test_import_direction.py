@@ -85,7 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": LEAVES | {"events", "rdd", "scheduler", "cluster", "checkpoints", "labels", "scopes"},
     "sources": {"rdd"},
     "bridges": {"rdd", "cluster"},
-    "scopes": {"events"},
+    "scopes": LEAVES | {"events"},
     "executors": LEAVES | {"events", "rdd", "scheduler", "cluster"},
     "context": LEAVES
     | {"events", "storage", "shuffle", "rdd", "scheduler", "cluster", "files"}
