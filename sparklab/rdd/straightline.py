@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import dis
+import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import CodeType
@@ -44,11 +45,11 @@ class StraightLine(NamedTuple):
 
 def straight_line(code: CodeType) -> StraightLine | None:
     """What the function of `code` calculates, None where that is not one expression of its parameters. Thread-safe."""
-    # The same code elsewhere in a file is equal to it.
-    return _straight_line(code, code.co_linetable) if is_common(code) else None
+    read_here = sys.version_info[:2] == (3, 11)  # what else a loop of another Python would show is not tested
+    return _straight_line(code, code.co_linetable) if read_here and is_common(code) else None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # by its places, too: code that stands elsewhere in a file is equal
 def _straight_line(code: CodeType, places: bytes) -> StraightLine | None:
     if code.co_kwonlyargcount or code.co_cellvars:
         return None
@@ -121,10 +122,8 @@ class _Reader:
 
     def whole(self) -> StraightLine:
         """What all of the code does."""
-        if self._steps[-1].opname != "RETURN_VALUE":
-            raise _Unknown
         result = self._value_of(0, len(self._steps) - 1)
-        if self._stack:
+        if self._stack or self._steps[-1].opname != "RETURN_VALUE":
             raise _Unknown
         return StraightLine(
             self._parameters, tuple(self._unpacked), tuple(self._parts), result, tuple(sorted(set(self._modules)))

@@ -13,7 +13,7 @@ _OF_CALLERS: Final = {  # they take names of the caller's, some as text: pandas,
 }
 _OF_FRAMES: Final = {
     *("_getframe", "_current_frames", "currentframe", "inspect", "traceback"),
-    *("breakpoint", "set_trace", "settrace", "setprofile"),
+    *("breakpoint", "set_trace", "settrace", "setprofile", "warn"),  # a warning may name the caller's line
 }
 _OF_REFERENCES: Final = {"getrefcount", "get_referrers", "resize"}  # numpy resizes what nobody else refers to
 _NAMES: Final = frozenset(_OF_CALLERS | _OF_FRAMES | _OF_REFERENCES)

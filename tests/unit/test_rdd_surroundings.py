@@ -54,6 +54,13 @@ def names_of_caller() -> list[str]:
     return sorted(sys._getframe(1).f_locals)
 
 
+def line_of_callers_caller() -> str:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.warn("of whoever called", stacklevel=3)
+    return caught[0].filename
+
+
 def names_given(x: Any, names: Callable[[], Any] = locals) -> Any:
     return sorted(names())
 
@@ -65,6 +72,7 @@ LOOKING: list[tuple[Callable[[Any], Any], Any]] = [
     (lambda x: sys._getframe().f_code.co_varnames, 1),
     (lambda x: len(TABLE.query("a > @x")), 1),
     (lambda x: sys.getrefcount(x), "text"),
+    (lambda x: line_of_callers_caller(), 1),
 ]
 
 
@@ -239,6 +247,18 @@ def test_constants_that_no_compiler_makes_are_left_alone(monkeypatch: pytest.Mon
     assert both(monkeypatch, lambda: list(through([Map(paired)], [1]))) == ([(1, [7])], [(1, [7])])
 
 
+def test_functions_whose_constants_are_equal_but_not_the_same_are_different_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = ["1", "True", "1.0", "0.0", "-0.0", "(1, 0)", "(True, -0.0)", "(1.0, 0.0)", "b''", "''", "1e999 - 1e999"]
+    functions = [eval(f"lambda x: (x, {text})") for text in texts]
+
+    called, inlined = both(monkeypatch, lambda: [repr(list(through([Map(f)], [1]))) for f in functions])
+
+    assert inlined == called
+    assert len(set(inlined)) == len(texts)
+
+
 # --- tracebacks ------------------------------------------------------------------------------------------------------
 
 
@@ -326,11 +346,13 @@ DOUBTFUL = [
 
 @pytest.mark.parametrize("expression", DOUBTFUL)
 def test_a_user_is_warned_once_of_an_expression_that_must_fail(expression: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         function = eval(f"lambda x: {expression}")
+        said = len(caught)
+        straight_line(function.__code__)
 
-    assert straight_line(function.__code__) is None  # a warning is an error here
+    assert len(caught) == said
 
 
 def test_nothing_is_underlined_where_the_user_has_compiled_without_places() -> None:
