@@ -6,6 +6,13 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
+from sparklab.errors import ParameterServerError
+
+
+def closed_worker(rank: int) -> ParameterServerError:
+    """The error for whoever asks a worker that was closed."""
+    return ParameterServerError(f"using worker {rank}", "it is closed", f"make a new one: table.worker({rank})")
+
 
 class ClosedOrAbandoned(ABC):
     """Closed at the end of a ``with``, abandoned where its body raised: a half-done clock is not passed off as done."""

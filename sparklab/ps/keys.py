@@ -35,7 +35,7 @@ def as_keys(keys: Any, end: int, attempted: str) -> Keys:
         if not 0 <= min(keys) <= max(keys) < END_OF_KEYS:
             raise ParameterServerError(attempted, f"keys {min(keys)} to {max(keys)}", "keys are 0 to 2**64 - 1")
         keys = np.array(keys, KEY)  # left to itself, NumPy makes floats of numbers on both sides of 2**63
-    array = _as_array(keys, "keys", attempted)
+    array = as_array(keys, "keys", attempted)
     if array.dtype != KEY:
         if array.dtype.kind not in "iu" and array.size:
             raise ParameterServerError(attempted, f"keys of type {array.dtype}", "give whole numbers, as numpy.uint64")
@@ -65,7 +65,8 @@ def as_keys(keys: Any, end: int, attempted: str) -> Keys:
     return array
 
 
-def _as_array(what: Any, called: str, attempted: str) -> Array:
+def as_array(what: Any, called: str, attempted: str) -> Array:
+    """`what` as an array. Raises ParameterServerError where it makes none, as lists of different lengths do."""
     try:
         return np.asarray(what)
     except (ValueError, TypeError) as error:
@@ -103,7 +104,7 @@ def as_values(
     ParameterServerError
         Their number, shape or type does not fit, or they shall be `finite` and one is not.
     """
-    array = _as_array(values, "values", attempted)
+    array = as_array(values, "values", attempted)
     if array.dtype != dtype:
         if array.dtype.kind not in "fiu":
             raise ParameterServerError(attempted, f"values of type {array.dtype}", f"give values of type {dtype}")

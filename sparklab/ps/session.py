@@ -24,7 +24,7 @@ from sparklab.ps.link import Link
 from sparklab.ps.manager import Manager
 from sparklab.ps.movable import Movable
 from sparklab.ps.settling import until_moved
-from sparklab.ps.spec import TableSpec, as_filters, checked
+from sparklab.ps.spec import TableSpec, as_filters, as_sample, checked
 from sparklab.ps.table import Table
 from sparklab.ps.transfer import keys_of
 from sparklab.ps.updates import SGD, Update
@@ -170,10 +170,11 @@ class Session(Movable, ABC):
             )  # fmt: skip
             if spec.hogwild:
                 check_hogwild(spec, self.manage(lambda manager: manager.replicas), attempted)
+            keys = as_sample(sample, spec)
             self._numbers += 1
             size = spec.end * width * 8 if not sparse else 0
             ranges = max(RANGES, -(-size // RANGE_BYTES))
-            self.manage(lambda manager: manager.add_table(spec, bound, ranges, sample))
+            self.manage(lambda manager: manager.add_table(spec, bound, ranges, keys))
             made = self._tables[name] = Table(self, spec, bound)
         directory.enter(self)
         return made

@@ -373,7 +373,7 @@ def _store_for(spec: TableSpec, allocate: Allocate) -> tuple[Store, tuple[str, s
             return DenseStore(spec.num_keys, spec.width, dtype, states, allocate), None
         except (MemoryError, ValueError, OverflowError) as error:
             found = f"no memory for {spec.num_keys:,} keys with {spec.width} {spec.dtype} each ({error})"
-            return SparseStore(spec.width, dtype, states), (found, "give fewer keys, or sparse=True")
+            return SparseStore(1, dtype, 0), (found, "give fewer keys, or sparse=True")
     return SparseStore(spec.width, dtype, states), None
 
 

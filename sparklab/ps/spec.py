@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from sparklab.errors import ParameterServerError
 from sparklab.ps.filters import Filter
-from sparklab.ps.keys import END_OF_KEYS, is_whole
+from sparklab.ps.keys import END_OF_KEYS, KEY, Keys, as_array, as_keys, is_whole
 from sparklab.ps.updates import Update
+
+MOST_WIDTH: Final = 1 << 20  # values of a key: a row of them has to fit into a frame many times
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def checked(spec: TableSpec, dtype: Any) -> TableSpec:
         raise ParameterServerError(attempted, f"values of type {name}", "use float32 or float64")
     if not is_whole(spec.width) or spec.width < 1:
         raise ParameterServerError(attempted, f"a width of {spec.width}", "give the number of values per key")
+    if spec.width > MOST_WIDTH:
+        raise ParameterServerError(attempted, f"a width of {spec.width}", f"give {MOST_WIDTH} at most, and more keys")
     if not is_whole(spec.workers) or spec.workers < 0:
         raise ParameterServerError(attempted, f"workers={spec.workers!r}", "give a whole number, 0 or more")
     if spec.limit is not None and not (is_whole(spec.limit) and 0 < spec.limit <= END_OF_KEYS):
@@ -112,3 +116,21 @@ def as_filters(filters: Any, attempted: str) -> tuple[Filter, ...]:
         if not isinstance(each, Filter):
             raise ParameterServerError(attempted, f"filters with {each!r}", do)
     return found
+
+
+def as_sample(sample: Any, spec: TableSpec) -> Keys | None:
+    """`sample` as keys of the table, in any order and as often as they occur.
+
+    Raises
+    ------
+    ParameterServerError
+        Some of it is no key of the table.
+    """
+    if sample is None:
+        return None
+    attempted = f"making table {spec.name!r} with a sample of its keys"
+    if isinstance(sample, list | tuple) and all(type(key) is int and 0 <= key < END_OF_KEYS for key in sample):
+        sample = np.array(sample, KEY)  # left to itself, NumPy makes floats of numbers on both sides of 2**63
+    found = as_array(sample, "keys", attempted).reshape(-1)
+    as_keys(np.unique(found), spec.end, attempted)
+    return found.astype(KEY)

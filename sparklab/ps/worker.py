@@ -11,7 +11,7 @@ import numpy as np
 
 from sparklab.errors import ParameterServerError
 from sparklab.ps.client import WINDOW, Client
-from sparklab.ps.closing import ClosedOrAbandoned
+from sparklab.ps.closing import ClosedOrAbandoned, closed_worker
 from sparklab.ps.kernels import all_finite, copied
 from sparklab.ps.keys import Array, KeyRange, Keys, KeySet, as_keys, as_values, checked_range
 from sparklab.ps.link import Link
@@ -64,7 +64,7 @@ class Worker(ClosedOrAbandoned):
         self._spec = spec
         self._link = link
         self._lock = threading.RLock()
-        self._closed = False
+        self._closed = self._gone = False  # told to close; with no connections any more
         self._pushing = f"pushing to table {spec.name!r}"
         self._pulling = f"pulling from table {spec.name!r}"
         self._end = spec.end
@@ -303,11 +303,12 @@ class Worker(ClosedOrAbandoned):
                 if leave and self.rank >= 0:
                     self._finish(self._client.leave())
             finally:
-                self._link.close()
+                self.abandon()
 
     def abandon(self) -> None:
         """The connection is gone, as if this process had died. Idempotent; does not block."""
-        self._closed = True
+        self._closed, self._gone = True, True
+        self._read = self._write = None
         self._link.close()
 
     def _finish(self, ts: int) -> None:
@@ -358,6 +359,8 @@ class Worker(ClosedOrAbandoned):
         return answer
 
     def _sent(self, ts: int) -> int:
+        if self._gone:
+            raise closed_worker(self.rank)
         for server, frame in self._client.drain():
             self._link.send(server, frame)
         return ts

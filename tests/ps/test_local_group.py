@@ -293,6 +293,11 @@ def test_a_push_that_does_not_fit_is_refused_before_it_is_sent(
         ({}, "neither num_keys"),
         ({"num_keys": 0}, "num_keys = 0"),
         ({"num_keys": 4, "width": 0}, "width of 0"),
+        ({"num_keys": 4, "width": 2**40}, "width of 1099511627776"),
+        ({"sparse": True, "width": 2**40}, "width of 1099511627776"),
+        ({"num_keys": 4, "sample": "abc"}, "keys of type <U3"),
+        ({"num_keys": 4, "sample": [0.5, float("nan")]}, "keys of type float64"),
+        ({"num_keys": 4, "sample": [4, 1, 1]}, "key 4 outside the table"),
         ({"num_keys": 4, "dtype": "int32"}, "int32"),
         ({"num_keys": 4, "dtype": "float33"}, "float33"),
         ({"num_keys": 2**50}, "no memory for 1,125,899,906,842,624 keys"),
@@ -306,7 +311,7 @@ def test_a_push_that_does_not_fit_is_refused_before_it_is_sent(
 def test_arguments_that_make_no_table_are_refused(
     group: ps.LocalGroup, arguments: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ParameterServerError, match=rf"(?s)making table 'w'\nFound: .*{message}.*\nTo do: "):
+    with pytest.raises(ParameterServerError, match=rf"(?s)making table 'w'.*\nFound: .*{message}.*\nTo do: "):
         group.table("w", **arguments)
     assert group.tables == {}
     assert group.table("w", num_keys=4).norm() == 0, "the name is free, and the servers go on"
@@ -543,6 +548,22 @@ def test_the_floor_counts_a_worker_that_joined_in_a_range_copied_from_who_had_no
     assert [sorted(clocks.clocks) for clocks in ahead.clocks.groups] == [[5]]
     assert ahead.clocks.counts(5)
     assert not ahead.clocks.counts(0)
+
+
+def test_a_closed_worker_takes_nothing_more(group: ps.LocalGroup) -> None:
+    table = group.table("w", num_keys=10, update=ps.Add(), workers=1)
+    w = table.worker(0)
+    w.push([1], [1.0])
+    w.clock()
+    w.close()
+    keys = ps.KeySet([1, 2])
+    for ask in (lambda: w.push([1], [1.0]), lambda: w.push(keys, [1.0, 1.0]), lambda: w.get([1]), lambda: w.get(keys),
+                lambda: w.get_range(0, 2), w.clock):  # fmt: skip
+        with pytest.raises(ParameterServerError, match=r"worker 0\nFound: it is closed\nTo do: .*worker\(0\)"):
+            ask()
+    w.close()
+    w.abandon()
+    assert table.get([1]) == [1.0]
 
 
 def test_of_two_open_workers_of_one_rank_the_older_is_refused_whatever_it_asks(group: ps.LocalGroup) -> None:
