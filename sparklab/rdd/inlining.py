@@ -261,9 +261,6 @@ class _Place(NamedTuple):
     users: ast.AST | None  # what the user wrote there, or next to it
 
 
-_OTHER_AS_CONDITIONS: Final = (ast.BoolOp, ast.IfExp, ast.UnaryOp)
-
-
 class _Writer(ast.NodeTransformer):
     """Makes the definition of a loop with functions in it."""
 
@@ -330,7 +327,7 @@ class _Writer(ast.NodeTransformer):
         test, _, then = line.text.strip().partition(": ")
         if body is None or not test.startswith("if "):
             return [line]
-        if not body.unpacked and not isinstance(body.result, _OTHER_AS_CONDITIONS):
+        if not body.unpacked and _is_told_alike(body.result):
             return [line]
         call = test.removeprefix("if ").removeprefix("not ")
         texts = [
@@ -382,6 +379,18 @@ class _Writer(ast.NodeTransformer):
                 node.id = names.get(node.id, node.id)
             self._places[node] = _Place(2 * self._step + 3, users if hasattr(users, "lineno") else None)
         return copied
+
+
+def _is_told_alike(result: ast.expr) -> bool:
+    """Whether `result` as a condition is calculated and tested as by a function and then by who called it."""
+    return not isinstance(result, ast.BoolOp | ast.IfExp | ast.UnaryOp) or _is_truth(result)
+
+
+def _is_truth(value: ast.expr) -> bool:
+    """Whether `value` must be True or False, which nobody notices to be asked for."""
+    if isinstance(value, ast.BoolOp):
+        return all(map(_is_truth, value.values))
+    return isinstance(value, ast.Compare) and isinstance(value.ops[0], ast.In | ast.NotIn | ast.Is | ast.IsNot)
 
 
 def _stand(node: Any, line: int, end_line: int, column: int, end_column: int) -> None:

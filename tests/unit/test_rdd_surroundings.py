@@ -142,7 +142,15 @@ def test_a_result_whose_truth_cannot_be_told_is_no_error_of_the_function(
 
 
 @pytest.mark.parametrize(
-    "function", [lambda x: x and x, lambda x: x or x, lambda x: not (x and x), lambda x: x, lambda x: 1 if x else x]
+    "function",
+    [
+        lambda x: x and x,
+        lambda x: x or x,
+        lambda x: not (x and x),
+        lambda x: x,
+        lambda x: 1 if x else x,
+        lambda x: x in (x,) and x is not None,
+    ],
 )
 def test_a_filter_asks_for_the_truth_of_what_its_function_returns(
     monkeypatch: pytest.MonkeyPatch, function: Callable[[Any], Any]
