@@ -186,7 +186,9 @@ class Answering:
     def closed(self, connection: Connection) -> None: ...
 
 
-def test_short_answers_to_frames_that_came_together_leave_together_in_order() -> None:
+def test_short_answers_to_frames_that_came_together_leave_together_in_order(
+    ring: tuple[PushRing, PushRingView],
+) -> None:
     owner, known = Answering(), handshake.new_secrets()
     one, other = socket.socketpair()
     with one, other:
@@ -208,6 +210,14 @@ def test_short_answers_to_frames_that_came_together_leave_together_in_order() ->
             at += wire.HEADER_BYTES + fields[0]
         assert found == list(range(len(kinds)))
         assert counting.sent == [3 * wire.HEADER_BYTES + 12, 3 * wire.HEADER_BYTES]
+        # A large push after which clocks have come is answered soon, too, where none comes.
+        connection.ring = ring[1]
+        for _ in range(2):
+            header = ring[0].put(wire.encode(Frame(Kind.PUSH, values=np.ones((9, 1), np.float32)), trusted=False))
+            assert header is not None
+            other.sendall(header)
+            owner.poller.wait(5)
+            assert len(other.recv(1 << 16)) == wire.HEADER_BYTES
         connection.close()
 
 

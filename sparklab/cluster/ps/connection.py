@@ -19,13 +19,14 @@ from sparklab.cluster.ps.address import notice_cut
 from sparklab.cluster.ps.polling import WRITE, Poller
 from sparklab.cluster.ps.pushring import PushRingView
 from sparklab.errors import ParameterServerError
-from sparklab.ps.frames import Frame
+from sparklab.ps.frames import Frame, Kind
 
 _READ_BYTES: Final = 1 << 18
 _MOST_WAITING_BYTES: Final = 1 << 31  # a peer that reads so much slower than it asks is cut off
 _BUFFERS_AT_ONCE: Final = 64
 _WORTH_WAITING_BYTES: Final = 1 << 17
 _WAIT_S: Final = 0.05
+_TICK: Final = int(Kind.TICK)
 
 
 class Owner(Protocol):
@@ -87,7 +88,8 @@ class Connection:
         self._waiting: deque[Any] = deque()
         self._waiting_bytes = 0
         self._put_off: list[Any] = []  # short answers that the one to the next frame takes along
-        self._more = False  # whether such a frame is here
+        self._more = False  # whether such a frame is here, or mostly right behind
+        self._ticks = False  # whether a clock followed the last push
         self._writing = False
         self._held = False  # what is to be written waits for something to be read: a TLS handshake
         self._reading_writes = False  # and the other way round: reading waits for room, as the handshake has to write
@@ -200,14 +202,14 @@ class Connection:
             length = fields[0]
             start = at + wire.HEADER_BYTES
             if fields[wire.RING]:
-                self._more = True  # its clock is mostly right behind
-                self._deliver_from_ring(fields)
-                self._more = False
                 at = start
+                self._more, self._ticks = self._ticks or filled - at >= wire.HEADER_BYTES, False
+                self._deliver_from_ring(fields)
                 continue
             if filled - start >= length:
                 at = start + length
                 self._more = filled - at >= wire.HEADER_BYTES
+                self._ticks |= fields[wire.KIND] == _TICK
                 if start % 8:  # kernels are compiled for aligned arrays
                     self._deliver(fields, bytearray(view[start:at]))
                 else:

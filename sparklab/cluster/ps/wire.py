@@ -25,7 +25,8 @@ MOST_BYTES: Final = 1 << 30  # of one frame
 # more than its place in the ring that the two sides share, in units of 64 bytes
 _HEADER: Final = struct.Struct("<IIIqQQqQQIHHHHBBBBI")
 HEADER_BYTES: Final = _HEADER.size
-RING: Final = 18  # position of the last field
+KIND: Final = 14  # positions of fields
+RING: Final = 18
 RING_UNIT_BYTES: Final = 64
 _RING_AT: Final = HEADER_BYTES - 4
 _DTYPES: Final = (
@@ -107,8 +108,8 @@ def header(buffer: Buffer, at: int = 0) -> Header:
         It is none.
     """
     fields = _HEADER.unpack_from(buffer, at)
-    if fields[0] > MOST_BYTES or fields[14] not in _KINDS:
-        raise MalformedError(f"a frame of kind {fields[14]} and {fields[0]} bytes")
+    if fields[0] > MOST_BYTES or fields[KIND] not in _KINDS:
+        raise MalformedError(f"a frame of kind {fields[KIND]} and {fields[0]} bytes")
     return fields
 
 
