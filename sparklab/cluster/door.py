@@ -72,10 +72,9 @@ class Door:
     def _answer(self, driver: socket.socket) -> None:
         frames = Frames(driver)
         while True:
-            for message in frames.read():
-                answer = self._answer_to(message)
-                for piece in framed(answer):
-                    driver.sendall(piece)
+            messages = frames.read()[::-1]
+            while messages:  # and nothing is held of them while this waits for the next
+                _write(driver, self._answer_to(messages.pop()))
 
     def _answer_to(self, message: bytes | bytearray) -> bytes:
         own = os.getpid()
@@ -97,3 +96,8 @@ class Door:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
             self._socket.close()
+
+
+def _write(driver: socket.socket, answer: bytes) -> None:
+    for piece in framed(answer):
+        driver.sendall(piece)

@@ -7,12 +7,13 @@ import os
 import queue
 import socket
 import stat
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -274,6 +275,25 @@ def test_a_line_to_a_door_with_a_queue_before_it_is_refused_and_waits_for_nobody
 
         threading.Thread(target=connect, daemon=True).start()
         assert refused.wait(30)
+
+
+def test_neither_a_message_nor_its_answer_is_kept_once_it_was_given(inbox: Inbox, tmp_path: Path) -> None:
+    given: list[bytes | bytearray] = []
+
+    def run(order: bytes | bytearray) -> bytes:
+        given.extend((order, bytes(order[::-1])))
+        return cast("bytes", given[1])
+
+    door = Door(tmp_path, run)
+    far = Far(inbox, door.path)
+    far.line.send(message(0), LONG)
+    assert inbox.get(30) == "answered"
+    held = [bytearray(1)]
+    alone = sys.getrefcount(held[0])
+    wait_until(lambda: [sys.getrefcount(given[0]), sys.getrefcount(given[1])] == [alone, alone])
+    door.close()
+    while not far.broken:
+        inbox.get(30)
 
 
 def test_an_order_that_is_not_carried_out_breaks_the_line_and_is_logged(
