@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
+from numbers import Real
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -167,7 +168,7 @@ class SignificantlyModified(Filter):
     name, lossless = "significantly_modified", False
 
     def __init__(self, threshold: float) -> None:
-        if not threshold >= 0:
+        if not (_is_number(threshold) and threshold >= 0):
             raise ParameterServerError(
                 "making SignificantlyModified", f"a threshold of {threshold}", "give 0 or a positive number"
             )
@@ -219,10 +220,11 @@ class KKT(Filter):
     name, lossless = "kkt", False
 
     def __init__(self, l1: float, delta: float = 0.1, workers: int = 1) -> None:
-        if l1 < 0 or not 0 <= delta <= 1 or workers < 1:
+        numbers = all(map(_is_number, (l1, delta, workers)))
+        if not numbers or not l1 >= 0 or not 0 <= delta <= 1 or workers < 1:
             raise ParameterServerError(
                 "making KKT",
-                f"l1={l1}, delta={delta}, workers={workers}",
+                f"l1={l1!r}, delta={delta!r}, workers={workers!r}",
                 "give l1 >= 0, 0 <= delta <= 1, workers >= 1",
             )
         self.l1, self.delta, self.workers = l1, delta, workers
@@ -385,3 +387,7 @@ def _decompress(codec: str, packed: bytes, size: int) -> bytes:
     import lz4.block
 
     return bytes(lz4.block.decompress(packed, uncompressed_size=size))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real)

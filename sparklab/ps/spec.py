@@ -99,6 +99,9 @@ def checked(spec: TableSpec, dtype: Any) -> TableSpec:
         raise ParameterServerError(
             attempted, f"on_nonfinite={spec.on_nonfinite!r}", 'use on_nonfinite="refuse", "drop" or "allow"'
         )
+    if isinstance(spec.updates[0], type):
+        called = spec.updates[0].__name__
+        raise ParameterServerError(attempted, f"the class {called}", f"make an update of it: update=ps.{called}(...)")
     if not isinstance(spec.updates[0], Update):
         raise ParameterServerError(
             attempted, f"an update of type {type(spec.updates[0]).__name__}", "use ps.SGD(lr), ... or @ps.udf"

@@ -226,6 +226,8 @@ def test_a_filter_of_the_users_own_runs_at_both_ends() -> None:
         lambda: ps.Compression("zip"),
         lambda: ps.FixedPoint(7),
         lambda: ps.KKT(-1.0),
+        lambda: ps.KKT("much"),  # type: ignore[arg-type]
+        lambda: ps.SignificantlyModified("much"),  # type: ignore[arg-type]
         lambda: ps.SignificantlyModified(float("nan")),
     ],
 )

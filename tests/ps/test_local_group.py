@@ -304,6 +304,7 @@ def test_a_push_that_does_not_fit_is_refused_before_it_is_sent(
         ({"num_keys": 2**64}, "no memory for 18,446,744,073,709,551,616 keys"),
         ({"num_keys": 4, "apply": "later"}, "apply='later'"),
         ({"num_keys": 4, "update": "sgd"}, "an update of type str"),
+        ({"num_keys": 4, "update": ps.SGD}, "the class SGD"),
         ({"num_keys": 4, "consistency": ps.ASP()}, "pile up"),
         ({"num_keys": 4, "workers": -1}, "workers=-1"),
     ],

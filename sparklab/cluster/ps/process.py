@@ -233,7 +233,10 @@ class ServerProcess:
             return
         self._epoch = self._shard.layout.epoch
         for table in self._shard.tables.values():
-            warm(table)
+            try:
+                warm(table)
+            except Exception:  # it only spares the first push time, which will say what is wrong
+                traceback.print_exc()
         told = self._layout_frame()
         for client in list(self._clients):
             client.send(told)
