@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_a_certificate_without_the_secret_is_not_enough(server: ps.ParameterServ
 
 def test_a_malformed_frame_over_tls_closes_that_connection_alone(server: ps.ParameterServer) -> None:
     with bad_beside_good(server, over_tls=True) as (bad, _):
-        bad._socket.sendall(b"\xff" * wire.HEADER_BYTES)
+        bad._all(b"\xff" * wire.HEADER_BYTES)
         with pytest.raises(OSError, match="gone|reset|EOF"):
             bad.receive()
 
@@ -233,3 +234,98 @@ def test_who_connects_and_says_nothing_keeps_no_core_busy(sides: tuple[Side, Sid
         wait_until(lambda: one.poller.wait(0.1) or bool(one.made))
         assert one.poller._poll.poll(0.05) == []
         one.made[0].close()
+
+
+class AtOnce:
+    """A TLS socket that notes when a thread calls it while another one is in a call."""
+
+    def __init__(self, encrypted: ssl.SSLSocket) -> None:
+        self._socket = encrypted
+        self._inside = threading.Lock()
+        self.overlapped = False
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._socket, name)
+        if name not in ("recv_into", "send", "pending"):
+            return found
+
+        def call(*arguments: Any) -> Any:
+            if not self._inside.acquire(blocking=False):
+                self.overlapped = True
+                raise AssertionError("two calls at once")
+            try:
+                return found(*arguments)
+            finally:
+                self._inside.release()
+
+        return call
+
+
+def pair(pem: dict[str, str]) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
+    """Two ends of one connection, after their handshake."""
+    one, other = socket.socketpair()
+    ends: list[ssl.SSLSocket] = []
+    serve = threading.Thread(target=lambda: ends.append(tls.context(pem, server=True).wrap_socket(one, True)))
+    serve.start()
+    asking = tls.context(pem, server=False).wrap_socket(other)
+    serve.join()
+    return ends[0], asking
+
+
+def test_two_threads_read_and_write_a_connection_with_one_call_at_a_time(server: ps.ParameterServer) -> None:
+    ends = [AtOnce(end) for end in pair(server._pem)]
+    both = [tls.Encrypted(end, 10.0) for end in ends]  # type: ignore[arg-type]
+    said = [np.random.default_rng(i).bytes(4 << 20) for i in range(2)]
+    got = [bytearray(len(said[0])) for _ in both]
+
+    def say(i: int) -> None:
+        left = memoryview(said[i])
+        while left:
+            left = left[both[i].send(left[: 1 << 16]) :]
+
+    def hear(i: int) -> None:
+        left = memoryview(got[i])
+        while left:
+            left = left[both[i].recv_into(left) :]
+
+    threads = [threading.Thread(target=work, args=(i,)) for work in (say, hear) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert [bytes(each) for each in got] == said[::-1]
+    assert not any(end.overlapped for end in ends)
+    for end in ends:
+        end.close()
+
+
+def test_a_reader_learns_that_its_connection_was_closed_beside_it(server: ps.ParameterServer) -> None:
+    ends = pair(server._pem)
+    mine = tls.Encrypted(ends[0], 10.0)
+    heard: list[object] = []
+
+    def hear() -> None:
+        try:
+            heard.append(mine.recv_into(bytearray(10)))
+        except (OSError, ValueError) as error:
+            heard.append(error)
+
+    reader = threading.Thread(target=hear)
+    reader.start()
+    mine.close()
+    reader.join(5)
+
+    assert len(heard) == 1
+    assert mine.fileno() == -1
+    ends[1].close()
+
+
+def test_a_call_that_gets_nothing_ends_in_time(server: ps.ParameterServer) -> None:
+    ends = pair(server._pem)
+    mine = tls.Encrypted(ends[0], 0.01)
+
+    with pytest.raises(TimeoutError):
+        mine.recv_into(bytearray(10))
+    for each in (mine, ends[1]):
+        each.close()

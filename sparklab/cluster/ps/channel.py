@@ -15,6 +15,7 @@ from sparklab.cluster.ps import handshake, wire
 from sparklab.cluster.ps.address import CUT_S, Address, connect
 from sparklab.cluster.ps.polling import Patience
 from sparklab.cluster.ps.pushring import PushRing
+from sparklab.cluster.ps.tls import Encrypted
 from sparklab.errors import ParameterServerError
 from sparklab.ps.frames import Frame, Kind
 
@@ -81,7 +82,10 @@ class Channel:
             self._socket.close()
             raise
         self.plain = not isinstance(self._socket, ssl.SSLSocket)
-        self._socket.settimeout(None if self.plain else SOON_S)
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket = Encrypted(self._socket, SOON_S)
+        else:
+            self._socket.settimeout(None)
         self._polled = select.poll()
         self._polled.register(self._socket, select.POLLIN)
         self._patience = Patience()
@@ -218,7 +222,8 @@ class Channel:
         if self.ring is not None:
             self.ring.close()
             self.ring = None
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        if self.plain:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(OSError):
             self._socket.close()
