@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cloudpickle
 
+from sparklab.cluster.positions import Positions, positions
 from sparklab.cluster.results import UnsentError
 from sparklab.errors import SparklabError
 from sparklab.events.facts import bounded
@@ -32,6 +33,7 @@ class WireError:
     record: str | None
     found: str = ""  # more than kind and text say, where our own operator could not handle the data
     do: str = ""
+    positions: Positions = field(default_factory=dict)  # of the traceback, if the exception was pickled with it
 
 
 def wire_error(error: BaseException, task: TaskContext | None, rdd: RDDCore | None = None) -> WireError:
@@ -71,6 +73,7 @@ def wire_error(error: BaseException, task: TaskContext | None, rdd: RDDCore | No
         do=("make of it what can be pickled, in a map before the action" if unsent else "")
         if about is None
         else about.do,
+        positions=positions(error) if pickled is not None else {},
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sparklab.cluster.failures import WireError
 from sparklab.cluster.peers import Missing
+from sparklab.cluster.positions import placed
 from sparklab.cluster.wire import Taken, TaskReport
 from sparklab.errors import SparklabError, UserCodeError
 from sparklab.scheduler import messages as m
@@ -65,6 +66,7 @@ def _user_error(wire: WireError, stage: int) -> m.UserError:
     if wire.pickled is not None:
         try:
             cause = pickle.loads(wire.pickled)
+            placed(cause, wire.positions)
         except BaseException:  # its class cannot be imported here, or does not like it: the text has to do
             cause = None
     summary = wire.found or f"{wire.kind}: {wire.text}".rstrip(": ")

@@ -107,12 +107,16 @@ def remote_traceback(error: BaseException) -> str:
     told = bool(said) and isinstance(error, SparklabError) and said in error.found
     if not remote and cause is not None and not told:
         remote = "".join(traceback.format_exception_only(type(cause), cause)).rstrip()
-    return named(remote)
+    return named(remote, cause)
 
 
-def named(remote: str) -> str:
-    """`remote` with cells called by their names, and their source lines where an executor could not know them."""
+def named(remote: str, cause: BaseException | None = None) -> str:
+    """`remote` with cells called by their names, and their source lines where an executor could not know them.
+
+    Where `cause` is the same exception with its traceback, marks under these lines say what in them was at work.
+    """
     lines = remote.splitlines()
+    shown_of = _source_lines(cause)
     found: list[str] = []
     for index, line in enumerate(lines):
         frame = _FRAME.match(line)
@@ -124,8 +128,20 @@ def named(remote: str) -> str:
         source = linecache.getline(frame["file"], int(frame["line"])).strip()
         shown = index + 1 < len(lines) and lines[index + 1].startswith("    ")
         if source and not shown:
-            found.append(f"    {source}")
+            marked = shown_of.get((frame["file"], int(frame["line"])), [])
+            found.extend(marked.pop(0) if marked else [f"    {source}"])
     return "\n".join(found)
+
+
+def _source_lines(error: BaseException | None) -> dict[tuple[str, int], list[list[str]]]:
+    """The lines that Python shows of each place in the traceback of `error` and its causes, with marks below them."""
+    found: dict[tuple[str, int], list[list[str]]] = {}
+    while error is not None:
+        for frame in traceback.extract_tb(error.__traceback__):
+            text = "".join(traceback.format_list(traceback.StackSummary([frame]))).splitlines()[1:]
+            found.setdefault((frame.filename, frame.lineno or 0), []).append(text)
+        error = error.__cause__
+    return found
 
 
 def user_lines(tb: TracebackType | None) -> list[str]:

@@ -26,6 +26,20 @@ _SHUFFLE: Final = _PACKAGE + "shuffle" + os.sep
 _LENT: Final = ("collections/__init__.py", "heapq.py")  # what our operators call of the standard library
 _TEXT: Final = re.compile(r"'(str|bytes)'")  # as an operand
 _NO_PAIR: Final = re.compile(r"^'(\w+)' object is not subscriptable$|^cannot unpack non-iterable (\w+) object$")
+_MISCALLED: Final = re.compile(r"^[\w.<>]+\(\) (missing \d+ required positional argument|takes .* positional argument)")
+_GIVEN: Final = {
+    "mapValues": "one argument, the value of a pair",
+    "flatMapValues": "one argument, the value of a pair",
+    "mapPartitions": "one argument, an iterator of the records of a partition",
+    "foreachPartition": "one argument, an iterator of the records of a partition",
+    "mapPartitionsWithIndex": "two arguments, the partition's number and an iterator of its records",
+    "reduce": "two arguments, two records, that makes one of them",
+    "fold": "two arguments, two records, that makes one of them",
+    "reduceByKey": "two arguments, two values of a key, that makes one of them",
+    "foldByKey": "two arguments, two values of a key, that makes one of them",
+    "aggregate": "two arguments, what was put together so far and a record",
+}
+_GIVEN_RECORDS: Final = frozenset({"map", "flatMap", "filter", "foreach", "keyBy", "sortBy", "groupBy"})
 _TAKES_PAIRS: Final = frozenset({"keys", "values", "mapValues", "flatMapValues", "lookup", "sampleByKey"}) | {
     "countByKey",
     "reduceByKeyLocally",
@@ -66,7 +80,11 @@ def unfit(error: BaseException, where: str) -> Unfit | None:
 
 
 def _of_no_shape(own: FrameType, text: str, operator: str) -> Unfit | None:
-    """Records that are no pairs, and what a function of the user's returned."""
+    """Records that are no pairs, and what a function of the user's takes or returned."""
+    if _MISCALLED.match(text) and (operator in _GIVEN_RECORDS or operator in _GIVEN):
+        given = _GIVEN.get(operator, "one argument, a record")
+        pairs = ", also where it is a pair: lambda pair: (pair[0], pair[1])" if operator in _GIVEN_RECORDS else ""
+        return Unfit(f"TypeError: {text}", f"give {operator} a function of {given}{pairs}")
     if operator in _TAKES_PAIRS and (found := _NO_PAIR.match(text)):
         return Unfit(
             f"a record of type {found[1] or found[2]}, where a pair (key, value) is meant (TypeError: {text})",

@@ -145,6 +145,8 @@ def _seen_from(frame: FrameType, offset: int) -> _Place | None:
             spec = getattr(found, "spec", None)  # not of the user's objects: it may be anything there
         if isinstance(spec, ShuffleSpec):
             place = _Place(spec.label or None, shuffling=True)
+    if isinstance(found, Operator) and not waiting:
+        return place
     # A flatMap yields to a chain and is not in the traceback itself when one of its results raises.
     for value in list(names.values()):
         if isinstance(value, Flattened) and isinstance(value.each, GeneratorType):

@@ -166,6 +166,43 @@ def test_records_that_are_no_pairs_are_told_without_frames_of_ours(sc_local: Spa
     assert "operators.py" not in shown
 
 
+MISCALLED: dict[str, tuple[Callable[[RDD], Any], str]] = {
+    "map": (lambda r: r.map(lambda k, v: v).collect(), "lambda pair: (pair[0], pair[1])"),
+    "filter": (lambda r: r.filter(lambda: True).count(), "one argument, a record"),
+    "mapValues": (lambda r: r.mapValues(lambda k, v: v).collect(), "the value of a pair"),
+    "mapPartitions": (lambda r: r.mapPartitions(lambda i, records: records).count(), "an iterator"),
+    "mapPartitionsWithIndex": (lambda r: r.mapPartitionsWithIndex(lambda records: records).count(), "number"),
+    "reduce": (lambda r: r.reduce(lambda a: a), "two arguments"),
+    "reduceByKey": (lambda r: r.reduceByKey(lambda a: a).collect(), "two arguments"),
+    "foreach": (lambda r: r.foreach(lambda k, v: None), "one argument, a record"),
+}
+
+
+@pytest.mark.parametrize("operator", MISCALLED)
+def test_a_function_that_takes_other_arguments_is_told_without_frames_of_ours(
+    sc_local: SparkContext, operator: str
+) -> None:
+    program, do = MISCALLED[operator]
+    error, shown = fails(lambda: program(sc_local.parallelize([(1, 2), (1, 4), (1, 6), (1, 8)], 2)))
+
+    assert error.attempted.startswith(f"running {operator} at test_bad_keys.py:")
+    assert error.found.startswith("TypeError: ")
+    assert "<lambda>()" in error.found
+    assert do in error.do
+    assert "executor.py" not in shown
+    assert "operators.py" not in shown
+
+
+def test_a_call_that_fails_in_the_users_own_function_shows_that_line(sc_local: SparkContext) -> None:
+    def half(x: int) -> float:
+        return x / 2
+
+    error, _ = fails(lambda: sc_local.parallelize([1], 1).map(lambda x: half(x, 2)).collect())  # type: ignore[call-arg]
+
+    assert "test_bad_keys.py" in error.remote_traceback
+    assert error.do.startswith("mend what the traceback points to")
+
+
 @pytest.mark.parametrize("operator", ["flatMap", "flatMapValues", "mapPartitions", "mapPartitionsWithIndex"])
 def test_a_result_that_is_not_iterable_names_the_operator_that_wants_one(sc_local: SparkContext, operator: str) -> None:
     rdd = sc_local.parallelize([(1, 2), (3, 4)], 2)

@@ -8,6 +8,7 @@ import pytest
 from sparklab.errors import JobCancelled, JobInterrupted, SparklabError, UserCodeError
 from sparklab.jupyter import tracebacks
 from sparklab.jupyter.parsers import CommandError
+from sparklab.rdd import callsite
 
 
 @pytest.fixture
@@ -54,6 +55,25 @@ def test_an_exception_that_the_three_parts_tell_of_is_not_told_twice() -> None:
     error.__cause__ = FileNotFoundError("no such file: 'x'")
 
     assert tracebacks.render(error) == [f"SparklabError: {error}"]
+
+
+def test_below_a_line_of_a_cell_are_the_marks_that_the_executor_could_not_draw(
+    rendered: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callsite, "cell_names", [lambda path: "In [1]" if "ipython-input" in path else None])
+
+    text = rendered(
+        "from sparklab.errors import UserCodeError\n"
+        "def ratio(a, b):\n    return a + 10 / b\n"
+        "try:\n    ratio(1, 0)\n"
+        "except ZeroDivisionError as found:\n    cause = found\n"
+        "error = UserCodeError('running map', 'ZeroDivisionError', 'mend it')\n"
+        "place = ratio.__code__.co_filename\n"
+        "error.remote_traceback = f'  File \"{place}\", line 3, in ratio\\nZeroDivisionError: division by zero'\n"
+        "raise error from cause\n"
+    )
+
+    assert "    return a + 10 / b\n               ~~~^~~\n" in re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def test_an_interrupted_job_is_one_line() -> None:

@@ -180,3 +180,19 @@ def test_a_failing_partition_function_is_not_blamed_on_a_record_it_may_not_have_
 
     assert failed.value.attempted.startswith("running partitionBy at test_rdd_usererror.py:")
     assert "record" not in failed.value.attempted
+
+
+@pytest.mark.parametrize("times", [1, 3])  # from the second time on functions are compiled into the loop
+def test_what_reads_the_results_of_a_flat_map_is_blamed_for_its_own_errors(times: int) -> None:
+    sc = NaiveDriver(1)
+    words = sc.parallelize(["spark rdd", "dask"], 1).flatMap(str.split)
+    lengths = words.map(lambda word: 1 // (len(word) - 3))
+
+    for _ in range(times):
+        with pytest.raises(ZeroDivisionError) as failed:
+            lengths.collect()
+
+    assert sc.last_task is not None
+    where, _, record = describe_failure(failed.value, sc.last_task)
+    assert where.startswith("map at test_rdd_usererror.py:")
+    assert record == "'rdd'"
