@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from sparklab.errors import JobCancelled, JobInterrupted, SparklabError
+from sparklab.errors import ClosureError, JobCancelled, JobFailed, JobInterrupted, SparklabError
 from sparklab.jupyter.parsers import CommandError
 from sparklab.rdd import callsite
 from sparklab.rdd.callsite import line_name
@@ -93,7 +93,12 @@ _DEBUG: Final = "; `%sparklab debug` computes that partition again here, where a
 
 
 def _can_be_debugged(error: BaseException) -> bool:
-    """Whether `%sparklab debug` would take this error up: it is what the last failed job raised."""
+    """Whether `%sparklab debug` would take this error up: it is what the last failed job raised, for what a task did.
+
+    Where functions could not be sent, or executors died again and again, no task has failed.
+    """
+    if isinstance(error, ClosureError) or type(error) is JobFailed:
+        return False
     context = sys.modules.get("sparklab.context")
     active = None if context is None else context.SparkContext._active
     return active is not None and active.last_failure() is error

@@ -161,3 +161,14 @@ def test_the_command_is_named_only_where_it_would_take_the_error_up(loaded: Any)
     assert "%sparklab debug" in loaded("raise first").out
     assert "%sparklab debug" in loaded("sc.parallelize(['y'], 1).map(int).collect()").out
     assert "%sparklab debug" not in loaded("raise first").out
+
+
+def test_the_command_is_not_named_where_no_task_has_failed(loaded: Any) -> None:
+    for cell in (
+        "sc.parallelize([1], 1).map(lambda x: sc).count()",
+        "import os\nsc.parallelize([1], 1).map(lambda x: os._exit(1)).count()",
+    ):
+        failed = loaded(cell)
+        assert "To do: " in failed.out
+        assert "%sparklab debug" not in failed.out
+        assert "failed without a task that did" in loaded("%sparklab debug").out
