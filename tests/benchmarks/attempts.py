@@ -15,25 +15,25 @@ _CACHE = (
 # By workload and step ("memory" for a goal of memory); by part of growth; by row of watching.
 ATTEMPTS: Final[dict[tuple[str, str], str]] = {
     ("log_mining", "first query"): (
-        "of a line, 342 ns in the bound, the engine makes 373: 20 for taking half of the lines into the cache "
-        "(exact types, bytes counted, batches), 5 for blocks and counters. The rest is 16 tasks, each a message of its "
-        "own as nobody knows how long they take, at nearly a millisecond of driver and executor, 2 on a loaded "
-        "machine. Tried: messages over a Unix socket between one thread on either side (a job of two short tasks 2.9 "
-        "to 1.9 ms of CPU, with cold caches 5.3 to 4.0; kept); filter and map in one compiled loop (12 ns a line "
-        "less, kept); decoding text where it was read instead of copying it first (no difference, dropped); fewer "
-        "calls for a look at the process's memory (kept). Pages touched are as many as the bound's: the cached lines."
+        "of a line, taking half of the lines into the cache costs 20 ns (exact types, bytes counted, batches), blocks "
+        "and counters 5. The rest is 16 tasks, each a message of its own as nobody knows how long they take, at nearly "
+        "a millisecond of driver and executor, 2 on a loaded machine. Tried: messages over a Unix socket between one "
+        "thread on either side (a job of two short tasks 2.9 to 1.9 ms of CPU, with cold caches 5.3 to 4.0; kept); "
+        "filter and map in one compiled loop (12 ns a line less; kept) that holds the user's functions (23 ns less; "
+        "kept); decoding text where it was read instead of copying it first (no difference, dropped); fewer calls for "
+        "a look at the process's memory (kept). Pages touched are as many as the bound's: the cached lines."
     ),
     ("log_mining", "later queries"): _CACHE,
     ("logistic_regression_rows", "fit"): (
-        "of a record and step, 1,210 ns in the bound, the engine makes 1,290: 50 to make a view of the cached row, in"
-        " C, and 20 for generators; once a record 240 to take it into the cache; nearly a millisecond a message, 2 on"
-        " a loaded machine, and 34 messages a fit at least. Tried: messages over a Unix socket between one thread on "
-        "either side (all of a fit beside the two threads of its tasks: 160 to 250 ms of CPU before, 96 to 145 now; "
-        "kept); tasks over cached partitions sent together (2 messages a step, not 16; kept); rows joined as bytes "
-        "(290 ns a record, not 490; kept); numbers looked at once (240; kept); a look at the memory 20 times a second"
-        " that lets no other thread in (1 % less; kept); map and reduce in one loop (20 ns less in isolation, not "
-        "built). The same views at each reading would save the 50, but what one task does to the shape of its row "
-        "another would see."
+        "of a record and step the user's function and the sum take nearly all; 50 ns make a view of the cached row, in "
+        "C, and taking it into the cache costs 240 once; nearly a millisecond a message, 2 on a loaded machine, and 34 "
+        "messages a fit at least. Tried: map and reduce in one loop that holds the gradient and the addition (1,226 to "
+        "1,171 ns a record and step; kept); messages over a Unix socket between one thread on either side (all of a "
+        "fit beside the two threads of its tasks: 160 to 250 ms of CPU before, 96 to 145 now; kept); tasks over cached "
+        "partitions sent together (2 messages a step, not 16; kept); rows joined as bytes (290 ns a record, not 490; "
+        "kept); numbers looked at once (240; kept); a look at the memory 20 times a second that lets no other thread "
+        "in (1 % less; kept). The same views at each reading would save the 50, but what one task does to the shape of "
+        "its row another would see."
     ),
     ("logistic_regression_blocks", "fit"): (
         "nearly all of it is the user's functions and the first touch of the memory for 320 MB of points. Tried: "
