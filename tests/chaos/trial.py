@@ -24,7 +24,7 @@ from sparklab import SparkConf, SparkContext, StorageLevel
 from sparklab.errors import StorageError
 from sparklab.testing import Fault, inject, random_faults
 from tests.model.programs import Program, programs
-from tests.support.fast_paths import take_fast_paths_for_all_sizes
+from tests.support.fast_paths import take_fast_paths_for_all_sizes, take_no_fast_path
 
 DEADLINE_S: Final = 90.0
 CLEAN_S: Final = 15.0  # within this nothing of a program is left, once nobody refers to its RDDs
@@ -103,7 +103,7 @@ class Variant:
     name: str
     master: str = "local[2]"
     settings: dict[str, str] = field(default_factory=dict)
-    fast: bool = False  # ways of working for many records are taken for the few of these programs, too
+    fast: bool | None = None  # ways of working for many records are taken for the few of these programs, or never
 
 
 VARIANTS: Final = (
@@ -123,6 +123,7 @@ VARIANTS: Final = (
     Variant("three executors", "local[3]"),
     Variant("checked twice", settings={"sparklab.checkDeterminism": "1"}),
     Variant("fast paths", "threads[2]", fast=True),  # in threads: what is set here is set for the executors
+    Variant("no fast path", "threads[2]", fast=False),
 )
 TRIALS_EACH: Final = 25  # of one context, then it must leave nothing behind
 
@@ -148,8 +149,8 @@ class Laboratory:
             .setAll(variant.settings.items())
         )
         self._patch = pytest.MonkeyPatch()
-        if variant.fast:
-            take_fast_paths_for_all_sizes(self._patch)
+        if variant.fast is not None:
+            (take_fast_paths_for_all_sizes if variant.fast else take_no_fast_path)(self._patch)
         self.sc = SparkContext(variant.master, "chaos", conf=conf)
         self.sc.waitUntilReady(60)
 

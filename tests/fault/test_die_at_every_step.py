@@ -19,7 +19,7 @@ from sparklab import SparkConf, SparkContext, StorageLevel
 from sparklab.events import facts as f
 from sparklab.shuffle import order
 from sparklab.testing import inject, kill
-from tests.support.fast_paths import take_fast_paths_for_all_sizes
+from tests.support.fast_paths import take_fast_paths_for_all_sizes, take_no_fast_path
 from tests.waiting import wait_until
 
 RECORDS = 8_000
@@ -71,14 +71,16 @@ def expected_sums() -> dict[int, int]:
     return dict(sums)
 
 
-@pytest.fixture(scope="module", params=["threads[2]", "threads[2], fast paths for all sizes", "local[2]"])
+@pytest.fixture(scope="module", params=["threads[2], no fast path", "threads[2], fast paths for all sizes", "local[2]"])
 def sc(request: pytest.FixtureRequest) -> Iterator[SparkContext]:
-    master, _, fast = request.param.partition(", ")
+    master, _, paths = request.param.partition(", ")
     # Little memory, so that groups go through temporary files and blocks to disk.
     conf = SparkConf().set("spark.executor.memory", "256k")
     with pytest.MonkeyPatch.context() as patch:
-        if fast:
+        if paths.startswith("fast"):
             take_fast_paths_for_all_sizes(patch)
+        elif paths:
+            take_no_fast_path(patch)
         with SparkContext(master, "die at every step", conf=conf) as context:
             yield context
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from sparklab.rdd import inlining, loops
@@ -20,7 +22,13 @@ FAST_PATHS = (
 
 
 def take_fast_paths_for_all_sizes(patch: pytest.MonkeyPatch) -> None:
-    """All of them are taken in this process from the first record on; without this, small data takes nearly none."""
+    """All of them are taken in this process from the first record on; without this, small data takes few."""
     for module, name in FAST_PATHS:
         assert getattr(module, name) > 1
         patch.setattr(module, name, 1)
+
+
+def take_no_fast_path(patch: pytest.MonkeyPatch) -> None:
+    """None of them is taken in this process."""
+    for module, name in FAST_PATHS:
+        patch.setattr(module, name, sys.maxsize)
