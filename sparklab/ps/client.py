@@ -203,25 +203,24 @@ class Client(Outstanding):
         kind = frame.kind
         if kind in _PLAIN and self._plainly(frame):
             return
-        if kind in (Kind.MISSED, Kind.PEERS):
-            self.filters.forget(server)
-        if frame.kind == Kind.MISSED:  # it does not know the keys that a digest stood for
-            missed = self._requests.get(frame.seq)
-            if missed is not None and missed.waiting > 0 and missed.waiting & frame.mask:
-                self.resent += 1
-                self._send(missed, missed.waiting & frame.mask)
+        if kind == Kind.MISSED:  # it does not know the keys that a digest stood for, or lacks a filter
+            self.filters.missed(server, frame.meta)
+            self._unread(frame)
             return
-        if frame.kind == Kind.PEERS:  # the way to this server was interrupted
+        if kind == Kind.PEERS:  # the way to this server was interrupted
+            self.filters.forget(server)
             self._again_to(server)
             return
-        if frame.kind in (Kind.STALE, Kind.LAYOUT):
+        if kind in (Kind.STALE, Kind.LAYOUT):
             self._relaid(frame)
             return
         if frame.epoch != self.layout.epoch:
             return  # it was sent again under the layout of now
         if self.filters.filters:
             self.filters.confirmed(server, frame.seq)
-            self.filters.decode(frame, server)
+            if not self.filters.could_decode(frame, server):
+                self._unread(frame)
+                return
         request = self._requests.get(frame.seq)
         if frame.kind in (Kind.VALUES, Kind.DONE, Kind.RECEIVED) and frame.settled:
             self._safe_below(server, frame.settled)
@@ -246,6 +245,13 @@ class Client(Outstanding):
         request.waiting &= ~got
         if not request.waiting:
             self._answered(request)
+
+    def _unread(self, frame: Frame) -> None:
+        """What `frame` answers is sent again: one side could not read what came."""
+        missed = self._requests.get(frame.seq)
+        if missed is not None and missed.waiting > 0 and missed.waiting & frame.mask:
+            self.resent += 1
+            self._send(missed, missed.waiting & frame.mask)
 
     def _plainly(self, frame: Frame) -> bool:
         """Whether `frame` was all of the answer to a push or a pull, with nothing else to heed, and was taken."""

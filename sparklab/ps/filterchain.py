@@ -25,6 +25,8 @@ class FilterChain:
         self.bytes_before = [0] * len(self.filters)
         self.bytes_after = [0] * len(self.filters)
         self._peers: dict[tuple[Peer, int], dict[str, Any]] = {}
+        self._left_out: set[tuple[Peer, int]] = set()  # which the peer said that it cannot decode
+        self._lacking: set[int] = set()  # whose modules are not here
 
     def _peer(self, peer: Peer, index: int) -> dict[str, Any]:
         found = self._peers.get((peer, index))
@@ -44,17 +46,25 @@ class FilterChain:
         return keys, values, notes
 
     def encode(self, frame: Frame, peer: Peer, notes: dict[str, Any]) -> None:
-        """`frame` is as it shall travel to `peer`."""
+        """`frame` is as it shall travel to `peer`, by the filters that both sides can work."""
         done = []
         for index, each in enumerate(self.filters):
+            if index in self._lacking or (peer, index) in self._left_out:
+                continue
             before = _size(frame)
-            config = each.encode(frame, self._peer(peer, index), notes)
+            try:
+                config = each.encode(frame, self._peer(peer, index), notes)
+            except ImportError:
+                self._lacking.add(index)
+                continue
             if config is not None:
                 done.append([index, config])
                 self.bytes_before[index] += before
                 self.bytes_after[index] += _size(frame)
-        if done:
+        if done or self._lacking:
             frame.meta = {**(frame.meta or {}), "filters": done}
+        if self._lacking:
+            frame.meta["without"] = sorted(self._lacking)
 
     def decode(self, frame: Frame, peer: Peer) -> None:
         """`frame` from `peer` is as it was.
@@ -62,11 +72,13 @@ class FilterChain:
         Raises
         ------
         KeyMissError
-            It names keys that are not known here.
+            It names keys that are not known here, or a module is not here: `peer` is to send it again.
         ParameterServerError
             It was encoded by a filter that this table does not have, or a filter of a user's own failed.
         """
-        done = frame.meta.pop("filters", None) if isinstance(frame.meta, dict) else None
+        meta = frame.meta if isinstance(frame.meta, dict) else {}
+        done = meta.pop("filters", None)
+        self._left_out.update((peer, index) for index in meta.pop("without", ()))
         for index, config in reversed(done or ()):
             if not 0 <= index < len(self.filters):
                 raise ParameterServerError("decoding a frame", f"filter {index}", "use the table's own filters")
@@ -75,9 +87,28 @@ class FilterChain:
                 each.decode(frame, config, self._peer(peer, index))
             except (KeyMissError, ParameterServerError):
                 raise
+            except ImportError as error:
+                self._lacking.add(index)
+                miss = KeyMissError()
+                miss.lacks = index
+                raise miss from error
             except Exception as error:
                 found = f"{type(each).__name__}.decode: {type(error).__name__}: {error}"
                 raise ParameterServerError("decoding a frame", found, "mend the filter") from error
+
+    def could_decode(self, frame: Frame, peer: Peer) -> bool:
+        """Whether `frame` is as it was; else it is to be asked for again, and `peer` hears what is lacking."""
+        try:
+            self.decode(frame, peer)
+        except KeyMissError:
+            return False
+        return True
+
+    def missed(self, peer: Peer, meta: Any) -> None:
+        """`peer` could not read what it was sent: its keys, or by `meta` a filter."""
+        self.forget(peer)
+        if isinstance(meta, dict) and "lacks" in meta:
+            self._left_out.add((peer, meta["lacks"]))
 
     def heard(self, keys: Keys, values: Array) -> None:
         """These weights were pulled."""

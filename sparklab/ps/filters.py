@@ -2,7 +2,8 @@
 
 A filter sees a push twice: :meth:`Filter.select` once, at the worker, before it is cut by servers, where entries may be
 held back; and :meth:`Filter.encode` and :meth:`Filter.decode` at the two ends of every transmission, also of repeated
-ones. What `encode` did travels in the message itself, so a peer that lacks something can say so.
+ones. What `encode` did travels in the message itself, so a peer that lacks something can say so: keys are sent again,
+and a filter whose module one side cannot import is left out between these two.
 
 Source: Li et al. 2014, sections 3.6 and 5.1; key caching and compression in section 4.2.
 """
@@ -27,7 +28,9 @@ _FLOATS: Final = ("float32", "float64")
 
 
 class KeyMissError(Exception):
-    """The receiver does not know the keys that a digest stands for."""
+    """The receiver does not know the keys that a digest stands for, or lacks a module that filter `lacks` needs."""
+
+    lacks: int | None = None
 
 
 class Filter:

@@ -117,16 +117,17 @@ class Shard:
         }
 
     def _decoded(self, source: Peer, frame: Frame) -> bool:
-        """Whether the table's filters could read `frame`; where keys are missing, its sender is asked for them."""
+        """Whether the table's filters could read `frame`; where something is missing, its sender hears what."""
         table = self.tables.get(frame.table)
         if table is None:
             return True
         try:
             table.filters.decode(frame, source)
-        except KeyMissError:
+        except KeyMissError as miss:
             if frame.kind == Kind.PUSH:  # no tick of this worker may overtake it
                 self._missed.setdefault((frame.table, frame.client), set()).add(frame.seq)
-            self.out.append((source, frame.answer(Kind.MISSED)))
+            meta = None if miss.lacks is None else {"lacks": miss.lacks}
+            self.out.append((source, frame.answer(Kind.MISSED, meta=meta)))
             return False
         except ParameterServerError as error:
             self.refuse(source, frame, error.found, error.do)

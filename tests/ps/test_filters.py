@@ -220,6 +220,53 @@ def test_a_filter_of_the_users_own_runs_at_both_ends() -> None:
             assert w.facts()["filters"]["halves"]["bytes_after"] < w.facts()["filters"]["halves"]["bytes_before"]
 
 
+class Needs(ps.Filter):
+    """A filter that needs a module which only some have: `servers` or `workers`, to `decode` or to `encode`."""
+
+    name = "needs"
+
+    def __init__(self, who: str, what: str, here: str = "servers") -> None:
+        self.who, self.what, self.here = who, what, here
+
+    def fresh(self) -> Needs:
+        return Needs(self.who, self.what, "workers")
+
+    def lacks(self, what: str) -> None:
+        if (self.who, self.what) == (self.here, what):
+            raise ModuleNotFoundError("No module named 'zstd'")
+
+    def encode(self, frame: Frame, peer: dict[str, Any], notes: dict[str, Any]) -> Any:
+        self.lacks("encode")
+        if frame.values is None:
+            return None
+        frame.values = -frame.values
+        return []
+
+    def decode(self, frame: Frame, config: Any, peer: dict[str, Any]) -> None:
+        self.lacks("decode")
+        assert frame.values is not None
+        frame.values = -frame.values
+
+
+@pytest.mark.parametrize("what", ["encode", "decode"])
+@pytest.mark.parametrize("who", ["servers", "workers"])
+@pytest.mark.parametrize("replicas", [0, 1])
+def test_a_filter_that_one_side_cannot_load_is_left_out_between_the_two(who: str, what: str, replicas: int) -> None:
+    filters = [ps.KeyCaching(), Needs(who, what), ps.Compression("lz4", 0)]
+    with ps.LocalGroup(num_servers=2, replicas=replicas) as group:
+        table = group.table("w", num_keys=500, update=ps.Add(), workers=1, filters=filters)
+        keys = np.arange(500)
+        with table.worker(0) as w:
+            again = []
+            for clock in range(1, 6):
+                w.push(keys, np.ones(500))
+                w.clock()
+                assert (w.get(keys) == clock).all()
+                again.append(w.facts()["resent"])
+            assert again[-1] == again[1] <= 4  # said once, heeded from then on
+        assert (table.weights() == 5).all()
+
+
 @pytest.mark.parametrize(
     "make",
     [
