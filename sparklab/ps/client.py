@@ -205,7 +205,7 @@ class Client(Outstanding):
             return
         if kind == Kind.MISSED:  # it does not know the keys that a digest stood for, or lacks a filter
             self.filters.missed(server, frame.meta)
-            self._unread(frame)
+            self._repeat(self._requests.get(frame.seq), frame.mask)
             return
         if kind == Kind.PEERS:  # the way to this server was interrupted
             self.filters.forget(server)
@@ -219,7 +219,7 @@ class Client(Outstanding):
         if self.filters.filters:
             self.filters.confirmed(server, frame.seq)
             if not self.filters.could_decode(frame, server):
-                self._unread(frame)
+                self._repeat(self._requests.get(frame.seq), frame.mask)
                 return
         request = self._requests.get(frame.seq)
         if frame.kind in (Kind.VALUES, Kind.DONE, Kind.RECEIVED) and frame.settled:
@@ -246,12 +246,11 @@ class Client(Outstanding):
         if not request.waiting:
             self._answered(request)
 
-    def _unread(self, frame: Frame) -> None:
-        """What `frame` answers is sent again: one side could not read what came."""
-        missed = self._requests.get(frame.seq)
-        if missed is not None and missed.waiting > 0 and missed.waiting & frame.mask:
+    def _repeat(self, request: Request | None, mask: int) -> None:
+        """What of `request` was not answered by the ranges `mask` is sent again."""
+        if request is not None and request.waiting > 0 and request.waiting & mask:
             self.resent += 1
-            self._send(missed, missed.waiting & frame.mask)
+            self._send(request, request.waiting & mask)
 
     def _plainly(self, frame: Frame) -> bool:
         """Whether `frame` was all of the answer to a push or a pull, with nothing else to heed, and was taken."""
@@ -299,9 +298,8 @@ class Client(Outstanding):
     def _again_to(self, server: Any) -> None:
         headed = self.ranges.heads.get(server, 0)
         for request in sorted(self._requests.values(), key=lambda r: r.seq):
-            if request.waiting > 0 and request.waiting & headed and request not in self._held_back:
-                self.resent += 1
-                self._send(request, request.waiting & headed)
+            if request not in self._held_back:
+                self._repeat(request, headed)
 
     def _safe_below(self, server: Any, clock: int) -> None:
         if not self._unsafe:
@@ -374,10 +372,9 @@ class Client(Outstanding):
         if self._resend_s is None:
             return
         for request in list(self._requests.values()):
-            due = request.waiting > 0 and request not in self._held_back and now_s - request.sent_s >= self._resend_s
+            due = now_s - request.sent_s >= self._resend_s and request not in self._held_back
             if due and request.error is None:
-                self.resent += 1
-                self._send(request, request.waiting)
+                self._repeat(request, request.waiting)
 
     def drain(self) -> list[tuple[int, Frame]]:
         """The frames to send since the last call."""
@@ -392,13 +389,11 @@ class Client(Outstanding):
         ParameterServerError
             It was refused, or its servers are lost.
         """
-        request = self._requests.get(ts)
+        request = self._requests.pop(ts, None)
         if request is None:
             return None
         if request.error is not None:
-            self._requests.pop(ts, None)
             raise request.error
-        self._requests.pop(ts, None)
         answer = answer_of(request, self.dense, self.width, self.dtype)
         if request.kind == Kind.PULL and self.filters.filters and request.keys is not None and len(answer):
             self.filters.heard(request.keys, answer)

@@ -106,9 +106,10 @@ class FilterChain:
 
     def missed(self, peer: Peer, meta: Any) -> None:
         """`peer` could not read what it was sent: its keys, or by `meta` a filter."""
-        self.forget(peer)
         if isinstance(meta, dict) and "lacks" in meta:
             self._left_out.add((peer, meta["lacks"]))
+        else:
+            self.forget(peer)
 
     def heard(self, keys: Keys, values: Array) -> None:
         """These weights were pulled."""
@@ -124,10 +125,12 @@ class FilterChain:
         """Nothing is known of `peer` any more."""
         for index in range(len(self.filters)):
             self._peers.pop((peer, index), None)
+            self._left_out.discard((peer, index))
 
     def forget_all(self) -> None:
         """Nothing is known of any peer."""
         self._peers.clear()
+        self._left_out.clear()
 
     def facts(self) -> dict[str, dict[str, float]]:
         """Bytes before and after each filter, and what the lossy ones say of themselves."""

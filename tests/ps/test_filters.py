@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -265,6 +266,20 @@ def test_a_filter_that_one_side_cannot_load_is_left_out_between_the_two(who: str
                 again.append(w.facts()["resent"])
             assert again[-1] == again[1] <= 4  # said once, heeded from then on
         assert (table.weights() == 5).all()
+
+
+def test_nothing_is_kept_of_a_peer_that_is_gone() -> None:
+    class Connection:
+        """A peer that can be referred to weakly."""
+
+    chain, peer = FilterChain([ps.KeyCaching(), Needs("workers", "decode")]), Connection()
+    chain.decode(Frame(Kind.PUSH, keys=np.arange(9, dtype=np.uint64), meta={"filters": [], "without": [1]}), peer)
+    chain.missed(peer, {"lacks": 0})
+    gone = weakref.ref(peer)
+    chain.forget(peer)
+    del peer
+
+    assert gone() is None
 
 
 @pytest.mark.parametrize(
