@@ -12,6 +12,7 @@ from typing import Any, Final
 from sparklab.cluster.dispatch import Dispatcher, JobHandle
 from sparklab.errors import JobCancelled, JobInterrupted, SparklabError, UserCodeError
 from sparklab.quantities import plural
+from sparklab.rdd.usererror import only
 from sparklab.scheduler import messages as m
 from sparklab.scheduler.machine import Scheduler
 
@@ -176,15 +177,4 @@ _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + 
 
 def users_part(traceback: types.TracebackType | None) -> types.TracebackType | None:
     """`traceback` without sparklab's own frames; whole where there are no others."""
-    found = []
-    each = traceback
-    while each is not None:
-        if not each.tb_frame.f_code.co_filename.startswith(_PACKAGE):
-            found.append(each)
-        each = each.tb_next
-    if not found:
-        return traceback
-    shown: types.TracebackType | None = None
-    for each in reversed(found):
-        shown = types.TracebackType(shown, each.tb_frame, each.tb_lasti, each.tb_lineno)
-    return shown
+    return only(traceback, lambda each: not each.tb_frame.f_code.co_filename.startswith(_PACKAGE)) or traceback

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import CodeType, FrameType, GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -98,12 +98,20 @@ def without_loops(error: BaseException) -> None:
 
 
 def _users_alone(traceback: TracebackType | None) -> TracebackType | None:
-    each, kept = traceback, []
-    while each is not None:
+    def keep(each: TracebackType) -> bool:
         running = _variables(each.tb_frame).get(".running")
-        if not isinstance(running, Running) or running.compiled.in_users_code(each.tb_lasti):
-            kept.append(each)
-        each = each.tb_next
+        return not isinstance(running, Running) or running.compiled.in_users_code(each.tb_lasti)
+
+    return only(traceback, keep)
+
+
+def only(traceback: TracebackType | None, keep: Callable[[TracebackType], bool]) -> TracebackType | None:
+    """A traceback of the frames of `traceback` that are to be kept; None where none is."""
+    kept = []
+    while traceback is not None:
+        if keep(traceback):
+            kept.append(traceback)
+        traceback = traceback.tb_next
     shown: TracebackType | None = None
     for each in reversed(kept):
         shown = TracebackType(shown, each.tb_frame, each.tb_lasti, each.tb_lineno)
